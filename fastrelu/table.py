@@ -1,0 +1,270 @@
+"""The table of activations: one row each, and everything else is read from it.
+
+The build reads it to write the kernels' entry points, the package to make the public
+objects and their docstrings, and tests, benchmarks, docs and plots to know what exists
+and what is promised.  Adding an activation is one row here, one formula with its
+derivative in ``kernels/formulas/`` and the same two lines in ``fastrelu/reference.py``.
+
+Only the standard library is imported, because the build loads this file before NumPy
+or any kernel exists.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import inf
+
+__all__ = ["ROWS", "Kernel", "Parameter", "Row"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """A parameter of an activation; it may be an array that broadcasts against ``x``."""
+
+    name: str
+    doc: str
+    default: float | None = None  # None: the caller must give it
+    at_least: float = -inf
+    above: float = -inf
+    learned: bool = False  # its gradient is part of the default result of ``backward``
+    typical: tuple[float, ...] = ()  # values that tests, benchmarks and plots use
+
+    def accepts(self, value):
+        """Whether `value`, a number or an array, can be used (elementwise; NaN cannot)."""
+        if self.above > -inf:
+            return (value > self.above) & (value < inf)
+        return value >= self.at_least
+
+    @property
+    def constrained(self) -> bool:
+        return self.at_least > -inf or self.above > -inf
+
+    @property
+    def requirement(self) -> str:
+        """The constraint in words, for error messages and docs."""
+        if self.above > -inf:
+            return f"{self.name} > {self.above:g} and finite"
+        return f"{self.name} >= {self.at_least:g}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kernel:
+    """One compiled elementwise loop: which formula it runs, on which inputs."""
+
+    name: str  # "elu.backward_from_y": unique, and the name of its ufunc
+    formula: str  # "elu_slope_from_y": in kernels/formulas/ and in the reference
+    inputs: tuple[str, ...]  # "dy" first where the result is multiplied by it
+    knot: float | None = None  # replace the slope there by the last input
+
+    @property
+    def pass_(self) -> str:
+        return self.name.partition(".")[2] or "forward"
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The inputs that the formula itself takes."""
+        named = self.inputs if self.inputs[0] != "dy" else self.inputs[1:]
+        return named if self.knot is None else named[:-1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """An activation f, its derivative f′ and what is promised of both."""
+
+    name: str
+    summary: str
+    formula: str
+    derivative: str
+    source: str
+    parameters: tuple[Parameter, ...] = ()
+    aliases: tuple[str, ...] = ()
+    variant_of: str = ""  # "gelu": reached as fr.gelu.<variant> and by fr.gelu(option=variant)
+    option: tuple[str, str] | None = None  # the keyword and the value that choose this variant
+    channel_axis: int | None = None  # the learned parameter may be one value per channel
+    slope_from_y: bool = False  # f′ is a function of y = f(x) ...
+    from_y_needs: Parameter | None = None  # ... if its parameter obeys this
+    knot: float | None = None  # where f′ jumps; the value there is the left one, or at_zero
+    keeps_integers: bool = False
+    ulp: dict[str, float] = field(default_factory=lambda: {"forward": 1.0, "backward": 1.0})
+    roots: tuple[float, ...] = ()  # interior zeros of f′
+    points: tuple[float, ...] = ()  # where formulas switch or results leave the normal range
+
+    @property
+    def family(self) -> str:
+        """The public name under which the row is reached."""
+        return self.variant_of or self.name
+
+    @property
+    def qualname(self) -> str:
+        """The dotted path of the public object below ``fastrelu``."""
+        return f"{self.variant_of}.{self.option[1]}" if self.variant_of else self.name
+
+    @property
+    def defaults(self) -> dict[str, float | None]:
+        return {p.name: p.default for p in self.parameters}
+
+    def kernels(self) -> tuple[Kernel, ...]:
+        """Every elementwise loop the row needs: forward, backward, parameter gradients."""
+        names = tuple(p.name for p in self.parameters)
+        q, f = self.qualname, self.name
+        made = [
+            Kernel(name=q, formula=f, inputs=("x", *names)),
+            Kernel(name=f"{q}.backward", formula=f"{f}_slope", inputs=("dy", "x", *names)),
+        ]
+        if self.slope_from_y:
+            inputs = ("dy", "y", *names)
+            made.append(Kernel(name=f"{q}.backward_from_y", formula=f"{f}_slope_from_y", inputs=inputs))
+        if self.knot is not None:
+            inputs = ("dy", "x", *names, "at_zero")
+            made.append(
+                Kernel(name=f"{q}.backward_at_zero", formula=f"{f}_slope", inputs=inputs, knot=self.knot)
+            )
+        for p in names:
+            inputs = ("dy", "x", *names)
+            made.append(Kernel(name=f"{q}.backward_wrt_{p}", formula=f"{f}_wrt_{p}", inputs=inputs))
+        return tuple(made)
+
+
+NAIR = "Nair & Hinton, Rectified Linear Units Improve Restricted Boltzmann Machines, ICML 2010"
+GLOROT = "Glorot, Bordes & Bengio, Deep Sparse Rectifier Neural Networks, AISTATS 2011"
+HENDRYCKS = "Hendrycks & Gimpel, Gaussian Error Linear Units (GELUs), arXiv:1606.08415"
+
+ROWS: tuple[Row, ...] = (
+    Row(
+        name="relu",
+        summary="Rectified linear unit, the positive part of its argument.",
+        formula="x if x > 0 else 0",
+        derivative="1 if x > 0 else 0",
+        source=GLOROT,
+        slope_from_y=True,
+        knot=0.0,
+        keeps_integers=True,
+    ),
+    Row(
+        name="heaviside",
+        summary="Heaviside step function, the derivative of the rectifier.",
+        formula="1 if x > 0, at_zero if x == 0, else 0",
+        derivative="0",
+        source="numpy.heaviside; Abramowitz & Stegun, Handbook of Mathematical Functions, 29.1.3",
+        parameters=(Parameter(name="at_zero", doc="The value at x = 0.", default=0.0, typical=(0.0, 0.5, 1.0)),),
+    ),
+    Row(
+        name="leaky_relu",
+        summary="Rectifier with a small slope on the negative side.",
+        formula="x if x > 0 else negative_slope * x",
+        derivative="1 if x > 0 else negative_slope",
+        source="Maas, Hannun & Ng, Rectifier Nonlinearities Improve Neural Network Acoustic Models, ICML 2013",
+        parameters=(
+            Parameter(name="negative_slope", doc="Slope where x <= 0.", default=0.01, typical=(0.01, 0.2, 1.5)),
+        ),
+        slope_from_y=True,
+        from_y_needs=Parameter(name="negative_slope", doc="", at_least=0.0),
+        knot=0.0,
+    ),
+    Row(
+        name="prelu",
+        summary="Parametric rectifier, whose negative slope is learned.",
+        formula="x if x > 0 else weight * x",
+        derivative="1 if x > 0 else weight",
+        source="He, Zhang, Ren & Sun, Delving Deep into Rectifiers, ICCV 2015, arXiv:1502.01852",
+        parameters=(
+            Parameter(
+                name="weight",
+                doc="The learned slope: a scalar, one value per channel along `axis`, "
+                "or any array that broadcasts to `x`.",
+                learned=True,
+                typical=(0.25, 0.05),
+            ),
+        ),
+        channel_axis=1,
+        slope_from_y=True,
+        from_y_needs=Parameter(name="weight", doc="", at_least=0.0),
+        knot=0.0,
+    ),
+    Row(
+        name="elu",
+        summary="Exponential linear unit.",
+        formula="x if x > 0 else alpha * (exp(x) - 1)",
+        derivative="1 if x > 0 else alpha * exp(x)",
+        source="Clevert, Unterthiner & Hochreiter, Fast and Accurate Deep Network Learning by "
+        "Exponential Linear Units, ICLR 2016, arXiv:1511.07289",
+        parameters=(
+            Parameter(
+                name="alpha",
+                doc="Minus the limit as x goes to minus infinity.",
+                default=1.0,
+                at_least=0.0,
+                typical=(1.0, 0.3, 1.6732632423543772),
+            ),
+        ),
+        slope_from_y=True,
+        knot=0.0,
+        points=(-87.33654, -103.97208, -16.635532, -708.3964185322641, -745.1332191019411, -36.04365338911715),
+    ),
+    Row(
+        name="softplus",
+        summary="Smooth rectifier, without a threshold.",
+        formula="log(1 + exp(beta * x)) / beta",
+        derivative="1 / (1 + exp(-beta * x))",
+        source="Dugas, Bengio, Belisle, Nadeau & Garcia, Incorporating Second-Order Functional "
+        "Knowledge for Better Option Pricing, NIPS 2000",
+        parameters=(
+            Parameter(name="beta", doc="Sharpness of the bend.", default=1.0, above=0.0, typical=(1.0, 0.5, 20.0)),
+        ),
+        slope_from_y=True,
+        points=(-87.33654, -103.97208, 16.635532, 88.72284, -708.3964185322641, -745.1332191019411, 36.7368005696771),
+    ),
+    Row(
+        name="sigmoid",
+        summary="Logistic sigmoid, the derivative of softplus.",
+        formula="1 / (1 + exp(-x))",
+        derivative="f(x) * (1 - f(x))",
+        source="LeCun, Bottou, Orr & Mueller, Efficient BackProp, 1998; scipy.special.expit",
+        aliases=("expit",),
+        slope_from_y=True,
+        points=(-87.33654, -103.97208, 16.635532, 88.72284, -708.3964185322641, -745.1332191019411, 36.7368005696771),
+    ),
+    Row(
+        name="gelu",
+        summary="Gaussian error linear unit, x times the standard normal distribution function.",
+        formula="x * Phi(x)",
+        derivative="Phi(x) + x * phi(x)",
+        source=HENDRYCKS,
+        option=("approximate", "none"),
+        roots=(-0.7517915246935645,),
+        points=(-5.5, 5.5, -8.5, 8.5, -12.9, -13.1, -14.2, -14.5, -37.5, -38.0, -38.6),
+    ),
+    Row(
+        name="gelu_tanh",
+        summary="GELU by its tanh approximation, at most 4.8e-4 away from the exact one.",
+        formula="x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3)))",
+        derivative="s + x * s * (1 - s) * u'(x), where f(x) = x * s, s = 1 / (1 + exp(-u(x)))",
+        source=HENDRYCKS,
+        variant_of="gelu",
+        option=("approximate", "tanh"),
+        roots=(-0.7524614220710162,),
+        points=(-5.5, 5.5, -9.6, -9.95, -10.1, -10.6, -21.0, -21.5, 21.15, -21.9),
+    ),
+    Row(
+        name="silu",
+        summary="Sigmoid linear unit, also called swish.",
+        formula="x / (1 + exp(-beta * x))",
+        derivative="s + beta * x * s * (1 - s), s = 1 / (1 + exp(-beta * x))",
+        source="Elfwing, Uchibe & Doya, Sigmoid-Weighted Linear Units, 2018; "
+        "Ramachandran, Zoph & Le, Searching for Activation Functions, 2017, arXiv:1710.05941",
+        parameters=(
+            Parameter(name="beta", doc="Sharpness of the bend.", default=1.0, above=0.0, typical=(1.0, 1.702, 0.25)),
+        ),
+        roots=(-1.2784645427610738,),
+        points=(-87.33654, -91.9, -103.97208, -108.7, 16.635532, 88.72284, -708.3964185322641, -715.0, -745.2, -751.8),
+    ),
+    Row(
+        name="tanh",
+        summary="Hyperbolic tangent.",
+        formula="tanh(x)",
+        derivative="1 - tanh(x)**2",
+        source="LeCun, Bottou, Orr & Mueller, Efficient BackProp, 1998; numpy.tanh",
+        slope_from_y=True,
+        points=(-9.010913, 9.010913, 0.34657359, 19.06154746539849, 44.0, -44.36, -52.33, 355.0, -372.9),
+    ),
+)

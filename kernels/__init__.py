@@ -1,0 +1,1 @@
+"""Kernels: formulas, vector building blocks and loops, compiled once for each instruction set."""

@@ -1,0 +1,4 @@
+# What the reductions over rows apply to each entry; `difference` is the entry less the row's maximum.
+
+cdef inline W softmax_entry(W difference, W total) noexcept nogil:
+    return restore_tail(exp_nonpositive(difference) / total, difference)

@@ -1,0 +1,61 @@
+// Blocks: a formula applied to whole registers of contiguous operands.
+//
+// This is the only place where a formula meets memory.  Each block is one compiled function for one
+// formula and one type; strides, tails, casts, threads and stores are the business of run.h, which
+// hands blocks full registers only (the last, partial one by way of a padded buffer), so that a value
+// never depends on its position.
+#pragma once
+#include <stddef.h>
+#include <utility>
+#include "loops/exports.h"
+#include "simd/wide.h"
+
+// How a formula's kind of value is read and written.
+template<class T> ALWAYS_INLINE vec<T> take(vec<T>*, const T* p) { return load(p); }
+template<class T> ALWAYS_INLINE wide<T> take(wide<T>*, const T* p) { return widen(load(p)); }
+template<class T> ALWAYS_INLINE void put(T* p, vec<T> a) { store(p, a); }
+template<class T> ALWAYS_INLINE void put(T* p, wide<T> a) { store(p, narrow(a)); }
+template<class T> T scalar_of(vec<T>*);
+template<class T> T scalar_of(wide<T>*);
+
+// dy * slope, and 0 wherever the slope is 0: nothing flows through a dead side, not even infinity.
+template<class R> ALWAYS_INLINE R chain(R dy, R slope) {
+    return where_eq(slope, splat(slope, 0.0), slope, dy * slope);
+}
+
+template<int FIRST, class R, class... A, size_t... I>
+ALWAYS_INLINE R apply(R (*formula)(A...), const Operands& o, ptrdiff_t i, std::index_sequence<I...>) {
+    typedef decltype(scalar_of((R*)0)) T;
+    return formula(take((A*)0, (const T*)o.in[FIRST + I] + i * o.advance[FIRST + I])...);
+}
+
+template<class R, class... A> ALWAYS_INLINE void forward(R (*formula)(A...), const Operands& operands) {
+    typedef decltype(scalar_of((R*)0)) T;
+    const Operands o = operands;
+    for (ptrdiff_t i = 0; i < o.registers; i++)
+        put((T*)o.out + i * vec<T>::lanes, apply<0>(formula, o, i, std::index_sequence_for<A...>()));
+}
+
+template<class R, class... A> ALWAYS_INLINE void backward(R (*slope)(A...), const Operands& operands) {
+    typedef decltype(scalar_of((R*)0)) T;
+    const Operands o = operands;
+    for (ptrdiff_t i = 0; i < o.registers; i++) {
+        R dy = take((R*)0, (const T*)o.in[0] + i * o.advance[0]);
+        put((T*)o.out + i * vec<T>::lanes, chain(dy, apply<1>(slope, o, i, std::index_sequence_for<A...>())));
+    }
+}
+
+// Where x is at the knot the slope is the last input instead.
+template<class R, class... A>
+ALWAYS_INLINE void backward_with_knot(R (*slope)(A...), double knot, const Operands& operands) {
+    typedef decltype(scalar_of((R*)0)) T;
+    const Operands o = operands;
+    constexpr size_t last = 1 + sizeof...(A);
+    for (ptrdiff_t i = 0; i < o.registers; i++) {
+        R dy = take((R*)0, (const T*)o.in[0] + i * o.advance[0]);
+        R x = take((R*)0, (const T*)o.in[1] + i * o.advance[1]);
+        R at_knot = take((R*)0, (const T*)o.in[last] + i * o.advance[last]);
+        R f = apply<1>(slope, o, i, std::index_sequence_for<A...>());
+        put((T*)o.out + i * vec<T>::lanes, chain(dy, where_eq(x, splat(x, knot), at_knot, f)));
+    }
+}

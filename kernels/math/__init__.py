@@ -1,0 +1,1 @@
+"""Vector building blocks; `coefficients` holds their numbers."""

@@ -1,0 +1,85 @@
+# exp, expm1 of x <= 0 and log1p of 0 <= e <= 1: what the logistic and exponential families stand on.
+#
+# exp(x) = 2^k (1 + r + r^2 q(r)),  k = round(x / ln 2),  r = x - k ln 2  (Tang, ACM TOMS 15, 1989).
+# Error of the pair (wide_d): below 2^-60 of the result; in double lanes: 2^-33, with `_full` 2^-51.
+#
+# A double's result may be subnormal where the formula still multiplies it, so 2^k stops at 2^-900 and
+# the formula's last step is `restore_tail`, which puts the rest of the power in and rounds once.
+
+cdef extern from * nogil:
+    """
+    static const double TAIL = -900.0;  // 2^TAIL is nothing beside 1, and far from the subnormals
+    """
+    const double TAIL
+
+# Below this exp(x) is 0 in the result's type, whatever reasonable factor stands before it.
+cdef inline W exp_floor(W x) noexcept nogil:
+    if W is wide_f:
+        return splat(x, -650.0)
+    else:
+        return splat(x, -1300.0)
+
+cdef inline W at_least(W x, W limit) noexcept nogil:
+    return where_gt(limit, x, limit, x)
+
+cdef inline W at_most(W x, W limit) noexcept nogil:
+    return where_gt(x, limit, limit, x)
+
+cdef inline W binary_exponent(W x) noexcept nogil:
+    return nearest_integer(at_least(x, exp_floor(x)) * LOG2E[0])
+
+cdef inline W exp_scale(W k) noexcept nogil:
+    return power_of_two(at_least(k, splat(k, TAIL)))
+
+# x - k ln 2.  The product is exact: the first part of LN2_SPLIT ends in zeros.
+cdef inline W exp_remainder(W x, W k) noexcept nogil:
+    cdef W c = at_least(x, exp_floor(x))
+    if W is wide_f:
+        return (c - k * LN2_SPLIT[0]) - k * LN2_SPLIT[1]
+    else:
+        # normalised, because the series sees the high part only
+        return normalised(c - k * constant(k, LN2_SPLIT[0], LN2_SPLIT[1]))
+
+# exp(r) - 1 for a remainder r.
+cdef inline W expm1_remainder(W r) noexcept nogil:
+    if W is wide_f:
+        return r + (r * r) * rough_polynomial(r, EXP_SHORT)
+    else:
+        return r + rough_product(rough_product(r, r), rough_polynomial(r, EXP_LONG))
+
+cdef inline W expm1_remainder_full(W r) noexcept nogil:
+    if W is wide_f:
+        return r + (r * r) * rough_polynomial(r, EXP_FULL)
+    else:
+        return expm1_remainder(r)
+
+cdef inline W exp_nonpositive(W x) noexcept nogil:
+    cdef W k = binary_exponent(x)
+    return scaled(1.0 + expm1_remainder(exp_remainder(x, k)), exp_scale(k))
+
+# For derivatives with a root, whose cancellation needs all of a double.
+cdef inline W exp_nonpositive_full(W x) noexcept nogil:
+    cdef W k = binary_exponent(x)
+    return scaled(1.0 + expm1_remainder_full(exp_remainder(x, k)), exp_scale(k))
+
+# Full relative accuracy at 0, but the sign of -0 is lost.
+cdef inline W expm1_nonpositive(W x) noexcept nogil:
+    cdef W k = binary_exponent(x)
+    cdef W scale = exp_scale(k)
+    return (scale - 1.0) + scaled(expm1_remainder(exp_remainder(x, k)), scale)
+
+# y, a multiple of exp_nonpositive(x), times the power of two that was left out of it.
+cdef inline W restore_tail(W y, W x) noexcept nogil:
+    if W is wide_f:
+        return y
+    else:
+        return scaled(settled(y), power_of_two(at_most(binary_exponent(x) - TAIL, splat(x, 0.0))))
+
+# log(1 + e) = 2 atanh(s), s = e / (2 + e) <= 1/3, by its odd series: no logarithm of a rounded 1 + e.
+cdef inline W log1p_unit(W e) noexcept nogil:
+    cdef W s = e / (e + 2.0)
+    cdef W v = rough_product(s, s)
+    if W is wide_f:
+        return scaled(s, splat(s, 2.0)) + s * v * rough_polynomial(v, ATANH_SHORT)
+    else:
+        return scaled(s, splat(s, 2.0)) + rough_product(rough_product(s, v), rough_polynomial(v, ATANH_LONG))

@@ -1,0 +1,35 @@
+# The standard normal distribution's tail, Phi(-z) = exp(-z^2/2) mills(z), z >= 0.
+#
+# In double lanes mills is a rational function good to 2^-27.3.  The pair takes a polynomial in
+# t = (z - c) / (z + c) for (z + d) mills(z), which varies so little about its constant that only the
+# constant needs the pair; error below 2^-56.
+
+# Beyond it the result is 0 in the type, z Phi(-z) as well.
+cdef inline W gaussian_end(W z) noexcept nogil:
+    if W is wide_f:
+        return splat(z, 15.0)
+    else:
+        return splat(z, 39.5)
+
+# -z^2/2, the argument of every exponential here.
+cdef inline W gaussian_exponent(W z) noexcept nogil:
+    return scaled(z * z, splat(z, -0.5))
+
+cdef inline W mills_long(W z) noexcept nogil:
+    cdef W t = rough_product(z - MILLS_LONG_C, 1.0 / (z + MILLS_LONG_C))
+    cdef W f = rough_product(t, rough_polynomial(t, MILLS_LONG))
+    return (f + constant(z, MILLS_LONG_CONSTANT[0], MILLS_LONG_CONSTANT[1])) / (z + MILLS_LONG_D)
+
+cdef inline W mills(W z) noexcept nogil:
+    if W is wide_f:
+        return rough_polynomial(z, MILLS_SHORT_N) / rough_polynomial(z, MILLS_SHORT_D)
+    else:
+        return mills_long(z)
+
+# mills(z) - z / sqrt(2 pi), relative accuracy through its root in double lanes, absolute in the pair.
+cdef inline W gelu_slope_factor(W z) noexcept nogil:
+    if W is wide_f:
+        return (GELU_ROOT[0] - z) * (
+            rough_polynomial(z, GELU_SLOPE_SHORT_N) / rough_polynomial(z, GELU_SLOPE_SHORT_D))
+    else:
+        return mills_long(z) - z * constant(z, INV_SQRT_2PI[0], INV_SQRT_2PI[1])

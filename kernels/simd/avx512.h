@@ -1,0 +1,46 @@
+// Registers of x86-64-v4 (AVX-512 F, BW, CD, DQ, VL): 16 float, 8 double.
+// Sibling of x86_64_v2.h and avx2.h: the same names in the same order, so that a diff is the review.
+#pragma once
+#include <immintrin.h>
+
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
+template<class T> struct vec;
+
+template<> struct vec<float> {
+    typedef __m512 raw;
+    typedef int mask __attribute__((vector_size(64)));
+    static const int lanes = 16;
+    raw v;
+};
+template<> struct vec<double> {
+    typedef __m512d raw;
+    typedef long long mask __attribute__((vector_size(64)));
+    static const int lanes = 8;
+    raw v;
+};
+
+static ALWAYS_INLINE vec<float> broadcast(float a) { return {_mm512_set1_ps(a)}; }
+static ALWAYS_INLINE vec<double> broadcast(double a) { return {_mm512_set1_pd(a)}; }
+
+static ALWAYS_INLINE vec<float> load(const float* p) { return {_mm512_loadu_ps(p)}; }
+static ALWAYS_INLINE vec<double> load(const double* p) { return {_mm512_loadu_pd(p)}; }
+static ALWAYS_INLINE void store(float* p, vec<float> a) { _mm512_storeu_ps(p, a.v); }
+static ALWAYS_INLINE void store(double* p, vec<double> a) { _mm512_storeu_pd(p, a.v); }
+
+static ALWAYS_INLINE vec<double> fma(vec<double> a, vec<double> b, vec<double> c) {
+    return {_mm512_fmadd_pd(a.v, b.v, c.v)};
+}
+// The rounding error of the product p = a * b, exact.
+static ALWAYS_INLINE vec<double> product_error(vec<double> a, vec<double> b, vec<double> p) {
+    return {_mm512_fmsub_pd(a.v, b.v, p.v)};
+}
+
+// A float register is two double registers: its lower and its upper half.
+static ALWAYS_INLINE vec<double> lower_half(vec<float> a) { return {_mm512_cvtps_pd(_mm512_castps512_ps256(a.v))}; }
+static ALWAYS_INLINE vec<double> upper_half(vec<float> a) {
+    return {_mm512_cvtps_pd(_mm512_extractf32x8_ps(a.v, 1))};
+}
+static ALWAYS_INLINE vec<float> join_halves(vec<double> lower, vec<double> upper) {
+    return {_mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(lower.v)), _mm512_cvtpd_ps(upper.v), 1)};
+}

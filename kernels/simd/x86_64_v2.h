@@ -1,0 +1,51 @@
+// Registers of x86-64-v2 (SSE4.2): 4 float, 2 double.  No fused multiply-add.
+// Sibling of avx2.h and avx512.h: the same names in the same order, so that a diff is the review.
+#pragma once
+#include <nmmintrin.h>
+
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
+template<class T> struct vec;
+
+template<> struct vec<float> {
+    typedef __m128 raw;
+    typedef int mask __attribute__((vector_size(16)));
+    static const int lanes = 4;
+    raw v;
+};
+template<> struct vec<double> {
+    typedef __m128d raw;
+    typedef long long mask __attribute__((vector_size(16)));
+    static const int lanes = 2;
+    raw v;
+};
+
+static ALWAYS_INLINE vec<float> broadcast(float a) { return {_mm_set1_ps(a)}; }
+static ALWAYS_INLINE vec<double> broadcast(double a) { return {_mm_set1_pd(a)}; }
+
+static ALWAYS_INLINE vec<float> load(const float* p) { return {_mm_loadu_ps(p)}; }
+static ALWAYS_INLINE vec<double> load(const double* p) { return {_mm_loadu_pd(p)}; }
+static ALWAYS_INLINE void store(float* p, vec<float> a) { _mm_storeu_ps(p, a.v); }
+static ALWAYS_INLINE void store(double* p, vec<double> a) { _mm_storeu_pd(p, a.v); }
+
+// Two roundings: used where one more of them in a low-order term does not matter.
+static ALWAYS_INLINE vec<double> fma(vec<double> a, vec<double> b, vec<double> c) {
+    return {_mm_add_pd(_mm_mul_pd(a.v, b.v), c.v)};
+}
+// The rounding error of the product p = a * b, exact (Dekker 1971): both factors are cut to 26 bits by
+// clearing the lower 27, which unlike Veltkamp's splitting cannot overflow.
+static ALWAYS_INLINE vec<double> product_error(vec<double> a, vec<double> b, vec<double> p) {
+    const __m128d cut = _mm_castsi128_pd(_mm_set1_epi64x(-1LL << 27));
+    __m128d ah = _mm_and_pd(a.v, cut), al = _mm_sub_pd(a.v, ah);
+    __m128d bh = _mm_and_pd(b.v, cut), bl = _mm_sub_pd(b.v, bh);
+    __m128d e = _mm_sub_pd(_mm_mul_pd(ah, bh), p.v);
+    e = _mm_add_pd(_mm_add_pd(e, _mm_mul_pd(ah, bl)), _mm_mul_pd(al, bh));
+    return {_mm_add_pd(e, _mm_mul_pd(al, bl))};
+}
+
+// A float register is two double registers: its lower and its upper half.
+static ALWAYS_INLINE vec<double> lower_half(vec<float> a) { return {_mm_cvtps_pd(a.v)}; }
+static ALWAYS_INLINE vec<double> upper_half(vec<float> a) { return {_mm_cvtps_pd(_mm_movehl_ps(a.v, a.v))}; }
+static ALWAYS_INLINE vec<float> join_halves(vec<double> lower, vec<double> upper) {
+    return {_mm_movelh_ps(_mm_cvtpd_ps(lower.v), _mm_cvtpd_ps(upper.v))};
+}

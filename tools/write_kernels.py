@@ -1,0 +1,113 @@
+"""Write the kernels' entry points from the table: one block for each formula, type and pass.
+
+Called by ``setup.py``; the files go to ``build/generated`` and are never committed.
+``fastrelu/table.py`` says which kernels exist, ``kernels/formulas/`` whether a formula works on plain
+registers (``V``) or on wide ones (``W``), ``kernels/math/coefficients.py`` holds the numbers.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TYPES = {"f": "float", "d": "double"}
+ROW_KERNELS = ("logsumexp", "softmax", "log_softmax")
+HEADER = "# Written by tools/write_kernels.py from fastrelu/table.py: edit those.\n"
+
+
+def load(path, name):
+    """Import one file of the source tree under a name of its own, without its package."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / path)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def table_kernels():
+    return [kernel for row in load("fastrelu/table.py", "fastrelu_table").ROWS for kernel in row.kernels()]
+
+
+def formula_kinds():
+    """Map each formula to the kind of value it takes: ``vec`` or ``wide``."""
+    kinds = {}
+    for path in sorted((ROOT / "kernels/formulas").glob("*.pxi")):
+        for kind, name in re.findall(r"^cdef inline ([VW]) (\w+)\(", path.read_text(), re.MULTILINE):
+            kinds[name] = {"V": "vec", "W": "wide"}[kind]
+    return kinds
+
+
+def coefficients_pxi():
+    """The coefficient arrays as C constants with their Cython declarations."""
+    values = vars(load("kernels/math/coefficients.py", "fastrelu_coefficients"))
+    lines, names = [], []
+    for name, value in values.items():
+        if not name.isupper() or not isinstance(value, (float, tuple)):
+            continue
+        if isinstance(value, tuple) and isinstance(value[0], str):
+            continue  # decimals for the reference only
+        names.append((name, isinstance(value, tuple)))
+        numbers = ", ".join(map(repr, value)) if isinstance(value, tuple) else repr(value)
+        c = f"{name}[] = {{{numbers}}}" if isinstance(value, tuple) else f"{name} = {numbers}"
+        lines.append(f"    static constexpr double {c};")
+    text = HEADER + 'cdef extern from * nogil:\n    """\n' + "\n".join(lines) + '\n    """\n'
+    return text + "".join(f"    const double{'[1]' if array else ''} {name}\n" for name, array in names)
+
+
+def block(index, kernel, kind, suffix):
+    value = f"{kind}_{suffix}"
+    literal = f"{kernel.formula}[{value}]"
+    n = len(kernel.arguments)
+    if kernel.knot is not None:
+        call = f"backward_with_knot{n}[{value}]({literal}, {kernel.knot!r}, o)"
+    else:
+        call = f"{'backward' if kernel.inputs[0] == 'dy' else 'forward'}{n}[{value}]({literal}, o)"
+    return f"cdef void block_{index}_{suffix}(const Operands& o) noexcept nogil:  # {kernel.name}\n    {call}\n"
+
+
+def blocks_pyx():
+    """The module that is compiled once for each instruction set."""
+    kernels, kinds = table_kernels(), formula_kinds()
+    missing = sorted({k.formula for k in kernels} - set(kinds))
+    if missing:
+        raise SystemExit(f"fastrelu/table.py names formulas that kernels/formulas/ lacks: {', '.join(missing)}")
+    out = [HEADER, '# The exported table; its layout is loops/exports.h.\ninclude "simd/vocabulary.pxi"\n']
+    out.append('include "coefficients.pxi"\n')
+    for folder in ("math", "formulas"):
+        out += [f'include "{folder}/{p.name}"\n' for p in sorted((ROOT / "kernels" / folder).glob("*.pxi"))]
+    out.append('include "loops/blocks.pxi"\n\n')
+    for index, kernel in enumerate(kernels):
+        out += [block(index, kernel, kinds[kernel.formula], suffix) for suffix in TYPES]
+    for name in ROW_KERNELS:
+        for suffix, ctype in TYPES.items():
+            value = f"wide_{suffix}"
+            out.append(
+                f"cdef void {name}_{suffix}(const void* a, void* out, ptrdiff_t rows, ptrdiff_t n) noexcept nogil:\n"
+                f"    cdef RowFormulas[{ctype}] formulas\n"
+                f"    formulas.exp = exp_nonpositive[{value}]\n"
+                f"    formulas.log1p = log1p_unit[{value}]\n"
+                f"    formulas.softmax_entry = softmax_entry[{value}]\n"
+                f"    {name}_rows[{ctype}](formulas, <const {ctype}*> a, <{ctype}*> out, rows, n)\n"
+            )
+    out.append(f"cdef Block table[2][{len(kernels)}]\ncdef RowKernel row_table[2][{len(ROW_KERNELS)}]\n")
+    for t, suffix in enumerate(TYPES):
+        out += [f"table[{t}][{i}] = block_{i}_{suffix}\n" for i in range(len(kernels))]
+        out += [f"row_table[{t}][{i}] = {name}_{suffix}\n" for i, name in enumerate(ROW_KERNELS)]
+    out.append(f"fill_exports(&exports, {len(kernels)}, table[0], table[1], row_table[0], row_table[1])\n")
+    out.append("blocks = PyCapsule_New(&exports, EXPORTS_NAME, NULL)\n")
+    return "".join(out)
+
+
+def write(folder):
+    """Write what changed only, so that an untouched file is not compiled again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in {"coefficients.pxi": coefficients_pxi(), "blocks.pyx": blocks_pyx()}.items():
+        path = folder / name
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+
+
+if __name__ == "__main__":
+    write(ROOT / "build/generated")
