@@ -1,1 +1,70 @@
-"""fastrelu."""
+"""Activations, softplus and LogSumExp for NumPy: SIMD kernels within 1 ULP, forward and backward.
+
+>>> y = fr.gelu(x)                    # out of place
+>>> fr.gelu(x, out=x)                 # in place
+>>> dx = fr.gelu.backward(dy, x)      # dy * f'(x)
+
+The activations are instances of `Activation`, read from ``fastrelu/table.py``.
+"""
+
+try:
+    import fastrelu.kernels  # noqa: F401
+except ModuleNotFoundError as missing:
+    if missing.name != "fastrelu.kernels":
+        raise
+    raise ImportError(
+        f"{__path__[0]} is a source checkout that hides the installed fastrelu: "
+        "run `pip install -e .`, or start Python elsewhere"
+    ) from None
+
+from .activation import Activation
+from .backends import Backend
+from .config import show_config
+from .control import (
+    accuracy,
+    backends,
+    get_num_threads,
+    set_accuracy,
+    set_backend,
+    set_num_threads,
+    use_backend,
+)
+from .dispatch import Plan, explain
+from .table import ROWS as _ROWS
+
+__version__ = "0.1.0"
+
+
+def _activations():
+    """The public objects of the table, by every name they go under."""
+    variants = {}
+    for row in _ROWS:
+        if row.variant_of:
+            variants.setdefault(row.variant_of, []).append(Activation(row))
+    made = {}
+    for row in _ROWS:
+        if not row.variant_of:
+            activation = Activation(row, variants.get(row.name, ()))
+            made.update(dict.fromkeys((row.name, *row.aliases), activation))
+    return made
+
+
+ACTIVATIONS = _activations()
+globals().update(ACTIVATIONS)
+
+__all__ = [
+    "ACTIVATIONS",
+    "Activation",
+    "Backend",
+    "Plan",
+    "accuracy",
+    "backends",
+    "explain",
+    "get_num_threads",
+    "set_accuracy",
+    "set_backend",
+    "set_num_threads",
+    "show_config",
+    "use_backend",
+    *ACTIVATIONS,
+]

@@ -11,10 +11,10 @@ or any kernel exists.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 
-__all__ = ["ROWS", "Kernel", "Parameter", "Row"]
+__all__ = ["KERNELS", "REDUCTIONS", "ROWS", "Kernel", "Parameter", "Row"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,14 +51,16 @@ class Parameter:
 class Kernel:
     """One compiled elementwise loop: which formula it runs, on which inputs."""
 
-    name: str  # "elu.backward_from_y": unique, and the name of its ufunc
+    row: str  # the dotted path of the activation, "gelu.tanh"
+    pass_: str  # "forward", "backward", "backward_from_y", "backward_at_zero", "backward_wrt_<parameter>"
     formula: str  # "elu_slope_from_y": in kernels/formulas/ and in the reference
     inputs: tuple[str, ...]  # "dy" first where the result is multiplied by it
     knot: float | None = None  # replace the slope there by the last input
 
     @property
-    def pass_(self) -> str:
-        return self.name.partition(".")[2] or "forward"
+    def name(self) -> str:
+        """Unique, and the name of the kernel's ufunc."""
+        return self.row if self.pass_ == "forward" else f"{self.row}.{self.pass_}"
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -85,6 +87,7 @@ class Row:
     from_y_needs: Parameter | None = None  # ... if its parameter obeys this
     knot: float | None = None  # where f′ jumps; the value there is the left one, or at_zero
     keeps_integers: bool = False
+    cost: int = 20  # nanoseconds for 16 float32 elements in cache, roughly: what threads are worth
     ulp: dict[str, float] = field(default_factory=lambda: {"forward": 1.0, "backward": 1.0})
     roots: tuple[float, ...] = ()  # interior zeros of f′
     points: tuple[float, ...] = ()  # where formulas switch or results leave the normal range
@@ -103,29 +106,29 @@ class Row:
     def defaults(self) -> dict[str, float | None]:
         return {p.name: p.default for p in self.parameters}
 
-    def kernels(self) -> tuple[Kernel, ...]:
-        """Every elementwise loop the row needs: forward, backward, parameter gradients."""
+    def kernels(self) -> dict[str, Kernel]:
+        """Every elementwise loop that the row needs, by pass."""
         names = tuple(p.name for p in self.parameters)
-        q, f = self.qualname, self.name
-        made = [
-            Kernel(name=q, formula=f, inputs=("x", *names)),
-            Kernel(name=f"{q}.backward", formula=f"{f}_slope", inputs=("dy", "x", *names)),
-        ]
-        if self.slope_from_y:
-            inputs = ("dy", "y", *names)
-            made.append(Kernel(name=f"{q}.backward_from_y", formula=f"{f}_slope_from_y", inputs=inputs))
-        if self.knot is not None:
-            inputs = ("dy", "x", *names, "at_zero")
-            made.append(
-                Kernel(name=f"{q}.backward_at_zero", formula=f"{f}_slope", inputs=inputs, knot=self.knot)
+        made = {}
+
+        def add(pass_, formula, inputs, knot=None):
+            made[pass_] = Kernel(
+                row=self.qualname, pass_=pass_, formula=formula, inputs=(*inputs, *names), knot=knot
             )
+
+        add("forward", self.name, ("x",))
+        add("backward", f"{self.name}_slope", ("dy", "x"))
+        if self.slope_from_y:
+            add("backward_from_y", f"{self.name}_slope_from_y", ("dy", "y"))
+        if self.knot is not None:
+            add("backward_at_zero", f"{self.name}_slope", ("dy", "x"), self.knot)
+            at_zero = made["backward_at_zero"]
+            made["backward_at_zero"] = replace(at_zero, inputs=(*at_zero.inputs, "at_zero"))
         for p in names:
-            inputs = ("dy", "x", *names)
-            made.append(Kernel(name=f"{q}.backward_wrt_{p}", formula=f"{f}_wrt_{p}", inputs=inputs))
-        return tuple(made)
+            add(f"backward_wrt_{p}", f"{self.name}_wrt_{p}", ("dy", "x"))
+        return made
 
 
-NAIR = "Nair & Hinton, Rectified Linear Units Improve Restricted Boltzmann Machines, ICML 2010"
 GLOROT = "Glorot, Bordes & Bengio, Deep Sparse Rectifier Neural Networks, AISTATS 2011"
 HENDRYCKS = "Hendrycks & Gimpel, Gaussian Error Linear Units (GELUs), arXiv:1606.08415"
 
@@ -139,6 +142,7 @@ ROWS: tuple[Row, ...] = (
         slope_from_y=True,
         knot=0.0,
         keeps_integers=True,
+        cost=1,
     ),
     Row(
         name="heaviside",
@@ -146,7 +150,10 @@ ROWS: tuple[Row, ...] = (
         formula="1 if x > 0, at_zero if x == 0, else 0",
         derivative="0",
         source="numpy.heaviside; Abramowitz & Stegun, Handbook of Mathematical Functions, 29.1.3",
-        parameters=(Parameter(name="at_zero", doc="The value at x = 0.", default=0.0, typical=(0.0, 0.5, 1.0)),),
+        parameters=(
+            Parameter(name="at_zero", doc="The value at x = 0.", default=0.0, typical=(0.0, 0.5, 1.0)),
+        ),
+        cost=1,
     ),
     Row(
         name="leaky_relu",
@@ -155,11 +162,14 @@ ROWS: tuple[Row, ...] = (
         derivative="1 if x > 0 else negative_slope",
         source="Maas, Hannun & Ng, Rectifier Nonlinearities Improve Neural Network Acoustic Models, ICML 2013",
         parameters=(
-            Parameter(name="negative_slope", doc="Slope where x <= 0.", default=0.01, typical=(0.01, 0.2, 1.5)),
+            Parameter(
+                name="negative_slope", doc="Slope where x <= 0.", default=0.01, typical=(0.01, 0.2, 1.5)
+            ),
         ),
         slope_from_y=True,
         from_y_needs=Parameter(name="negative_slope", doc="", at_least=0.0),
         knot=0.0,
+        cost=1,
     ),
     Row(
         name="prelu",
@@ -180,6 +190,7 @@ ROWS: tuple[Row, ...] = (
         slope_from_y=True,
         from_y_needs=Parameter(name="weight", doc="", at_least=0.0),
         knot=0.0,
+        cost=1,
     ),
     Row(
         name="elu",
@@ -199,7 +210,14 @@ ROWS: tuple[Row, ...] = (
         ),
         slope_from_y=True,
         knot=0.0,
-        points=(-87.33654, -103.97208, -16.635532, -708.3964185322641, -745.1332191019411, -36.04365338911715),
+        points=(
+            -87.33654,
+            -103.97208,
+            -16.635532,
+            -708.3964185322641,
+            -745.1332191019411,
+            -36.04365338911715,
+        ),
     ),
     Row(
         name="softplus",
@@ -209,10 +227,20 @@ ROWS: tuple[Row, ...] = (
         source="Dugas, Bengio, Belisle, Nadeau & Garcia, Incorporating Second-Order Functional "
         "Knowledge for Better Option Pricing, NIPS 2000",
         parameters=(
-            Parameter(name="beta", doc="Sharpness of the bend.", default=1.0, above=0.0, typical=(1.0, 0.5, 20.0)),
+            Parameter(
+                name="beta", doc="Sharpness of the bend.", default=1.0, above=0.0, typical=(1.0, 0.5, 20.0)
+            ),
         ),
         slope_from_y=True,
-        points=(-87.33654, -103.97208, 16.635532, 88.72284, -708.3964185322641, -745.1332191019411, 36.7368005696771),
+        points=(
+            -87.33654,
+            -103.97208,
+            16.635532,
+            88.72284,
+            -708.3964185322641,
+            -745.1332191019411,
+            36.7368005696771,
+        ),
     ),
     Row(
         name="sigmoid",
@@ -222,7 +250,15 @@ ROWS: tuple[Row, ...] = (
         source="LeCun, Bottou, Orr & Mueller, Efficient BackProp, 1998; scipy.special.expit",
         aliases=("expit",),
         slope_from_y=True,
-        points=(-87.33654, -103.97208, 16.635532, 88.72284, -708.3964185322641, -745.1332191019411, 36.7368005696771),
+        points=(
+            -87.33654,
+            -103.97208,
+            16.635532,
+            88.72284,
+            -708.3964185322641,
+            -745.1332191019411,
+            36.7368005696771,
+        ),
     ),
     Row(
         name="gelu",
@@ -253,10 +289,23 @@ ROWS: tuple[Row, ...] = (
         source="Elfwing, Uchibe & Doya, Sigmoid-Weighted Linear Units, 2018; "
         "Ramachandran, Zoph & Le, Searching for Activation Functions, 2017, arXiv:1710.05941",
         parameters=(
-            Parameter(name="beta", doc="Sharpness of the bend.", default=1.0, above=0.0, typical=(1.0, 1.702, 0.25)),
+            Parameter(
+                name="beta", doc="Sharpness of the bend.", default=1.0, above=0.0, typical=(1.0, 1.702, 0.25)
+            ),
         ),
         roots=(-1.2784645427610738,),
-        points=(-87.33654, -91.9, -103.97208, -108.7, 16.635532, 88.72284, -708.3964185322641, -715.0, -745.2, -751.8),
+        points=(
+            -87.33654,
+            -91.9,
+            -103.97208,
+            -108.7,
+            16.635532,
+            88.72284,
+            -708.3964185322641,
+            -715.0,
+            -745.2,
+            -751.8,
+        ),
     ),
     Row(
         name="tanh",
@@ -268,3 +317,8 @@ ROWS: tuple[Row, ...] = (
         points=(-9.010913, 9.010913, 0.34657359, 19.06154746539849, 44.0, -44.36, -52.33, 355.0, -372.9),
     ),
 )
+
+KERNELS: tuple[Kernel, ...] = tuple(kernel for row in ROWS for kernel in row.kernels().values())
+
+# Reductions with a kernel over contiguous rows, in the order of their table in the compiled modules.
+REDUCTIONS: tuple[str, ...] = ("logsumexp", "softmax", "log_softmax")

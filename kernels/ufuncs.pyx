@@ -105,7 +105,7 @@ def use_blocks(module, kernels):
             kernel.lanes = exports.lanes[compute]
             kernel.item_bytes = 8 if compute else 4
             kernel.half = s == FLOAT16
-            kernel.cost = cost
+            kernel.cost = 3 * cost if compute else cost
     tables.exports = exports
     tables.kernels = made  # lives as long as the ufuncs that point into it: for ever
 

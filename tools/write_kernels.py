@@ -14,7 +14,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TYPES = {"f": "float", "d": "double"}
-ROW_KERNELS = ("logsumexp", "softmax", "log_softmax")
 HEADER = "# Written by tools/write_kernels.py from fastrelu/table.py: edit those.\n"
 
 
@@ -26,8 +25,8 @@ def load(path, name):
     return module
 
 
-def table_kernels():
-    return [kernel for row in load("fastrelu/table.py", "fastrelu_table").ROWS for kernel in row.kernels()]
+def table():
+    return load("fastrelu/table.py", "fastrelu_table")
 
 
 def formula_kinds():
@@ -64,15 +63,19 @@ def block(index, kernel, kind, suffix):
         call = f"backward_with_knot{n}[{value}]({literal}, {kernel.knot!r}, o)"
     else:
         call = f"{'backward' if kernel.inputs[0] == 'dy' else 'forward'}{n}[{value}]({literal}, o)"
-    return f"cdef void block_{index}_{suffix}(const Operands& o) noexcept nogil:  # {kernel.name}\n    {call}\n"
+    return (
+        f"cdef void block_{index}_{suffix}(const Operands& o) noexcept nogil:  # {kernel.name}\n    {call}\n"
+    )
 
 
 def blocks_pyx():
     """The module that is compiled once for each instruction set."""
-    kernels, kinds = table_kernels(), formula_kinds()
+    kernels, reductions, kinds = table().KERNELS, table().REDUCTIONS, formula_kinds()
     missing = sorted({k.formula for k in kernels} - set(kinds))
     if missing:
-        raise SystemExit(f"fastrelu/table.py names formulas that kernels/formulas/ lacks: {', '.join(missing)}")
+        raise SystemExit(
+            f"fastrelu/table.py names formulas that kernels/formulas/ lacks: {', '.join(missing)}"
+        )
     out = [HEADER, '# The exported table; its layout is loops/exports.h.\ninclude "simd/vocabulary.pxi"\n']
     out.append('include "coefficients.pxi"\n')
     for folder in ("math", "formulas"):
@@ -80,7 +83,7 @@ def blocks_pyx():
     out.append('include "loops/blocks.pxi"\n\n')
     for index, kernel in enumerate(kernels):
         out += [block(index, kernel, kinds[kernel.formula], suffix) for suffix in TYPES]
-    for name in ROW_KERNELS:
+    for name in reductions:
         for suffix, ctype in TYPES.items():
             value = f"wide_{suffix}"
             out.append(
@@ -91,10 +94,10 @@ def blocks_pyx():
                 f"    formulas.softmax_entry = softmax_entry[{value}]\n"
                 f"    {name}_rows[{ctype}](formulas, <const {ctype}*> a, <{ctype}*> out, rows, n)\n"
             )
-    out.append(f"cdef Block table[2][{len(kernels)}]\ncdef RowKernel row_table[2][{len(ROW_KERNELS)}]\n")
+    out.append(f"cdef Block table[2][{len(kernels)}]\ncdef RowKernel row_table[2][{len(reductions)}]\n")
     for t, suffix in enumerate(TYPES):
         out += [f"table[{t}][{i}] = block_{i}_{suffix}\n" for i in range(len(kernels))]
-        out += [f"row_table[{t}][{i}] = {name}_{suffix}\n" for i, name in enumerate(ROW_KERNELS)]
+        out += [f"row_table[{t}][{i}] = {name}_{suffix}\n" for i, name in enumerate(reductions)]
     out.append(f"fill_exports(&exports, {len(kernels)}, table[0], table[1], row_table[0], row_table[1])\n")
     out.append("blocks = PyCapsule_New(&exports, EXPORTS_NAME, NULL)\n")
     return "".join(out)

@@ -1,0 +1,72 @@
+"""Backends: one frozen record each, all of them able to run any kernel of the table.
+
+An asked-for backend that is missing is an error that says why; only the automatic choice, the first
+available in the order below, falls back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+__all__ = ["BACKENDS", "Backend", "automatic", "named"]
+
+
+@dataclass(frozen=True)
+class Backend:
+    """How one backend runs the table's kernels.
+
+    Attributes
+    ----------
+    name : str
+    available : bool
+    detail : str
+        What it runs on, or why it is not available.
+    elementwise : callable
+        ``elementwise(kernel)`` gives a callable with a ufunc's signature.
+    rows : callable
+        ``rows(name, dtype)`` gives ``f(a, out)`` over contiguous rows, or None where it has none.
+    """
+
+    name: str
+    available: bool
+    detail: str
+    elementwise: Callable | None = field(default=None, repr=False)
+    rows: Callable = field(default=lambda name, dtype: None, repr=False)
+
+
+def _not_yet(name, what):
+    return Backend(name, False, f"{what} kernels are not part of this version")
+
+
+def _records():
+    from . import cython, numpy
+
+    return [cython.BACKEND, _not_yet("numba", "Numba"), _not_yet("cuda", "CUDA"), numpy.BACKEND]
+
+
+BACKENDS = {backend.name: backend for backend in _records()}
+
+
+def automatic() -> Backend:
+    """The first backend that is available; the reference always is."""
+    return next(backend for backend in BACKENDS.values() if backend.available)
+
+
+def named(name, asked_by) -> Backend:
+    """The available backend called `name`, or an error that says what there is.
+
+    Raises
+    ------
+    ValueError
+        If there is no such backend, or it is not available here.
+    """
+    backend = BACKENDS.get(name) if isinstance(name, str) else None
+    if backend is None:
+        raise ValueError(f"{asked_by}: unknown backend {name!r}; expected one of {', '.join(BACKENDS)}")
+    if not backend.available:
+        usable = ", ".join(b.name for b in BACKENDS.values() if b.available)
+        raise ValueError(
+            f"{asked_by}: backend {name!r} is not available: {backend.detail}; available: {usable}"
+        )
+    return backend

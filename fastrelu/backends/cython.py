@@ -1,0 +1,104 @@
+"""The compiled kernels: one instruction set is chosen at import, by probing the CPU or by FASTRELU_ISA."""
+
+from __future__ import annotations
+
+import importlib
+import os
+
+from ..table import KERNELS, REDUCTIONS, ROWS
+from . import Backend
+
+__all__ = ["BACKEND", "BUILT", "INSTRUCTION_SETS", "ISA", "KERNEL_INDEX", "ufuncs"]
+
+# Best first, with the x86-64 level that each needs.
+INSTRUCTION_SETS = {"avx512": 4, "avx2": 3, "x86_64_v2": 2}
+KERNEL_INDEX = {kernel.name: index for index, kernel in enumerate(KERNELS)}
+
+try:
+    from fastrelu.kernels import ufuncs
+except ModuleNotFoundError as missing:
+    if missing.name != "fastrelu.kernels.ufuncs":
+        raise
+    ufuncs = None
+
+
+def _built():
+    if ufuncs is None:
+        return ()
+    return tuple(isa for isa in INSTRUCTION_SETS if importlib.util.find_spec(f"fastrelu.kernels._{isa}"))
+
+
+def _choose():
+    """The instruction set to load, or None where nothing was compiled.
+
+    Raises
+    ------
+    ImportError
+        If FASTRELU_ISA names one that is unknown, not built, or beyond this CPU.
+    """
+    pinned = os.environ.get("FASTRELU_ISA", "").replace("-", "_")
+    known = ", ".join(INSTRUCTION_SETS)
+    if pinned and pinned not in INSTRUCTION_SETS:
+        raise ImportError(f"FASTRELU_ISA: unknown instruction set {pinned!r}; expected one of {known}")
+    if pinned and pinned not in BUILT:
+        built = ", ".join(BUILT) or "none"
+        raise ImportError(f"FASTRELU_ISA: {pinned!r} was not built into this installation (built: {built})")
+    if pinned and not ufuncs.supports(INSTRUCTION_SETS[pinned]):
+        raise ImportError(f"FASTRELU_ISA: this CPU does not have {pinned!r}")
+    runs = [isa for isa in BUILT if ufuncs.supports(INSTRUCTION_SETS[isa])]
+    return pinned or next(iter(runs), None)
+
+
+BUILT = _built()
+ISA = _choose()
+
+
+def _load():
+    # The module's own start-up code uses its instructions, so it is imported only after the probe.
+    module = importlib.import_module(f"fastrelu.kernels._{ISA}")
+    costs = [row.cost for row in ROWS for _ in row.kernels()]
+    ufuncs.use_blocks(
+        module, [(len(kernel.inputs), cost) for kernel, cost in zip(KERNELS, costs, strict=True)]
+    )
+
+
+def _rows(name, dtype):
+    if dtype.char not in "fd" or name not in REDUCTIONS:
+        return None
+    index = REDUCTIONS.index(name)
+    return lambda a, out: ufuncs.rows(index, a, out)
+
+
+def _by_reference(kernel):
+    def evaluate(*inputs):
+        from .. import reference
+
+        return reference.evaluate(kernel, *inputs)
+
+    return evaluate
+
+
+def _make(kernel):
+    row = next(row for row in ROWS if row.qualname == kernel.row)
+    integers = "?bBhHiIlLqQ" if row.keeps_integers and kernel.pass_ == "forward" else ""
+    doc = f"{row.summary} {kernel.pass_.replace('_', ' ')}: see fastrelu.{row.qualname}."
+    name = f"{kernel.name}.ufunc"
+    ufunc = ufuncs.make_ufunc(KERNEL_INDEX[kernel.name], name, doc, _by_reference(kernel), integers + "g")
+    try:  # pickle finds the ufunc by these; before NumPy 2.2 it searches sys.modules instead
+        ufunc.__module__ = "fastrelu"
+        ufunc.__qualname__ = name
+    except AttributeError:
+        pass
+    return ufunc
+
+
+if ISA:
+    _load()
+    UFUNCS = {kernel: _make(kernel) for kernel in KERNELS}
+    BACKEND = Backend("cython", True, f"SIMD kernels for {ISA}", UFUNCS.__getitem__, _rows)
+elif ufuncs is None:
+    BACKEND = Backend(
+        "cython", False, "nothing was compiled when fastrelu was installed (no C++ compiler was found)"
+    )
+else:
+    BACKEND = Backend("cython", False, f"this CPU has none of the instruction sets built: {', '.join(BUILT)}")

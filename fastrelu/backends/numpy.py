@@ -1,0 +1,50 @@
+"""The reference twin as a backend: slow, right, and there without a compiler."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from . import Backend
+
+__all__ = ["BACKEND", "ReferenceUfunc"]
+
+
+class ReferenceUfunc:
+    """One kernel of the table, computed by the reference, called as a ufunc is called."""
+
+    def __init__(self, kernel):
+        self.kernel = kernel
+        self.nin = len(kernel.inputs)
+        self.__name__ = f"{kernel.name}.ufunc"
+
+    def __repr__(self):
+        return f"<reference ufunc '{self.__name__}'>"
+
+    def __call__(self, *inputs, dtype=None, **keywords):
+        from .. import reference
+
+        arrays = [np.asanyarray(a) for a in inputs]
+        if dtype is None:
+            dtype = self.result_type(*inputs)
+        result = reference.evaluate(self.kernel, *(a.astype(dtype, copy=False) for a in arrays))
+        # `positive` copies, and brings a ufunc's out=, where=, casting=, order= and subok= with it
+        copy = np.logical_or if result.dtype == bool else np.positive
+        return copy(result, *([False] if copy is np.logical_or else []), **keywords)
+
+    def result_type(self, *inputs):
+        """The dtype in which a ufunc with float16, float32, float64 and longdouble loops would run."""
+        if self.kernel.name == "relu" and all(np.asarray(a).dtype.kind in "biu" for a in inputs):
+            return np.asarray(inputs[0]).dtype
+        weak = {bool: bool, int: int, float: float}
+        kinds = [weak.get(type(a)) or np.asarray(a).dtype for a in inputs]
+        return functools.reduce(lambda a, b: np.logaddexp.resolve_dtypes((a, b, None))[-1], kinds, kinds[0])
+
+
+@functools.cache
+def _elementwise(kernel):
+    return ReferenceUfunc(kernel)
+
+
+BACKEND = Backend("numpy", True, f"the reference, on NumPy {np.__version__}", _elementwise)

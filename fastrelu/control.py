@@ -1,0 +1,196 @@
+"""Settings: process defaults from the environment and ``set_…``, overrides by ``with`` as context variables."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from contextvars import ContextVar
+
+from . import backends as _backends
+from . import machine
+from .backends import cython
+
+__all__ = [
+    "accuracy",
+    "backends",
+    "get_num_threads",
+    "set_accuracy",
+    "set_backend",
+    "set_num_threads",
+    "use_backend",
+]
+
+ACCURACIES = ("high", "fast")
+
+# Out of place and from this size on, stores go past the cache: below it the old lines of the result still
+# fit, and loading them costs less than losing them (streaming wins 1.5 to 1.9 times in DRAM, loses 1.1 to 3
+# times in cache).
+STREAMING_BYTES = machine.last_level_cache()
+# A further thread for each such amount of element * cost (sixteenths of a nanosecond): about 20
+# microseconds of work, several times what waking a worker takes.
+WORK_PER_THREAD = 20_000 * 16
+
+
+def _choice(variable, value, known):
+    if value not in known:
+        raise ValueError(f"{variable}: unknown value {value!r}; expected one of {', '.join(known)}")
+    return value
+
+
+def _whole_number(argument, value, least):
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{argument}: got {value!r}; expected a whole number of at least {least}")
+    return value
+
+
+def _from_environment(variable, least):
+    text = os.environ.get(variable, "").strip()
+    if not text:
+        return None
+    return _whole_number(variable, int(text) if text.lstrip("+-").isdigit() else text, least)
+
+
+class _Setting:
+    """A process default with context-local overrides."""
+
+    live_overrides = 0  # of all settings, in all contexts: while there are none the fast path is open
+    lock = threading.Lock()
+
+    def __init__(self, name, default):
+        self.default = default
+        self.override = ContextVar(f"fastrelu_{name}", default=None)
+
+    def get(self):
+        return self.override.get() or self.default
+
+    def set(self, value):
+        self.default = value
+        _open_or_close_fast_path()
+
+    @contextlib.contextmanager
+    def overridden(self, value):
+        with _Setting.lock:
+            _Setting.live_overrides += 1
+        _open_or_close_fast_path()
+        token = self.override.set(value)
+        try:
+            yield
+        finally:
+            self.override.reset(token)
+            with _Setting.lock:
+                _Setting.live_overrides -= 1
+            _open_or_close_fast_path()
+
+
+def _default_threads():
+    threads = _from_environment("FASTRELU_NUM_THREADS", 1)
+    if threads is None:
+        with contextlib.suppress(ValueError):  # another library's variable, in forms of its own ("4,2")
+            threads = _from_environment("OMP_NUM_THREADS", 1)
+    return threads or machine.usable_processors()
+
+
+def _default_backend():
+    asked = os.environ.get("FASTRELU_BACKEND")
+    return _backends.named(asked, "FASTRELU_BACKEND") if asked else _backends.automatic()
+
+
+BACKEND = _Setting("backend", _default_backend())
+ACCURACY = _Setting(
+    "accuracy", _choice("FASTRELU_ACCURACY", os.environ.get("FASTRELU_ACCURACY") or "high", ACCURACIES)
+)
+CACHE_MB = _from_environment("FASTRELU_CACHE_MB", 0)
+_threads = _default_threads()
+
+
+def _open_or_close_fast_path():
+    if cython.ISA:
+        cython.ufuncs.allow_fast_calls(BACKEND.default.name == "cython" and _Setting.live_overrides == 0)
+
+
+def _configure_kernels():
+    if cython.ISA:
+        cython.ufuncs.configure(_threads, WORK_PER_THREAD, STREAMING_BYTES)
+
+
+def backends():
+    """The backends by name: whether each is available, and what it runs on or why it is not.
+
+    Returns
+    -------
+    dict of str to Backend
+
+    Examples
+    --------
+    >>> fr.backends()["numpy"].available
+    True
+    """
+    return dict(_backends.BACKENDS)
+
+
+def set_backend(name):
+    """Make `name` the process's default backend.
+
+    Parameters
+    ----------
+    name : str
+        A key of `backends`; it must be available.
+
+    Raises
+    ------
+    ValueError
+        If the backend is unknown or not available.
+    """
+    BACKEND.set(_backends.named(name, "set_backend"))
+
+
+def use_backend(name):
+    """Context manager: run with backend `name` in this context (thread or task) only.
+
+    Raises
+    ------
+    ValueError
+        If the backend is unknown or not available.
+
+    Examples
+    --------
+    >>> with fr.use_backend("numpy"):
+    ...     y = fr.relu(np.array([-1.0, 2.0]))
+    """
+    return BACKEND.overridden(_backends.named(name, "use_backend"))
+
+
+def set_accuracy(level):
+    """Set the process's default accuracy: ``"high"`` (at most 1 ULP) or ``"fast"`` (at most 4 ULP).
+
+    Every kernel of this version keeps the bound of ``"high"``, so it serves ``"fast"`` as well.
+    """
+    ACCURACY.set(_choice("set_accuracy", level, ACCURACIES))
+
+
+def accuracy(level):
+    """Context manager: `set_accuracy` for this context only."""
+    return ACCURACY.overridden(_choice("accuracy", level, ACCURACIES))
+
+
+def set_num_threads(n):
+    """Let a call use at most `n` threads; the result's bits do not depend on it.
+
+    Raises
+    ------
+    ValueError
+        If `n` is not a whole number of at least 1.
+    """
+    global _threads
+    _threads = _whole_number("n", n, 1)
+    _configure_kernels()
+
+
+def get_num_threads():
+    """The most threads that a call may use (affinity and container quota, unless set)."""
+    return _threads
+
+
+_configure_kernels()
+_open_or_close_fast_path()

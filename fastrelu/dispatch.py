@@ -1,0 +1,216 @@
+"""Which kernel a call runs and how: a pure function of the call and the settings, and its explanation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import control
+from .backends import Backend, cython
+from .table import Kernel, Row
+
+__all__ = ["Plan", "Settings", "explain", "plan", "rows_kernel"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a plan depends on besides the call."""
+
+    backend: Backend
+    accuracy: str
+    threads: int
+
+    @classmethod
+    def current(cls):
+        return cls(control.BACKEND.get(), control.ACCURACY.get(), control.get_num_threads())
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a call will run; printing it explains why.
+
+    Attributes
+    ----------
+    operation, dtype : str
+    size : int
+        Elements of the result.
+    backend, instruction_set, path, stores : str
+        `path` is "fast" (straight to the kernel), "ufunc" (through NumPy's machinery) or "reference".
+    threads : int
+    reasons : tuple of str
+    """
+
+    operation: str
+    dtype: str
+    size: int
+    backend: str
+    instruction_set: str
+    path: str
+    threads: int
+    stores: str
+    reasons: tuple[str, ...]
+
+    def __str__(self):
+        head = f"{self.operation}({self.dtype}, {self.size} elements)"
+        lines = [
+            f"backend          {self.backend}",
+            f"instruction set  {self.instruction_set}",
+            f"path             {self.path}",
+            f"threads          {self.threads}",
+            f"stores           {self.stores}",
+        ]
+        return "\n  ".join([head, *lines, *(f"- {reason}" for reason in self.reasons)])
+
+
+def _contiguous(strides, shape, itemsize):
+    """Whether elements lie without gaps in C or Fortran order."""
+    for order in (range(len(shape)), reversed(range(len(shape)))):
+        expected = itemsize
+        for axis in reversed(list(order)):
+            if shape[axis] != 1 and strides[axis] != expected:
+                break
+            expected *= shape[axis]
+        else:
+            return True
+    return False
+
+
+def plan(
+    kernel: Kernel,
+    dtype: np.dtype,
+    shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    settings: Settings,
+    *,
+    in_place: bool = False,
+    plain: bool = True,
+) -> Plan:
+    """Decide how `kernel` runs on operands of one shape, strides and dtype.
+
+    Parameters
+    ----------
+    in_place : bool
+        The result is written over an operand.
+    plain : bool
+        Every operand is an exact, aligned ndarray in native byte order, and no keyword but ``out`` and
+        the parameters is given.
+    """
+    size = int(np.prod(shape, dtype=np.int64))
+    backend, reasons = settings.backend, []
+    has_kernel = dtype.char in "efd"
+    if backend.name != "cython" or not has_kernel:
+        if backend.name == "cython":
+            reasons.append(f"{dtype} has no SIMD kernel: the reference computes it")
+        else:
+            reasons.append(f"backend {backend.name}: {backend.detail}")
+        made = (1, False)
+        return Plan(
+            kernel.name, str(dtype), size, backend.name, "NumPy's", "reference", *_words(made), tuple(reasons)
+        )
+    reasons.append(f"backend cython: {backend.detail}")
+    contiguous = _contiguous(strides, shape, dtype.itemsize)
+    fast = plain and contiguous and dtype.char in "fd" and len(shape) > 0
+    if not fast:
+        why = (
+            "a 0-d operand"
+            if not shape
+            else "not contiguous"
+            if not contiguous
+            else f"{dtype} is converted on the way"
+            if dtype.char == "e"
+            else "not a plain ndarray"
+        )
+        reasons.append(f"through the ufunc: {why}")
+    # NumPy hands over contiguous operands in one piece; others row by row
+    piece = size if contiguous else (shape[-1] if shape else 1)
+    made = cython.ufuncs.plan(cython.KERNEL_INDEX[kernel.name], dtype, piece, in_place)
+    reasons += _reasons(made, piece, dtype, in_place, settings)
+    return Plan(
+        kernel.name,
+        str(dtype),
+        size,
+        "cython",
+        cython.ISA,
+        "fast" if fast else "ufunc",
+        *_words(made),
+        tuple(reasons),
+    )
+
+
+def _words(made):
+    return made[0], "streaming" if made[1] else "ordinary"
+
+
+def _reasons(made, piece, dtype, in_place, settings):
+    threads, streaming = made
+    yield f"threads: {threads} of {settings.threads}, by element * cost over the work that pays for a thread"
+    if streaming:
+        yield f"streaming stores: {piece * dtype.itemsize} bytes do not fit a cache of {control.STREAMING_BYTES}"
+    elif in_place:
+        yield "ordinary stores: the result is written over an operand that is in cache already"
+    if settings.accuracy == "fast":
+        yield "accuracy fast: this kernel keeps the 1 ULP of high"
+
+
+def explain(function, *arrays, out=None):
+    """Which backend, instruction set, threads and store policy a call takes, and why.
+
+    Parameters
+    ----------
+    function : Activation or its ``backward``
+    *arrays : array_like
+        What the call would be given.
+    out : ndarray, optional
+
+    Returns
+    -------
+    Plan
+        Its attributes are the decision, ``str`` of it the explanation.
+
+    Examples
+    --------
+    >>> fr.explain(fr.relu, np.zeros(16, np.float32)).threads
+    1
+    """
+    kernel = getattr(function, "kernel", None)
+    if not isinstance(kernel, Kernel):
+        raise TypeError(
+            f"explain: argument 'function' is {function!r}; expected an Activation or its backward"
+        )
+    if not arrays:
+        raise TypeError("explain: expected the arrays of the call after the function")
+    given = [np.asanyarray(a) for a in arrays]
+    dtype = given[0].dtype
+    if dtype.kind in "biu":
+        dtype = np.exp.resolve_dtypes((dtype, None))[1]
+    shape = np.broadcast_shapes(*(a.shape for a in given))
+    plain = all(
+        type(a) is np.ndarray
+        and b.flags.aligned
+        and b.dtype.isnative
+        and b.shape == shape
+        and b.dtype == dtype
+        for a, b in zip(arrays, given, strict=True)
+    )
+    in_place = any(out is a for a in arrays)
+    uneven = next((a for a in given if not _contiguous(a.strides, a.shape, a.dtype.itemsize)), given[0])
+    strides = uneven.strides if uneven.shape == shape else np.broadcast_to(uneven, shape).strides
+    return plan(kernel, dtype, shape, strides, Settings.current(), in_place=in_place, plain=plain)
+
+
+def elementwise(kernel):
+    """The current backend's callable for a kernel of the table."""
+    return control.BACKEND.get().elementwise(kernel)
+
+
+def rows_kernel(name, dtype):
+    """The current backend's kernel for a reduction over contiguous rows, or None."""
+    return control.BACKEND.get().rows(name, np.dtype(dtype))
+
+
+def describe(row: Row) -> str:
+    """One line: what an activation would run on, for `fastrelu info`."""
+    backend = control.BACKEND.get()
+    passes = row.kernels()
+    return f"{row.qualname}: {backend.name} ({backend.detail}), {', '.join(passes)}"

@@ -1,0 +1,203 @@
+"""Signatures and docstrings of the public objects, read from the table."""
+
+from __future__ import annotations
+
+import textwrap
+from inspect import Parameter as Argument
+from inspect import Signature
+
+from .table import Row
+
+__all__ = ["backward_doc", "backward_signature", "forward_doc", "forward_signature"]
+
+UFUNC_ARGUMENTS = {
+    "out": None, "where": True, "dtype": None, "casting": "same_kind", "order": "K", "subok": True,
+}  # fmt: skip
+
+
+def _parameters(row, kind):
+    made = [
+        Argument(p.name, kind, default=Argument.empty if p.default is None else p.default)
+        for p in row.parameters
+    ]
+    if row.channel_axis is not None:
+        made.append(Argument("axis", Argument.KEYWORD_ONLY, default=row.channel_axis))
+    if row.option and not row.variant_of:
+        made.append(Argument(row.option[0], kind, default=row.option[1]))
+    return made
+
+
+def forward_signature(row: Row) -> Signature:
+    keywords = [Argument(name, Argument.KEYWORD_ONLY, default=d) for name, d in UFUNC_ARGUMENTS.items()]
+    x = Argument("x", Argument.POSITIONAL_ONLY)
+    return Signature([x, *_parameters(row, Argument.POSITIONAL_OR_KEYWORD), *keywords])
+
+
+def backward_signature(row: Row) -> Signature:
+    both = Argument.POSITIONAL_OR_KEYWORD
+    given = [Argument("dy", Argument.POSITIONAL_ONLY), Argument("x", both, default=None)]
+    names = ["y", "out", "wrt", *(["at_zero"] if row.knot is not None else [])]
+    keywords = [Argument(name, Argument.KEYWORD_ONLY, default=None) for name in names]
+    parameters = [p.replace(kind=Argument.KEYWORD_ONLY) for p in _parameters(row, both)]
+    # the required ones first is a rule for positional arguments only
+    return Signature([*given, *keywords, *parameters])
+
+
+def _entry(name, kind, text):
+    return f"{name} : {kind}\n" + textwrap.indent(textwrap.fill(text, 96), "    ")
+
+
+def _parameter_entries(row):
+    made = []
+    for p in row.parameters:
+        default = "" if p.default is None else f", default {p.default:g}"
+        needs = f" Must be usable: {p.requirement}." if p.constrained else ""
+        made.append(_entry(p.name, f"array_like{default}", f"{p.doc}{needs} Cast to the dtype of `x`."))
+    if row.channel_axis is not None:
+        text = "The axis of `x` along which a vector of parameters has one value per channel."
+        made.append(_entry("axis", f"int, default {row.channel_axis}", text))
+    if row.option and not row.variant_of:
+        made.append(_entry(row.option[0], f"str, default {row.option[1]!r}", "Which variant to compute."))
+    return made
+
+
+def _example_arguments(row):
+    return "".join(f", {p.name}={p.typical[0]:g}" for p in row.parameters if p.default is None)
+
+
+def _accuracy(row, pass_):
+    return (
+        f"At most {row.ulp[pass_]:g} ULP for float32 and float64, subnormal results included"
+        + (
+            "; in float64, within 1/2 of an interior zero of f', an absolute 2**-56"
+            if row.roots and pass_ == "backward"
+            else ""
+        )
+        + ". float16 is computed in float32 and rounded once. The bits do not depend on size, strides, "
+        "alignment or threads."
+    )
+
+
+def _constraint_error(row):
+    return "".join(
+        f" {p.requirement} is violated by a scalar (in an array the lane becomes NaN)."
+        for p in row.parameters
+        if p.constrained
+    )
+
+
+def forward_doc(row: Row) -> str:
+    entries = [
+        _entry(
+            "x",
+            "array_like",
+            "Input of any shape and strides; real (integers promote as in np.exp"
+            + (", but stay integers here)." if row.keeps_integers else ")."),
+        ),
+        *_parameter_entries(row),
+        _entry(
+            "out, where, dtype, casting, order, subok",
+            "optional",
+            "As for every NumPy ufunc; `out=x` works in place.",
+        ),
+    ]
+    aliases = f"\n\nAlso called {', '.join(f'``{a}``' for a in row.aliases)}." if row.aliases else ""
+    return f"""{row.summary}{aliases}
+
+    f(x) = {row.formula}
+
+Parameters
+----------
+{chr(10).join(entries)}
+
+Returns
+-------
+ndarray or scalar
+    The shape of `x` broadcast with the parameters, the dtype of `x`.
+
+Raises
+------
+TypeError
+    `x` or a parameter is complex, object, string or datetime; an unknown argument.
+ValueError
+    `out` has the wrong shape or is read-only.{_constraint_error(row)}
+
+Notes
+-----
+{textwrap.fill(_accuracy(row, "forward"), 100)} NaN gives NaN.
+
+References
+----------
+{textwrap.fill(row.source, 100)}
+
+Examples
+--------
+>>> x = np.array([-1.0, 0.0, 2.0])
+>>> y = fr.{row.qualname}(x{_example_arguments(row)})
+>>> y.shape
+(3,)
+"""
+
+
+def backward_doc(row: Row) -> str:
+    from_y = (
+        "may be given instead of `x`"
+        if row.slope_from_y
+        else "is not possible here: f' is not a function of y"
+    )
+    if row.from_y_needs:
+        from_y += f", if {row.from_y_needs.requirement}"
+    knot = []
+    if row.knot is not None:
+        knot.append(
+            _entry(
+                "at_zero",
+                "array_like, optional",
+                f"The derivative's value at x = {row.knot:g}, where it jumps; the left one by default.",
+            )
+        )
+    learned = [p.name for p in row.parameters if p.learned]
+    default = "the gradient of x" if not learned else f"(dx, {', '.join('d' + n for n in learned)})"
+    return f"""Backward pass of `{row.qualname}`: dy * f'(x).
+
+    f'(x) = {row.derivative}
+
+Parameters
+----------
+{_entry("dy", "array_like", "Incoming gradient, of the shape of the forward result.")}
+{_entry("x", "array_like, optional", "The forward pass's input.")}
+{_entry("y", "array_like, optional", f"The forward pass's output, which {from_y}.")}
+{_entry("out", "ndarray or tuple, optional", "Where to write; may be `dy` or `x`. A tuple has one entry for each gradient.")}
+{_entry("wrt", "str or tuple of str, optional", f"Which gradients; by default {default}.")}
+{chr(10).join([*knot, *_parameter_entries(row)])}
+
+Returns
+-------
+ndarray or tuple
+    Each gradient has the shape of its operand (axes along which that was broadcast are summed) and the
+    dtype of `x`.
+
+Raises
+------
+TypeError
+    An operand is complex, object, string or datetime; an unknown argument.
+ValueError
+    Both or neither of `x` and `y`; `y` where the derivative is not a function of it; a shape that does
+    not fit; a read-only `out`.{_constraint_error(row)}
+
+Notes
+-----
+{textwrap.fill(_accuracy(row, "backward"), 100)} Measured with dy = 1. NaN in `x` gives NaN; where f' is 0
+the result is 0 whatever `dy` is.
+
+References
+----------
+{textwrap.fill(row.source, 100)}
+
+Examples
+--------
+>>> x = np.array([-1.0, 0.5, 2.0])
+>>> dx = fr.{row.qualname}.backward(np.ones(3), x{_example_arguments(row)}, wrt="x")
+>>> dx.shape
+(3,)
+"""

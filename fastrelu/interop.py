@@ -1,0 +1,56 @@
+"""Arrays of other libraries: in by DLPack without a copy, and a result of the same kind out."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+
+__all__ = ["has_array_ufunc", "is_foreign", "like", "to_numpy"]
+
+
+def has_array_ufunc(value) -> bool:
+    """Whether `value` wants ufuncs to be handed to it."""
+    return type(value) is not np.ndarray and getattr(value, "__array_ufunc__", None) not in (
+        None,
+        np.ndarray.__array_ufunc__,
+    )
+
+
+def is_foreign(value) -> bool:
+    """Whether `value` is another library's array rather than something NumPy converts."""
+    if isinstance(value, (np.ndarray, np.generic, int, float, complex, list, tuple, str, bytes)):
+        return False
+    return hasattr(value, "__cuda_array_interface__") or (
+        hasattr(value, "__dlpack__") and not has_array_ufunc(value)
+    )
+
+
+def to_numpy(name, argument, value):
+    """The memory of a foreign array as an ndarray: zero copy or an error.
+
+    Raises
+    ------
+    TypeError
+        If the array lives on a device, or its library will not share it.
+    """
+    kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    if hasattr(value, "__dlpack_device__") and value.__dlpack_device__()[0] == 1:  # kDLCPU
+        try:
+            return np.from_dlpack(value)
+        except (BufferError, RuntimeError, TypeError, ValueError) as error:
+            raise TypeError(
+                f"{name}: argument {argument!r} is a {kind} that cannot be shared: {error}"
+            ) from error
+    raise TypeError(
+        f"{name}: argument {argument!r} is a {kind} on a device; expected an array in host memory "
+        "(no CUDA backend in this version)"
+    )
+
+
+def like(value, array):
+    """`array` as the kind of array that `value` is."""
+    library = sys.modules[type(value).__module__.partition(".")[0]]
+    if library.__name__.startswith("jax"):
+        library = sys.modules["jax.numpy"]
+    return library.from_dlpack(np.asarray(array))
