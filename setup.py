@@ -52,9 +52,15 @@ def extensions():
         "depends": headers,
         "extra_link_args": ["-Wl,--as-needed"],
     }
-    blocks, ufuncs = cythonize(
+    blocks, activations, ufuncs = cythonize(
         [
             Extension("fastrelu.kernels.blocks", ["build/generated/blocks.pyx"], **options),
+            Extension(
+                "fastrelu.kernels.activations",
+                ["build/generated/fastrelu/kernels/activations.pyx"],
+                extra_compile_args=FLAGS + levels["x86_64_v2"],
+                **options,
+            ),
             Extension(
                 "fastrelu.kernels.ufuncs",
                 ["kernels/ufuncs.pyx"],
@@ -70,7 +76,7 @@ def extensions():
         include_path=["kernels", str(generated)],
         language_level=3,
     )
-    made = [ufuncs]
+    made = [ufuncs, activations]
     for name, flags in levels.items():
         macros = [INLINE, ("PyInit_blocks", f"PyInit__{name}")]
         made.append(
@@ -97,6 +103,17 @@ class BuildKernels(build_ext):
             raise SystemExit(f"FASTRELU_REQUIRE_KERNELS is set, but the compiler cannot build {missing}")
         self.extensions = usable
         super().build_extensions()
+        if usable:
+            self.copy_declarations(Path(self.get_ext_fullpath("fastrelu.kernels.ufuncs")).parent)
+
+    def copy_extensions_to_source(self):
+        super().copy_extensions_to_source()
+        if self.extensions:
+            self.copy_declarations(ROOT / "kernels")
+
+    def copy_declarations(self, package):
+        """Put the generated .pxd beside its module, for other people's cimport."""
+        self.copy_file(str(ROOT / "build/generated/fastrelu/kernels/activations.pxd"), str(package))
 
     def build_extension(self, ext):
         # threads share `self`, and the one source of several modules would share one object file

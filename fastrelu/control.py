@@ -1,4 +1,4 @@
-"""Settings: process defaults from the environment and ``set_…``, overrides by ``with`` as context variables."""
+"""Settings: process defaults from the environment and ``set_…``; ``with`` forms are context variables."""
 
 from __future__ import annotations
 

@@ -146,7 +146,8 @@ def _reasons(made, piece, dtype, in_place, settings):
     threads, streaming = made
     yield f"threads: {threads} of {settings.threads}, by element * cost over the work that pays for a thread"
     if streaming:
-        yield f"streaming stores: {piece * dtype.itemsize} bytes do not fit a cache of {control.STREAMING_BYTES}"
+        needed = piece * dtype.itemsize
+        yield f"streaming stores: {needed} bytes do not fit a cache of {control.STREAMING_BYTES}"
     elif in_place:
         yield "ordinary stores: the result is written over an operand that is in cache already"
     if settings.accuracy == "fast":

@@ -8,7 +8,7 @@ from inspect import Signature
 
 from .table import Row
 
-__all__ = ["backward_doc", "backward_signature", "forward_doc", "forward_signature"]
+__all__ = ["UFUNC_ARGUMENTS", "backward_doc", "backward_signature", "forward_doc", "forward_signature"]
 
 UFUNC_ARGUMENTS = {
     "out": None, "where": True, "dtype": None, "casting": "same_kind", "order": "K", "subok": True,
@@ -167,7 +167,7 @@ Parameters
 {_entry("dy", "array_like", "Incoming gradient, of the shape of the forward result.")}
 {_entry("x", "array_like, optional", "The forward pass's input.")}
 {_entry("y", "array_like, optional", f"The forward pass's output, which {from_y}.")}
-{_entry("out", "ndarray or tuple, optional", "Where to write; may be `dy` or `x`. A tuple has one entry for each gradient.")}
+{_entry("out", "ndarray or tuple, optional", "Where to write, `dy` and `x` included; one for each gradient.")}
 {_entry("wrt", "str or tuple of str, optional", f"Which gradients; by default {default}.")}
 {chr(10).join([*knot, *_parameter_entries(row)])}
 

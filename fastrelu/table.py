@@ -160,7 +160,7 @@ ROWS: tuple[Row, ...] = (
         summary="Rectifier with a small slope on the negative side.",
         formula="x if x > 0 else negative_slope * x",
         derivative="1 if x > 0 else negative_slope",
-        source="Maas, Hannun & Ng, Rectifier Nonlinearities Improve Neural Network Acoustic Models, ICML 2013",
+        source="Maas, Hannun & Ng, Rectifier Nonlinearities Improve Neural Network Acoustic Models, 2013",
         parameters=(
             Parameter(
                 name="negative_slope", doc="Slope where x <= 0.", default=0.01, typical=(0.01, 0.2, 1.5)

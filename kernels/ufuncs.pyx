@@ -7,7 +7,7 @@ Compiled for the baseline: it probes the CPU before any module with wider instru
 cimport cython
 cimport numpy as cnp
 from cpython.object cimport PyObject, PyTypeObject
-from cpython.pycapsule cimport PyCapsule_GetPointer
+from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from libc.stddef cimport ptrdiff_t
 from libc.math cimport INFINITY
 from libc.stdlib cimport malloc
@@ -34,6 +34,10 @@ cdef extern from * nogil:
     static void ufunc_loop(char** args, const npy_intp* n, const npy_intp* steps, void* data) {
         run(*(const Kernel*)data, args, *n, steps, settings);
     }
+    static void run_with_settings(const Kernel& kernel, char* const* args, ptrdiff_t n, const ptrdiff_t* steps) {
+        run(kernel, args, n, steps, settings);
+    }
+    static Runner the_runner = {nullptr, 0, run_with_settings};
     """
     const int NPY_HALF
     ctypedef void (*RowKernel)(const void*, void*, ptrdiff_t, ptrdiff_t) noexcept nogil
@@ -58,6 +62,11 @@ cdef extern from * nogil:
     cdef struct Plan:
         int threads
         bint streaming
+    cdef struct Runner:
+        const Kernel* kernels
+        int storages
+    Runner the_runner
+    const char* RUNNER_NAME
     Settings settings
     bint cpu_has(int level)
     Plan make_plan(const Kernel&, ptrdiff_t, bint, const Settings&)
@@ -108,6 +117,8 @@ def use_blocks(module, kernels):
             kernel.cost = 3 * cost if compute else cost
     tables.exports = exports
     tables.kernels = made  # lives as long as the ufuncs that point into it: for ever
+    the_runner.kernels = made
+    the_runner.storages = STORAGES
 
 
 def configure(int max_threads, ptrdiff_t work_per_thread, ptrdiff_t streaming_bytes):
@@ -115,6 +126,11 @@ def configure(int max_threads, ptrdiff_t work_per_thread, ptrdiff_t streaming_by
     settings.max_threads = max_threads
     settings.work_per_thread = work_per_thread
     settings.streaming_bytes = streaming_bytes
+
+
+def runner():
+    """A capsule with what another compiled module needs to run kernels."""
+    return PyCapsule_New(&the_runner, RUNNER_NAME, NULL)
 
 
 def plan(int index, dtype, ptrdiff_t size, bint in_place):

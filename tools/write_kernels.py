@@ -87,7 +87,8 @@ def blocks_pyx():
         for suffix, ctype in TYPES.items():
             value = f"wide_{suffix}"
             out.append(
-                f"cdef void {name}_{suffix}(const void* a, void* out, ptrdiff_t rows, ptrdiff_t n) noexcept nogil:\n"
+                f"cdef void {name}_{suffix}"
+                "(const void* a, void* out, ptrdiff_t rows, ptrdiff_t n) noexcept nogil:\n"
                 f"    cdef RowFormulas[{ctype}] formulas\n"
                 f"    formulas.exp = exp_nonpositive[{value}]\n"
                 f"    formulas.log1p = log1p_unit[{value}]\n"
@@ -103,11 +104,61 @@ def blocks_pyx():
     return "".join(out)
 
 
+def c_function(kernel):
+    """The name and arguments of a kernel for C: a scalar form, and one over contiguous arrays."""
+    name = kernel.name.replace(".", "_")
+    arrays = [i for i in kernel.inputs if i in ("dy", "x", "y")]
+    scalars = [f"real {i}" for i in kernel.inputs]
+    pointers = [f"const real* {i}" if i in arrays else f"real {i}" for i in kernel.inputs]
+    return name, arrays, ", ".join(scalars), ", ".join([*pointers, "real* out", "Py_ssize_t n"])
+
+
+def activations_pxd():
+    """Declarations for ``from fastrelu.kernels.activations cimport ...``."""
+    lines = [HEADER, "\nctypedef fused real:\n    float\n    double\n"]
+    for kernel in table().KERNELS:
+        name, _, scalars, pointers = c_function(kernel)
+        lines.append(f"\ncdef real {name}({scalars}) noexcept nogil")
+        lines.append(f"cdef void {name}_array({pointers}) noexcept nogil")
+    return "\n".join(lines) + "\n"
+
+
+def activations_pyx():
+    """The scalar and array forms of every kernel, over the instruction set that fastrelu chose."""
+    lines = [HEADER, 'include "loops/runner.pxi"\n']
+    for index, kernel in enumerate(table().KERNELS):
+        name, arrays, scalars, pointers = c_function(kernel)
+        count = len(kernel.inputs)
+        for form, declared in (("", f"real {name}({scalars})"), ("_array", f"void {name}_array({pointers})")):
+            addresses = [i if form and i in arrays else f"&{i}" for i in kernel.inputs]
+            steps = ["sizeof(real)" if i in arrays else "0" for i in kernel.inputs]
+            lines.append(f"cdef {declared} noexcept nogil:")
+            lines.append(f"    cdef char* args[{count + 1}]\n    cdef ptrdiff_t steps[{count + 1}]")
+            if not form:
+                lines.append("    cdef real result")
+            for j, (address, step) in enumerate(zip(addresses, steps, strict=True)):
+                lines.append(f"    args[{j}] = <char*> {address}\n    steps[{j}] = {step}")
+            lines.append(f"    args[{count}] = <char*> {'out' if form else '&result'}")
+            lines.append(f"    steps[{count}] = sizeof(real)")
+            lines.append(f"    run_kernel({index}, sizeof(real) == 8, args, {'n' if form else 1}, steps)")
+            lines.append("" if form else "    return result\n")
+    return "\n".join(lines)
+
+
+GENERATED = {
+    "coefficients.pxi": coefficients_pxi,
+    "blocks.pyx": blocks_pyx,
+    # Cython finds the one by the other's full name
+    "fastrelu/kernels/activations.pxd": activations_pxd,
+    "fastrelu/kernels/activations.pyx": activations_pyx,
+}
+
+
 def write(folder):
     """Write what changed only, so that an untouched file is not compiled again."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in {"coefficients.pxi": coefficients_pxi(), "blocks.pyx": blocks_pyx()}.items():
+    for name, text in ((name, make()) for name, make in GENERATED.items()):
         path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists() or path.read_text() != text:
             path.write_text(text)
 

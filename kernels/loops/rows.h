@@ -106,8 +106,8 @@ template<class T> ALWAYS_INLINE wide<T> log_of_sum(wide<T> (*log1p)(wide<T>), co
     return splat(v, e) * constant(v, LN2[0], LN2[1]) + log1p(v);
 }
 
-template<class T> ALWAYS_INLINE void logsumexp_rows(
-        const RowFormulas<T>& f, const T* a, T* out, ptrdiff_t rows, ptrdiff_t n) {
+template<class T>
+ALWAYS_INLINE void logsumexp_rows(const RowFormulas<T>& f, const T* a, T* out, ptrdiff_t rows, ptrdiff_t n) {
     for (ptrdiff_t r = 0; r < rows; r++, a += n) {
         RowSum<T> sum = sum_row(f.exp, a, n);
         if (sum.has_nan) out[r] = NAN;
@@ -124,11 +124,12 @@ template<class T> ALWAYS_INLINE bool takes_all(const RowSum<T>& sum) {
 template<class T, class F> ALWAYS_INLINE void rewrite_row(const T* a, T* out, ptrdiff_t n, F f) {
     const ptrdiff_t lanes = vec<T>::lanes, body = n - n % lanes;
     for (ptrdiff_t i = 0; i < body; i += lanes) put(out + i, f(widen(load(a + i))));
-    if (body < n) store_tail(out + body, n - body, narrow(f(widen(load_tail(a + body, n - body, (T)-INFINITY)))));
+    if (body < n)
+        store_tail(out + body, n - body, narrow(f(widen(load_tail(a + body, n - body, (T)-INFINITY)))));
 }
 
-template<class T> ALWAYS_INLINE void softmax_rows(
-        const RowFormulas<T>& f, const T* a, T* out, ptrdiff_t rows, ptrdiff_t n) {
+template<class T>
+ALWAYS_INLINE void softmax_rows(const RowFormulas<T>& f, const T* a, T* out, ptrdiff_t rows, ptrdiff_t n) {
     for (ptrdiff_t r = 0; r < rows; r++, a += n, out += n) {
         RowSum<T> sum = sum_row(f.exp, a, n);
         if (sum.has_nan || isinf(sum.maximum)) {
@@ -137,12 +138,13 @@ template<class T> ALWAYS_INLINE void softmax_rows(
             continue;
         }
         const wide<T> m = widen(broadcast(sum.maximum)), total = sum.count + sum.rest;
-        rewrite_row(a, out, n, [&](wide<T> x) __attribute__((always_inline)) { return f.softmax_entry(x - m, total); });
+        rewrite_row(a, out, n,
+                    [&](wide<T> x) __attribute__((always_inline)) { return f.softmax_entry(x - m, total); });
     }
 }
 
-template<class T> ALWAYS_INLINE void log_softmax_rows(
-        const RowFormulas<T>& f, const T* a, T* out, ptrdiff_t rows, ptrdiff_t n) {
+template<class T> ALWAYS_INLINE void log_softmax_rows(const RowFormulas<T>& f, const T* a, T* out,
+                                                      ptrdiff_t rows, ptrdiff_t n) {
     for (ptrdiff_t r = 0; r < rows; r++, a += n, out += n) {
         RowSum<T> sum = sum_row(f.exp, a, n);
         if (sum.has_nan || isinf(sum.maximum)) {

@@ -15,9 +15,12 @@ enum { MAX_INPUTS = 4, MAX_REGISTER = 64, CHUNK = 512 };  // CHUNK elements of e
 // taken) are not the caller's business: the status flags leave as they came.
 class SilentFlags {
     unsigned before_;
+
 public:
     SilentFlags() : before_(_mm_getcsr()) {}
-    ~SilentFlags() { if (_mm_getcsr() != before_) _mm_setcsr(before_); }
+    ~SilentFlags() {
+        if (_mm_getcsr() != before_) _mm_setcsr(before_);
+    }
 };
 
 static inline void copy_elements(char* to, ptrdiff_t to_step, const char* from, ptrdiff_t from_step,
@@ -25,7 +28,8 @@ static inline void copy_elements(char* to, ptrdiff_t to_step, const char* from, 
     if (bytes == 4)
         for (ptrdiff_t i = 0; i < n; i++) *(float*)(to + i * to_step) = *(const float*)(from + i * from_step);
     else
-        for (ptrdiff_t i = 0; i < n; i++) *(double*)(to + i * to_step) = *(const double*)(from + i * from_step);
+        for (ptrdiff_t i = 0; i < n; i++)
+            *(double*)(to + i * to_step) = *(const double*)(from + i * from_step);
 }
 static inline void halves_to_floats(float* to, const char* from, ptrdiff_t step, ptrdiff_t n) {
     for (ptrdiff_t i = 0; i < n; i++) to[i] = (float)*(const _Float16*)(from + i * step);

@@ -37,8 +37,12 @@ static ALWAYS_INLINE vec<double> product_error(vec<double> a, vec<double> b, vec
 }
 
 // A float register is two double registers: its lower and its upper half.
-static ALWAYS_INLINE vec<double> lower_half(vec<float> a) { return {_mm256_cvtps_pd(_mm256_castps256_ps128(a.v))}; }
-static ALWAYS_INLINE vec<double> upper_half(vec<float> a) { return {_mm256_cvtps_pd(_mm256_extractf128_ps(a.v, 1))}; }
+static ALWAYS_INLINE vec<double> lower_half(vec<float> a) {
+    return {_mm256_cvtps_pd(_mm256_castps256_ps128(a.v))};
+}
+static ALWAYS_INLINE vec<double> upper_half(vec<float> a) {
+    return {_mm256_cvtps_pd(_mm256_extractf128_ps(a.v, 1))};
+}
 static ALWAYS_INLINE vec<float> join_halves(vec<double> lower, vec<double> upper) {
     return {_mm256_set_m128(_mm256_cvtpd_ps(upper.v), _mm256_cvtpd_ps(lower.v))};
 }

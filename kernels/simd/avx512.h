@@ -37,10 +37,13 @@ static ALWAYS_INLINE vec<double> product_error(vec<double> a, vec<double> b, vec
 }
 
 // A float register is two double registers: its lower and its upper half.
-static ALWAYS_INLINE vec<double> lower_half(vec<float> a) { return {_mm512_cvtps_pd(_mm512_castps512_ps256(a.v))}; }
+static ALWAYS_INLINE vec<double> lower_half(vec<float> a) {
+    return {_mm512_cvtps_pd(_mm512_castps512_ps256(a.v))};
+}
 static ALWAYS_INLINE vec<double> upper_half(vec<float> a) {
     return {_mm512_cvtps_pd(_mm512_extractf32x8_ps(a.v, 1))};
 }
 static ALWAYS_INLINE vec<float> join_halves(vec<double> lower, vec<double> upper) {
-    return {_mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(lower.v)), _mm512_cvtpd_ps(upper.v), 1)};
+    return {_mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(lower.v)), _mm512_cvtpd_ps(upper.v),
+                               1)};
 }

@@ -12,8 +12,12 @@
 #include "simd/vec.h"
 
 template<class T> struct wide;
-template<> struct wide<float> { vec<double> lower, upper; };
-template<> struct wide<double> { vec<double> hi, lo; };
+template<> struct wide<float> {
+    vec<double> lower, upper;
+};
+template<> struct wide<double> {
+    vec<double> hi, lo;
+};
 typedef wide<float> wide_f;
 typedef wide<double> wide_d;
 typedef vec<double> vd;
@@ -137,7 +141,9 @@ static ALWAYS_INLINE vd leading(wide_d a) { return a.hi; }
 // --- sign and scale -------------------------------------------------------------------------------------
 
 template<> ALWAYS_INLINE wide_f magnitude(wide_f a) { return {magnitude(a.lower), magnitude(a.upper)}; }
-template<> ALWAYS_INLINE wide_d magnitude(wide_d a) { return {magnitude(a.hi), bits_xor(a.lo, sign_bit(a.hi))}; }
+template<> ALWAYS_INLINE wide_d magnitude(wide_d a) {
+    return {magnitude(a.hi), bits_xor(a.lo, sign_bit(a.hi))};
+}
 // a, with its sign turned where s has its sign bit set.
 template<> ALWAYS_INLINE wide_f turn_sign(wide_f a, wide_f s) {
     return {bits_xor(a.lower, sign_bit(s.lower)), bits_xor(a.upper, sign_bit(s.upper))};
@@ -145,9 +151,15 @@ template<> ALWAYS_INLINE wide_f turn_sign(wide_f a, wide_f s) {
 template<> ALWAYS_INLINE wide_d turn_sign(wide_d a, wide_d s) {
     return {bits_xor(a.hi, sign_bit(s.hi)), bits_xor(a.lo, sign_bit(s.hi))};
 }
-template<> ALWAYS_INLINE wide_f nearest_integer(wide_f a) { return {nearest_integer(a.lower), nearest_integer(a.upper)}; }
-template<> ALWAYS_INLINE wide_d nearest_integer(wide_d a) { return {nearest_integer(a.hi), splat(a.hi, 0.0)}; }
-template<> ALWAYS_INLINE wide_f power_of_two(wide_f k) { return {power_of_two(k.lower), power_of_two(k.upper)}; }
+template<> ALWAYS_INLINE wide_f nearest_integer(wide_f a) {
+    return {nearest_integer(a.lower), nearest_integer(a.upper)};
+}
+template<> ALWAYS_INLINE wide_d nearest_integer(wide_d a) {
+    return {nearest_integer(a.hi), splat(a.hi, 0.0)};
+}
+template<> ALWAYS_INLINE wide_f power_of_two(wide_f k) {
+    return {power_of_two(k.lower), power_of_two(k.upper)};
+}
 template<> ALWAYS_INLINE wide_d power_of_two(wide_d k) { return {power_of_two(k.hi), splat(k.hi, 0.0)}; }
 // a * scale for a power of two.
 template<> ALWAYS_INLINE wide_f scaled(wide_f a, wide_f scale) { return a * scale; }

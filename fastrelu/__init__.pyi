@@ -1,0 +1,59 @@
+# Written by tools/write_stubs.py from fastrelu/table.py: edit those.
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from .backends import Backend as Backend
+from .backward import Backward as Backward
+from .config import show_config as show_config
+from .control import accuracy as accuracy
+from .control import backends as backends
+from .control import get_num_threads as get_num_threads
+from .control import set_accuracy as set_accuracy
+from .control import set_backend as set_backend
+from .control import set_num_threads as set_num_threads
+from .control import use_backend as use_backend
+from .dispatch import Plan as Plan
+from .dispatch import explain as explain
+from .reductions import log_softmax as log_softmax
+from .reductions import logsumexp as logsumexp
+from .reductions import softmax as softmax
+
+__version__: str
+
+class Activation:
+    backward: Backward
+    variants: Mapping[str, Activation]
+    @property
+    def ufunc(self) -> np.ufunc: ...
+    def __call__(
+        self,
+        x: ArrayLike,
+        /,
+        *parameters: Any,
+        out: np.ndarray | tuple[np.ndarray] | None = ...,
+        where: ArrayLike = ...,
+        dtype: DTypeLike | None = ...,
+        casting: str = ...,
+        order: str = ...,
+        subok: bool = ...,
+        **named: Any,
+    ) -> Any: ...
+
+class _Gelu(Activation):
+    tanh: Activation
+
+ACTIVATIONS: Mapping[str, Activation]
+relu: Activation
+heaviside: Activation
+leaky_relu: Activation
+prelu: Activation
+elu: Activation
+softplus: Activation
+sigmoid: Activation
+expit: Activation
+gelu: _Gelu
+silu: Activation
+tanh: Activation

@@ -1,0 +1,169 @@
+"""What the public callables share: names to pickle by, and arguments checked before anything is written."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import interop
+from .backends import cython
+from .table import Row
+
+__all__ = ["TableCallable", "float_type", "is_extension"]
+
+if cython.ISA:
+    FastCall = cython.ufuncs.FastCall
+else:
+
+    class FastCall:
+        """Stands in for the compiled class: every call is a general one."""
+
+        def __call__(self, *args, **kwargs):
+            return self.general(*args, **kwargs)
+
+
+class TableCallable(FastCall):
+    """A callable over a kernel of the table; subclasses define ``_call``, the general path."""
+
+    def __init__(self, row: Row, kernel, qualname):
+        self.row, self.kernel = row, kernel
+        self.__name__ = qualname.rpartition(".")[2]
+        self.__qualname__, self.__module__ = qualname, "fastrelu"
+        self.general = self._call
+
+    def __reduce__(self):
+        return self.__qualname__
+
+    def __repr__(self):
+        return f"<fastrelu.{self.__qualname__}>"
+
+    @property
+    def ufunc(self):
+        """The real ``numpy.ufunc`` underneath; parameters are further inputs.
+
+        Raises
+        ------
+        RuntimeError
+            If nothing was compiled: the reference has no ufuncs.
+        """
+        if not cython.ISA:
+            raise RuntimeError(
+                f"{self.__qualname__}.ufunc needs the compiled kernels: {cython.BACKEND.detail}"
+            )
+        return cython.UFUNCS[self.kernel]
+
+    def _fail(self, kind, argument, got, expected):
+        raise kind(f"{self.__qualname__}: argument {argument!r} is {got}; expected {expected}")
+
+    def _real(self, argument, value):
+        """`value` as an array of a real dtype."""
+        if interop.is_foreign(value):
+            value = interop.to_numpy(self.__qualname__, argument, value)
+        array = value if isinstance(value, (np.ndarray, np.generic)) else np.asanyarray(value)
+        if array.dtype.kind not in "biuf" and not is_extension(array.dtype):
+            self._fail(
+                TypeError, argument, f"of dtype {array.dtype}", "a real floating, integer or bool dtype"
+            )
+        return array
+
+    def _check_out(self, out, shape, exactly=False):
+        """`out` must take a result of `shape`; as a ufunc's it may be larger, unless `exactly`."""
+        if not isinstance(out, np.ndarray):
+            self._fail(TypeError, "out", f"a {type(out).__name__}", "an ndarray")
+        if not out.flags.writeable:
+            self._fail(ValueError, "out", "read-only", "a writeable array")
+        try:
+            fits = out.shape == (shape if exactly else np.broadcast_shapes(shape, out.shape))
+        except ValueError:
+            fits = False
+        if not fits:
+            self._fail(ValueError, "out", f"of shape {out.shape}", f"shape {shape}")
+
+    def _result_shape(self, array, parameters):
+        try:
+            return np.broadcast_shapes(array.shape, *(p.shape for p in parameters))
+        except ValueError:
+            shapes = ", ".join(str(p.shape) for p in parameters)
+            name = self.row.parameters[0].name
+            self._fail(
+                ValueError, name, f"of shape {shapes}", f"a shape that broadcasts with x, {array.shape}"
+            )
+
+    def _chosen_variant(self, chosen):
+        if not isinstance(chosen, str) or chosen not in self.variants:
+            expected = " or ".join(map(repr, self.variants))
+            self._fail(ValueError, self.row.option[0], repr(chosen), expected)
+        return self.variants[chosen]
+
+    def _parameters(self, positional, keywords):
+        """Match the caller's parameters with the table: name -> value."""
+        names = [p.name for p in self.row.parameters]
+        if len(positional) > len(names):
+            takes = " and ".join(["x", *names])
+            count = len(positional) + 1
+            raise TypeError(f"{self.__qualname__}: got {count} positional arguments; expected {takes}")
+        given = dict(zip(names, positional, strict=False))
+        for name in names:
+            if name in keywords:
+                if name in given:
+                    raise TypeError(f"{self.__qualname__}: got multiple values for argument {name!r}")
+                given[name] = keywords.pop(name)
+        for p in self.row.parameters:
+            if p.name not in given:
+                if p.default is None:
+                    raise TypeError(f"{self.__qualname__}: missing required argument {p.name!r}")
+                given[p.name] = p.default
+        return given
+
+    def _cast_parameter(self, p, value, dtype):
+        """A parameter in the dtype of the computation; an unusable scalar is an error, a lane becomes NaN."""
+        if type(value) is not float:
+            value = self._real(p.name, value)
+        with np.errstate(over="ignore", under="ignore"):
+            cast = np.asarray(value).astype(dtype, copy=False)
+        if cast.ndim == 0 and p.constrained and not p.accepts(cast):
+            self._fail(ValueError, p.name, np.asarray(value)[()], p.requirement)
+        return cast
+
+    def _along_channels(self, weight, axis, x_shape):
+        """One value per channel, shaped to broadcast along `axis`; any other array as it is."""
+        if weight.ndim != 1 or weight.size == 1:
+            return weight
+        ndim = len(x_shape)
+        if not -ndim <= axis < ndim:
+            if axis == self.row.channel_axis and ndim < 2:
+                return weight  # a vector has no channels
+            raise np.exceptions.AxisError(axis, ndim, f"{self.__qualname__}: argument 'axis'")
+        if weight.size == x_shape[axis]:
+            return weight.reshape([-1 if a == axis % ndim else 1 for a in range(ndim)])
+        if weight.size != x_shape[-1]:
+            self._fail(
+                ValueError,
+                self.row.parameters[0].name,
+                f"of shape {weight.shape}",
+                f"{x_shape[axis]} values along axis {axis}, or an array that broadcasts to {x_shape}",
+            )
+        return weight
+
+    def _take_axis(self, keywords):
+        axis = keywords.pop("axis", self.row.channel_axis)
+        if self.row.channel_axis is not None and (isinstance(axis, bool) or not hasattr(axis, "__index__")):
+            self._fail(TypeError, "axis", repr(axis), "an integer")
+        return axis
+
+    def _no_more(self, keywords):
+        if keywords:
+            raise TypeError(
+                f"{self.__qualname__}: got an unexpected keyword argument {next(iter(keywords))!r}"
+            )
+
+
+def is_extension(dtype):
+    """Whether this is bfloat16 or its like: kind V, with a type number of its own."""
+    return dtype.kind == "V" and dtype.num >= 256
+
+
+def float_type(array):
+    """The dtype in which a derivative or a parameter meets `array`: its own, or what np.exp makes of it."""
+    if array.dtype.kind in "biu":
+        return np.exp.resolve_dtypes((array.dtype, None))[1]
+    return array.dtype.newbyteorder("=")

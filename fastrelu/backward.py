@@ -1,0 +1,168 @@
+"""Backward passes: the vector-Jacobian product of an activation, and the gradients of its parameters."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import dispatch, docstrings, interop
+from .arguments import TableCallable, float_type, is_extension
+from .backends import cython
+from .table import Row
+
+__all__ = ["Backward"]
+
+
+class Backward(TableCallable):
+    """The backward pass of an `Activation`: ``dy * f'``, and the gradients of parameters."""
+
+    def __init__(self, row: Row):
+        self.kernels = row.kernels()
+        super().__init__(row, self.kernels["backward"], f"{row.qualname}.backward")
+        if cython.ISA and not any(p.learned for p in row.parameters):  # or the result would be a tuple
+            self.bind_kernel(cython.KERNEL_INDEX[self.kernel.name], 2, row.parameters, False)
+        self.variants = {}
+        self.__signature__ = docstrings.backward_signature(row)
+        self.__doc__ = docstrings.backward_doc(row)
+
+    def _call(self, dy, x=None, /, *extra, y=None, out=None, wrt=None, **keywords):
+        if extra:
+            raise TypeError(
+                f"{self.__qualname__}: got {2 + len(extra)} positional arguments; expected dy and x, "
+                "parameters by keyword"
+            )
+        if self.row.option:
+            variant = self._chosen_variant(keywords.pop(self.row.option[0], self.row.option[1])).backward
+            if variant is not self:
+                return variant(dy, x, y=y, out=out, wrt=wrt, **keywords)
+        if "x" in keywords:
+            x = keywords.pop("x")
+        at_zero = keywords.pop("at_zero", None) if self.row.knot is not None else None
+        axis = self._take_axis(keywords) if self.row.channel_axis is not None else None
+        parameters = self._parameters((), keywords)
+        self._no_more(keywords)
+        wanted = self._wanted(wrt)
+        pass_, source_name, source = self._source(x, y, at_zero, wanted)
+
+        gradient, array = self._real("dy", dy), self._real(source_name, source)
+        dtype = float_type(array)
+        work = np.dtype(np.float32) if is_extension(dtype) else dtype
+        cast = [self._cast_parameter(p, parameters[p.name], work) for p in self.row.parameters]
+        shapes = {"x": array.shape} | {name: np.shape(value) for name, value in parameters.items()}
+        if axis is not None:
+            cast = [self._along_channels(p, axis, array.shape) for p in cast]
+        if source_name == "y":
+            self._check_from_y(cast)
+        result_shape = self._result_shape(array, cast)
+        if gradient.shape != result_shape:
+            expected = f"the shape of the forward result, {result_shape}"
+            self._fail(ValueError, "dy", f"of shape {gradient.shape}", expected)
+        outs = self._outs(out, wanted, shapes, dtype)
+
+        inputs = {"x": (gradient, array, *cast)}
+        if at_zero is not None:
+            inputs["x"] += (self._real("at_zero", at_zero).astype(work, copy=False),)
+        operand_shapes = {"x": array.shape} | {
+            p.name: c.shape for p, c in zip(self.row.parameters, cast, strict=True)
+        }
+        # An `out` may be an input as well: only the last gradient is computed in place, the others after it.
+        in_place = [
+            name
+            for name in wanted
+            if outs[name] is not None and operand_shapes[name] == shapes[name] == result_shape
+        ][-1:]
+        made = {}
+        for name in sorted(wanted, key=in_place.__contains__):
+            kernel = self.kernels[pass_ if name == "x" else f"backward_wrt_{name}"]
+            operands = inputs["x"] if name == "x" else (gradient, array, *cast)
+            if name in in_place:
+                made[name] = dispatch.elementwise(kernel)(*operands, dtype=work, out=outs[name])
+            else:
+                full = dispatch.elementwise(kernel)(*operands, dtype=work)
+                made[name] = _sum_to(full, operand_shapes[name]).reshape(shapes[name])
+        for name in wanted:
+            if name in in_place:
+                continue
+            if outs[name] is not None:
+                outs[name][...] = made[name]
+                made[name] = outs[name]
+            else:
+                made[name] = made[name].astype(dtype, copy=False)[()]
+        if interop.is_foreign(source):
+            made = {name: interop.like(source, value) for name, value in made.items()}
+        alone = isinstance(wrt, str) or (wrt is None and len(wanted) == 1)
+        return made[wanted[0]] if alone else tuple(made[name] for name in wanted)
+
+    def _wanted(self, wrt):
+        names = ["x", *(p.name for p in self.row.parameters)]
+        if wrt is None:
+            return ["x", *(p.name for p in self.row.parameters if p.learned)]
+        wanted = [wrt] if isinstance(wrt, str) else list(wrt)
+        for name in wanted:
+            if name not in names:
+                self._fail(ValueError, "wrt", repr(wrt), f"names among {', '.join(map(repr, names))}")
+        if not wanted:
+            self._fail(ValueError, "wrt", repr(wrt), "at least one name")
+        return wanted
+
+    def _source(self, x, y, at_zero, wanted):
+        """The kernel, and the array that the derivative is computed from."""
+        if (x is None) == (y is None):
+            got = "neither" if x is None else "both"
+            raise ValueError(f"{self.__qualname__}: got {got} of x and y; expected exactly one of them")
+        if y is None:
+            return ("backward" if at_zero is None else "backward_at_zero"), "x", x
+        reason = ""
+        if not self.row.slope_from_y:
+            reason = "the derivative is not a function of the output"
+        elif at_zero is not None:
+            reason = "the output does not show where x is 0"
+        elif wanted != ["x"]:
+            reason = f"the gradient with respect to {' and '.join(n for n in wanted if n != 'x')} needs x"
+        if reason:
+            raise ValueError(f"{self.__qualname__}: argument 'y' was given, but {reason}; expected x")
+        return "backward_from_y", "y", y
+
+    def _check_from_y(self, parameters):
+        needs = self.row.from_y_needs
+        for p, value in zip(self.row.parameters, parameters, strict=True):
+            if needs and p.name == needs.name and not np.all(needs.accepts(value)):
+                raise ValueError(
+                    f"{self.__qualname__}: argument 'y' was given, but with a negative {p.name} the derivative "
+                    f"is not a function of the output; expected x, or {needs.requirement}"
+                )
+
+    def _outs(self, out, wanted, shapes, dtype):
+        """`out` for each wanted gradient: an array is the one of x, a tuple has one (or None) for each."""
+        if isinstance(out, tuple):
+            if len(out) != len(wanted):
+                self._fail(
+                    ValueError, "out", f"a tuple of {len(out)}", f"one array or None for each of {wanted}"
+                )
+            outs = dict(zip(wanted, out, strict=True))
+        else:
+            outs = dict.fromkeys(wanted) | {wanted[0]: out}
+        for name, array in outs.items():
+            if array is None:
+                continue
+            self._check_out(array, shapes[name], exactly=True)
+            if not np.can_cast(dtype, array.dtype, "same_kind"):
+                self._fail(TypeError, "out", f"of dtype {array.dtype}", f"a dtype that {dtype} casts to")
+        return outs
+
+
+def _sum_to(gradient, shape):
+    """Sum over the axes along which an operand of `shape` was broadcast, in double precision at least."""
+    gradient = np.asarray(gradient)
+    if gradient.shape == shape:
+        return gradient
+    extra = tuple(range(gradient.ndim - len(shape)))
+    stretched = tuple(
+        axis + len(extra) for axis, n in enumerate(shape) if n == 1 and gradient.shape[axis + len(extra)] != 1
+    )
+    wide = np.promote_types(gradient.dtype, np.float64)
+    total = gradient.sum(axis=extra + stretched, dtype=wide, keepdims=True)
+    return total.reshape(shape).astype(gradient.dtype)
+
+
+if cython.ISA:
+    cython.ufuncs.enable(Backward)

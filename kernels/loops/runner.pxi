@@ -1,0 +1,22 @@
+# Runs a kernel of the table from compiled code: what the scalar and array functions of activations.pyx call.
+
+from cpython.pycapsule cimport PyCapsule_GetPointer
+from libc.stddef cimport ptrdiff_t
+
+from fastrelu.kernels import ufuncs
+
+cdef extern from * nogil:
+    """
+    #include "loops/plan.h"
+    static const Runner* runner;
+    static inline void run_kernel(int index, int is_double, char* const* args, ptrdiff_t n, const ptrdiff_t* steps) {
+        runner->run(runner->kernels[index * runner->storages + is_double], args, n, steps);
+    }
+    """
+    cdef struct Runner:
+        pass
+    const Runner* runner
+    const char* RUNNER_NAME
+    void run_kernel(int, int, char* const*, ptrdiff_t, const ptrdiff_t*)
+
+runner = <const Runner*> PyCapsule_GetPointer(ufuncs.runner(), RUNNER_NAME)
