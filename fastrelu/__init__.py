@@ -23,13 +23,16 @@ from .config import show_config
 from .control import (
     accuracy,
     backends,
+    get_cache_limit,
     get_num_threads,
     set_accuracy,
     set_backend,
+    set_cache_limit,
     set_num_threads,
     use_backend,
 )
 from .dispatch import Plan, explain
+from .reductions import log_softmax, logsumexp, softmax
 from .table import ROWS as _ROWS
 
 __version__ = "0.1.0"
@@ -60,11 +63,16 @@ __all__ = [
     "accuracy",
     "backends",
     "explain",
+    "get_cache_limit",
     "get_num_threads",
+    "log_softmax",
+    "logsumexp",
     "set_accuracy",
     "set_backend",
+    "set_cache_limit",
     "set_num_threads",
     "show_config",
+    "softmax",
     "use_backend",
     *ACTIVATIONS,
 ]

@@ -38,7 +38,8 @@ class Activation(TableCallable):
         super().__init__(row, row.kernels()["forward"], row.qualname)
         if cython.ISA:
             parameterless = not row.parameters and row.option is None
-            self.bind_kernel(cython.KERNEL_INDEX[self.kernel.name], 1, row.parameters, parameterless)
+            index = cython.KERNEL_INDEX[self.kernel.name]
+            self.bind_forward(index, self.ufunc, row.parameters, parameterless, row.keeps_integers)
         self.backward = Backward(row)
         self.variants = {}
         if row.option:

@@ -19,7 +19,10 @@ class Backward(TableCallable):
         self.kernels = row.kernels()
         super().__init__(row, self.kernels["backward"], f"{row.qualname}.backward")
         if cython.ISA and not any(p.learned for p in row.parameters):  # or the result would be a tuple
-            self.bind_kernel(cython.KERNEL_INDEX[self.kernel.name], 2, row.parameters, False)
+            index = {k.pass_: cython.KERNEL_INDEX[k.name] for k in self.kernels.values()}
+            needs = row.from_y_needs
+            least = [needs.at_least if needs and needs.name == p.name else -np.inf for p in row.parameters]
+            self.bind_backward(index["backward"], index.get("backward_from_y", -1), row.parameters, least)
         self.variants = {}
         self.__signature__ = docstrings.backward_signature(row)
         self.__doc__ = docstrings.backward_doc(row)

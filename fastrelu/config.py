@@ -42,6 +42,7 @@ def configuration() -> dict:
             "backend": control.BACKEND.get().name,
             "accuracy": control.ACCURACY.get(),
             "threads": control.get_num_threads(),
+            "cache for large results": f"{control.get_cache_limit()} MiB",
             "streaming stores from": f"{control.STREAMING_BYTES >> 10} KiB",
         },
         "backends": {

@@ -14,9 +14,11 @@ from .backends import cython
 __all__ = [
     "accuracy",
     "backends",
+    "get_cache_limit",
     "get_num_threads",
     "set_accuracy",
     "set_backend",
+    "set_cache_limit",
     "set_num_threads",
     "use_backend",
 ]
@@ -30,6 +32,8 @@ STREAMING_BYTES = machine.last_level_cache()
 # A further thread for each such amount of element * cost (sixteenths of a nanosecond): about 20
 # microseconds of work, several times what waking a worker takes.
 WORK_PER_THREAD = 20_000 * 16
+# Large results leave their memory for the next ones, up to so much of it.
+CACHE_BYTES = 64 << 20
 
 
 def _choice(variable, value, known):
@@ -100,8 +104,9 @@ BACKEND = _Setting("backend", _default_backend())
 ACCURACY = _Setting(
     "accuracy", _choice("FASTRELU_ACCURACY", os.environ.get("FASTRELU_ACCURACY") or "high", ACCURACIES)
 )
-CACHE_MB = _from_environment("FASTRELU_CACHE_MB", 0)
 _threads = _default_threads()
+_cache_mb = _from_environment("FASTRELU_CACHE_MB", 0)
+_cache_limit = CACHE_BYTES if _cache_mb is None else _cache_mb << 20
 
 
 def _open_or_close_fast_path():
@@ -111,7 +116,8 @@ def _open_or_close_fast_path():
 
 def _configure_kernels():
     if cython.ISA:
-        cython.ufuncs.configure(_threads, WORK_PER_THREAD, STREAMING_BYTES)
+        cython.ufuncs.set_cache_limit(_cache_limit)
+        cython.ufuncs.configure(_threads, WORK_PER_THREAD, STREAMING_BYTES, machine.usable_processors())
 
 
 def backends():
@@ -190,6 +196,26 @@ def set_num_threads(n):
 def get_num_threads():
     """The most threads that a call may use (affinity and container quota, unless set)."""
     return _threads
+
+
+def set_cache_limit(megabytes):
+    """Hold at most so much memory of past large results for coming ones; 0 turns the cache off.
+
+    Blocks that nothing uses for some seconds go back to the system by themselves.
+
+    Raises
+    ------
+    ValueError
+        If `megabytes` is not a whole number of at least 0.
+    """
+    global _cache_limit
+    _cache_limit = _whole_number("megabytes", megabytes, 0) << 20
+    _configure_kernels()
+
+
+def get_cache_limit():
+    """The limit of `set_cache_limit` in MiB (64 unless FASTRELU_CACHE_MB says otherwise)."""
+    return _cache_limit >> 20
 
 
 _configure_kernels()

@@ -4,8 +4,8 @@ This module defines what the kernels compute.  It is the oracle of the tests (ca
 wider dtype), the fallback where nothing was compiled, and the baseline of the benchmarks.
 There is one function for each ``Kernel.formula`` of the table, on arrays of one dtype that
 broadcast; the result has the dtype of the first.  float16, bfloat16 and float32 are computed
-in float64 and rounded once; float64 and longdouble are computed as they are, within about
-3 ULP (`evaluate` with ``work=numpy.longdouble`` rounds float64 once as well).
+in float64 and rounded once; float64 and longdouble are computed as they are, within 4 ULP
+(`evaluate` with ``work=numpy.longdouble`` rounds float64 once as well).
 
 How accuracy is kept: everything stands on an exponential of a number <= 0, so nothing
 overflows; products in an exponent (beta * x, x**2) are carried exactly as two numbers,

@@ -13,7 +13,7 @@ With m the largest entry of a row and s = sum exp(x - m) over all entries but th
 Leaving the largest entry out of s keeps the small rest of a dominated row, which 1 + s would
 round away.  x - m is carried with its rounding error, which exp would magnify by its size.
 float32 and halves are summed in float64 and float64 in long double, and rounded once; where
-long double is no wider than double, the same lines stay within 2 ULP.  Gradients are computed
+long double is no wider than double, the same lines stay within 4 ULP.  Gradients are computed
 in float64 (or long double for long double): nothing is promised of their last bit.
 
 Special rows, as the limit has it where there is one:

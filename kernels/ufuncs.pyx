@@ -4,13 +4,15 @@
 Compiled for the baseline: it probes the CPU before any module with wider instructions is imported.
 """
 
-cimport cython
 cimport numpy as cnp
 from cpython.object cimport PyObject, PyTypeObject
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
-from libc.stddef cimport ptrdiff_t
+from cpython.ref cimport Py_INCREF
 from libc.math cimport INFINITY
+from libc.stddef cimport ptrdiff_t
 from libc.stdlib cimport malloc
+
+import sys
 
 import numpy as np
 
@@ -20,7 +22,10 @@ cnp.import_umath()
 cdef extern from * nogil:
     """
     #include <fenv.h>
-    #include "loops/run.h"
+    #include "loops/strided.h"
+    #include "loops/memory.h"
+
+    static const size_t CACHED_FROM = HUGE_PAGE;
 
     static bool cpu_has(int level) {
         __builtin_cpu_init();
@@ -29,17 +34,35 @@ cdef extern from * nogil:
         return __builtin_cpu_supports("x86-64-v2");
     }
 
-    // NumPy's inner loop: the ufunc's data is the kernel.
-    static Settings settings = {1, 1, PTRDIFF_MAX};
+    static Settings settings = {1, 1, 1, PTRDIFF_MAX};
+
+    // NumPy's inner loop: the ufunc's data is the kernel and what its operands are stored as.
+    struct UfuncLoop {
+        const Kernel* kernel;
+        Storage type;
+    };
     static void ufunc_loop(char** args, const npy_intp* n, const npy_intp* steps, void* data) {
-        run(*(const Kernel*)data, args, *n, steps, settings);
+        const UfuncLoop& loop = *(const UfuncLoop*)data;
+        Row row;
+        for (int j = 0; j <= loop.kernel->inputs; j++) {
+            row.data[j] = args[j];
+            row.steps[j] = steps[j];
+            row.types[j] = loop.type;
+        }
+        run(*loop.kernel, row, *n, settings);
     }
-    static void run_with_settings(const Kernel& kernel, char* const* args, ptrdiff_t n, const ptrdiff_t* steps) {
-        run(kernel, args, n, steps, settings);
+
+    static void run_contiguously(const Kernel& kernel, char* const* args, ptrdiff_t n, const ptrdiff_t* steps) {
+        Row row;
+        for (int j = 0; j <= kernel.inputs; j++) {
+            row.data[j] = args[j];
+            row.steps[j] = steps[j];
+            row.types[j] = kernel.computes_in;
+        }
+        run(kernel, row, n, settings);
     }
-    static Runner the_runner = {nullptr, 0, run_with_settings};
+    static Runner the_runner = {nullptr, run_contiguously};
     """
-    const int NPY_HALF
     ctypedef void (*RowKernel)(const void*, void*, ptrdiff_t, ptrdiff_t) noexcept nogil
     ctypedef void (*Block)(const void*) noexcept nogil
     cdef struct Exports:
@@ -48,43 +71,71 @@ cdef extern from * nogil:
         const Block* blocks[2]
         const RowKernel* rows[2]
     const char* EXPORTS_NAME
+    enum: MAX_INPUTS
+    enum: MAX_AXES
+    enum: FLOAT32
+    enum: FLOAT64
+    enum: FLOAT16
+    ctypedef enum Storage:
+        pass
     cdef struct Settings:
         int max_threads
+        int processors
         ptrdiff_t work_per_thread
         ptrdiff_t streaming_bytes
     cdef struct Kernel:
-        const Block* blocks
+        const Block* block
         int inputs
         int lanes
+        Storage computes_in
         int item_bytes
-        bint half
         int cost
     cdef struct Plan:
         int threads
         bint streaming
+    cdef struct KernelRow "Row":
+        char* data[5]
+        ptrdiff_t steps[5]
+        Storage types[5]
+    cdef struct Grid:
+        const Kernel* kernel
+        int axes
+        ptrdiff_t shape[64]
+        char* data[5]
+        ptrdiff_t strides[5][64]
+        Storage types[5]
+    cdef struct UfuncLoop:
+        const Kernel* kernel
+        Storage type
     cdef struct Runner:
         const Kernel* kernels
-        int storages
+    cdef struct MemoryCache:
+        size_t held
+        size_t reused
+    MemoryCache memory_cache
+    Settings settings
     Runner the_runner
     const char* RUNNER_NAME
-    Settings settings
+    const int NPY_HALF
     bint cpu_has(int level)
     Plan make_plan(const Kernel&, ptrdiff_t, bint, const Settings&)
-    void run(const Kernel&, char* const*, ptrdiff_t, const ptrdiff_t*, const Settings&)
+    void run(const Kernel&, const KernelRow&, ptrdiff_t, const Settings&)
+    void run_grid(Grid&, const Settings&)
     void ufunc_loop(char**, const cnp.npy_intp*, const cnp.npy_intp*, void*)
+    void set_memory_limit(size_t)
+    void memory_before_fork()
+    void memory_after_fork()
+    void memory_in_child()
+    int pthread_atfork(void (*)() noexcept nogil, void (*)() noexcept nogil, void (*)() noexcept nogil)
     int feclearexcept(int)
     int FE_ALL_EXCEPT
 
-# The storage types with kernels, in the order of Kernel arrays.
 cdef enum:
-    FLOAT32
-    FLOAT64
-    FLOAT16
-    STORAGES
+    RELEASE_GIL_FROM = 4096  # elements; below, taking it back could cost more than the work
 
 cdef struct Tables:
     const Exports* exports
-    Kernel* kernels  # [index of the table's kernel][storage]
+    Kernel* kernels  # [index of the table's kernel][FLOAT32, FLOAT64]
 
 cdef Tables tables
 
@@ -99,31 +150,30 @@ def use_blocks(module, kernels):
     cdef const Exports* exports = <const Exports*> PyCapsule_GetPointer(module.blocks, EXPORTS_NAME)
     if exports.count != len(kernels):
         raise ImportError(f"{module.__name__} was built from another table: rebuild fastrelu")
-    cdef Kernel* made = <Kernel*> malloc(exports.count * STORAGES * sizeof(Kernel))
+    cdef Kernel* made = <Kernel*> malloc(exports.count * 2 * sizeof(Kernel))
     if made == NULL:
         raise MemoryError
     cdef Kernel* kernel
-    cdef int i, s, compute
+    cdef int i, compute
     for i in range(exports.count):
         inputs, cost = kernels[i]
-        for s in range(STORAGES):
-            compute = 1 if s == FLOAT64 else 0
-            kernel = &made[i * STORAGES + s]
-            kernel.blocks = &exports.blocks[compute][i]
+        for compute in range(2):
+            kernel = &made[2 * i + compute]
+            kernel.block = &exports.blocks[compute][i]
             kernel.inputs = inputs
             kernel.lanes = exports.lanes[compute]
+            kernel.computes_in = <Storage> compute
             kernel.item_bytes = 8 if compute else 4
-            kernel.half = s == FLOAT16
             kernel.cost = 3 * cost if compute else cost
     tables.exports = exports
     tables.kernels = made  # lives as long as the ufuncs that point into it: for ever
     the_runner.kernels = made
-    the_runner.storages = STORAGES
 
 
-def configure(int max_threads, ptrdiff_t work_per_thread, ptrdiff_t streaming_bytes):
-    """Set what `plan` decides by."""
+def configure(int max_threads, ptrdiff_t work_per_thread, ptrdiff_t streaming_bytes, int processors):
+    """Set what `plan` decides by; more threads than `processors` never wait awake."""
     settings.max_threads = max_threads
+    settings.processors = processors
     settings.work_per_thread = work_per_thread
     settings.streaming_bytes = streaming_bytes
 
@@ -135,19 +185,9 @@ def runner():
 
 def plan(int index, dtype, ptrdiff_t size, bint in_place):
     """The number of threads and whether stores stream: the very decision that a call executes."""
-    cdef int storage = storage_of(cnp.dtype(dtype).type_num)
-    cdef Plan made = make_plan(tables.kernels[index * STORAGES + storage], size, in_place, settings)
+    cdef int compute = FLOAT64 if np.dtype(dtype).char == "d" else FLOAT32
+    cdef Plan made = make_plan(tables.kernels[2 * index + compute], size, in_place, settings)
     return made.threads, bool(made.streaming)
-
-
-cdef int storage_of(int type_num) except -1:
-    if type_num == cnp.NPY_FLOAT:
-        return FLOAT32
-    if type_num == cnp.NPY_DOUBLE:
-        return FLOAT64
-    if type_num == NPY_HALF:
-        return FLOAT16
-    raise TypeError("there are kernels for float16, float32 and float64 only")
 
 
 # --- ufuncs -----------------------------------------------------------------------------------------------
@@ -174,10 +214,11 @@ cdef list kept_alive = []  # NumPy keeps pointers to names, docs and reference f
 
 def make_ufunc(int index, str name, str doc, reference, str reference_types):
     """A ufunc over kernel `index`; `reference` serves the dtype characters in `reference_types`."""
-    cdef int inputs = tables.kernels[index * STORAGES].inputs
+    cdef int inputs = tables.kernels[2 * index].inputs
     cdef list integers = [c for c in reference_types if c != "g"]
     cdef list chars = integers + ["e", "f", "d"] + (["g"] if "g" in reference_types else [])
-    cdef int count = len(chars), i, j, s
+    cdef int count = len(chars), i, j
+    cdef UfuncLoop* loop
     cdef cnp.PyUFuncGenericFunction* loops = <cnp.PyUFuncGenericFunction*> malloc(count * sizeof(void*))
     cdef void** data = <void**> malloc(count * sizeof(void*))
     cdef char* types = <char*> malloc(count * (inputs + 1))
@@ -189,9 +230,11 @@ def make_ufunc(int index, str name, str doc, reference, str reference_types):
         for j in range(inputs + 1):
             types[i * (inputs + 1) + j] = type_num
         if char in "efd":
-            s = storage_of(type_num)
+            loop = <UfuncLoop*> malloc(sizeof(UfuncLoop))
+            loop.type = <Storage> storage_of(type_num)
+            loop.kernel = &tables.kernels[2 * index + (1 if loop.type == FLOAT64 else 0)]
             loops[i] = <cnp.PyUFuncGenericFunction> ufunc_loop
-            data[i] = &tables.kernels[index * STORAGES + s]
+            data[i] = loop
         else:
             fallback = <ReferenceLoop*> malloc(sizeof(ReferenceLoop))
             fallback.function = <PyObject*> reference
@@ -217,4 +260,5 @@ def rows(int index, a, out):
         kernel(cnp.PyArray_DATA(matrix), cnp.PyArray_DATA(result), count, length)
 
 
+include "loops/arrays.pxi"
 include "loops/fast_call.pxi"

@@ -90,7 +90,7 @@ def blocks_pyx():
                 f"cdef void {name}_{suffix}"
                 "(const void* a, void* out, ptrdiff_t rows, ptrdiff_t n) noexcept nogil:\n"
                 f"    cdef RowFormulas[{ctype}] formulas\n"
-                f"    formulas.exp = exp_nonpositive[{value}]\n"
+                f"    formulas.sum_entry = sum_entry[{value}]\n"
                 f"    formulas.log1p = log1p_unit[{value}]\n"
                 f"    formulas.softmax_entry = softmax_entry[{value}]\n"
                 f"    {name}_rows[{ctype}](formulas, <const {ctype}*> a, <{ctype}*> out, rows, n)\n"

@@ -23,9 +23,11 @@ from .backward import Backward as Backward
 from .config import show_config as show_config
 from .control import accuracy as accuracy
 from .control import backends as backends
+from .control import get_cache_limit as get_cache_limit
 from .control import get_num_threads as get_num_threads
 from .control import set_accuracy as set_accuracy
 from .control import set_backend as set_backend
+from .control import set_cache_limit as set_cache_limit
 from .control import set_num_threads as set_num_threads
 from .control import use_backend as use_backend
 from .dispatch import Plan as Plan

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 
@@ -92,10 +93,27 @@ def _make(kernel):
     return ufunc
 
 
+def _elementwise(kernel):
+    """The kernel as a callable: over whole arrays by our own threads where possible, else by its ufunc."""
+    index, ufunc = KERNEL_INDEX[kernel.name], UFUNCS[kernel]
+    lead = kernel.inputs.index(kernel.arguments[0])  # x or y: the one whose dtype the result has
+    keeps_integers = len(ufunc.types) > 4
+
+    def call(*inputs, out=None, dtype=None, **keywords):
+        own = inputs[lead].dtype
+        if not keywords and dtype in (None, own) and not (keeps_integers and own.kind in "biu"):
+            result = ufuncs.call_arrays(index, inputs, out[0] if isinstance(out, tuple) else out, lead)
+            if result is not None:
+                return result
+        return ufunc(*inputs, out=out, dtype=dtype, **keywords)
+
+    return call
+
+
 if ISA:
     _load()
     UFUNCS = {kernel: _make(kernel) for kernel in KERNELS}
-    BACKEND = Backend("cython", True, f"SIMD kernels for {ISA}", UFUNCS.__getitem__, _rows)
+    BACKEND = Backend("cython", True, f"SIMD kernels for {ISA}", functools.cache(_elementwise), _rows)
 elif ufuncs is None:
     BACKEND = Backend(
         "cython", False, "nothing was compiled when fastrelu was installed (no C++ compiler was found)"

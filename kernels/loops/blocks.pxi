@@ -30,7 +30,7 @@ cdef extern from * nogil:
     void backward_with_knot2 "backward_with_knot" [R](R (*)(R, R) noexcept nogil, double, const Operands&)
 
     cdef cppclass RowFormulas[T]:
-        wide[T] (*exp)(wide[T]) noexcept nogil
+        wide[T] (*sum_entry)(wide[T]) noexcept nogil
         wide[T] (*log1p)(wide[T]) noexcept nogil
         wide[T] (*softmax_entry)(wide[T], wide[T]) noexcept nogil
     void logsumexp_rows[T](const RowFormulas[T]&, const T*, T*, ptrdiff_t, ptrdiff_t)

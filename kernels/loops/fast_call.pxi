@@ -1,10 +1,14 @@
-# The fast path: exact ndarrays, float32 or float64, native, aligned, contiguous and alike, go to the kernel
-# without a ufunc's set-up.  Whatever else comes is handed on, unchanged, to the general path in Python.
+# The fast path.  Plain, alike, contiguous float32 or float64 arrays go straight to the kernel; arrays of any
+# strides and real dtype through the grid; what else NumPy understands by itself to the ufunc.  All that
+# remains, every error included, is handed on, unchanged, to the general path in Python.
 
 cdef extern from *:
     """
-    static inline bool plain_array(PyObject* o) {
-        return Py_TYPE(o) == &PyArray_Type;
+    static inline bool plain_array(PyObject* o) { return Py_TYPE(o) == &PyArray_Type; }
+    // What a ufunc may be given without asking which library it belongs to.
+    static inline bool plain_scalar(PyObject* o) {
+        return PyFloat_CheckExact(o) || PyLong_CheckExact(o) || PyBool_Check(o) || PyArray_IsScalar(o, Generic) ||
+               PyList_CheckExact(o) || PyTuple_CheckExact(o);
     }
     // Turns on vectorcall for a type, which Cython cannot declare.
     static void enable_vectorcall(PyTypeObject* type, Py_ssize_t offset) {
@@ -16,6 +20,7 @@ cdef extern from *:
     """
     ctypedef PyObject* (*vectorcallfunc)(PyObject*, PyObject* const*, size_t, PyObject*)
     bint plain_array(PyObject*)
+    bint plain_scalar(PyObject*)
     void enable_vectorcall(PyTypeObject*, Py_ssize_t)
     Py_ssize_t PyVectorcall_NARGS(size_t)
     object PyObject_Vectorcall(object, PyObject* const*, size_t, PyObject*)
@@ -26,15 +31,14 @@ cdef extern from *:
     double PyFloat_AS_DOUBLE(PyObject*)
     double PyLong_AsDouble(PyObject*) except? -1.0
 
-cdef extern from "numpy/arrayobject.h":
-    bint PyArray_ISNOTSWAPPED(cnp.ndarray)
-
 cdef enum:
     MAX_PARAMETERS = 2
-    RELEASE_GIL_FROM = 4096  # elements; below, taking it back could cost more than the work
+    MAX_ARGUMENTS = 8
 
 cdef bint fast_calls = False
 cdef str OUT = "out"
+cdef str Y = "y"
+cdef tuple UFUNC_KEYWORDS = ("where", "dtype", "casting", "order", "subok")
 
 
 def allow_fast_calls(bint allowed):
@@ -47,13 +51,16 @@ cdef class FastCall:
     """A callable over one kernel; its subclass supplies `general` for all that is not the fast path."""
 
     cdef vectorcallfunc vectorcall
-    cdef Kernel* kernels  # [storage]
+    cdef const Kernel* kernels      # [FLOAT32, FLOAT64]
+    cdef const Kernel* from_y       # the same for backward(dy, y=y), or NULL
     cdef int arrays, parameters
-    cdef bint positional_out
+    cdef bint positional_out, keeps_integers
     cdef tuple names
+    cdef object fast_ufunc
     cdef double[MAX_PARAMETERS] defaults
     cdef double[MAX_PARAMETERS] at_least
     cdef double[MAX_PARAMETERS] above
+    cdef double[MAX_PARAMETERS] from_y_at_least
     cdef bint[MAX_PARAMETERS] required
     cdef public object general
 
@@ -63,23 +70,31 @@ cdef class FastCall:
     def __call__(self, *args, **kwargs):  # replaced by vectorcall, but must exist for obj.__call__
         return self.general(*args, **kwargs)
 
-    def bind_kernel(self, int index, int arrays, parameters, bint positional_out):
-        """Use kernel `index` with `arrays` array inputs, then scalar `parameters` (rows of the table)."""
-        self.kernels = &tables.kernels[index * STORAGES]
+    def bind_forward(self, int index, ufunc, parameters, bint positional_out, bint keeps_integers):
+        """Compute kernel `index` of one array and scalar `parameters` (of the table)."""
+        self.bind(index, 1, parameters)
+        self.fast_ufunc = ufunc
+        self.positional_out = positional_out
+        self.keeps_integers = keeps_integers
+
+    def bind_backward(self, int index, int index_from_y, parameters, from_y_at_least):
+        """Compute kernel `index` of dy and x, or `index_from_y` (unless negative) of dy and y."""
+        self.bind(index, 2, parameters)
+        if index_from_y >= 0:
+            self.from_y = &tables.kernels[2 * index_from_y]
+        for i, least in enumerate(from_y_at_least):
+            self.from_y_at_least[i] = least
+
+    cdef bind(self, int index, int arrays, parameters):
+        self.kernels = &tables.kernels[2 * index]
         self.arrays = arrays
         self.parameters = len(parameters)
-        self.positional_out = positional_out
-        self.names = tuple(intern_name(p.name) for p in parameters)
+        self.names = tuple(sys.intern(p.name) for p in parameters)
         for i, p in enumerate(parameters):
             self.required[i] = p.default is None
             self.defaults[i] = 0.0 if p.default is None else p.default
             self.at_least[i] = p.at_least
             self.above[i] = p.above
-
-
-cdef str intern_name(str name):
-    import sys
-    return sys.intern(name)
 
 
 def enable(type subclass):
@@ -88,141 +103,75 @@ def enable(type subclass):
     enable_vectorcall(<PyTypeObject*> subclass, <char*> &probe.vectorcall - <char*> <PyObject*> probe)
 
 
-# The layout in which `a` is contiguous: 1 C, 2 Fortran, 3 both, 0 neither or not plain.
-cdef inline int layout(cnp.ndarray a, int* storage) noexcept:
-    cdef int type_num = cnp.PyArray_TYPE(a)
-    if type_num == cnp.NPY_FLOAT:
-        storage[0] = FLOAT32
-    elif type_num == cnp.NPY_DOUBLE:
-        storage[0] = FLOAT64
-    else:
-        return 0
-    cdef int flags = cnp.PyArray_FLAGS(a)
-    if not flags & cnp.NPY_ARRAY_ALIGNED or not PyArray_ISNOTSWAPPED(a) or cnp.PyArray_NDIM(a) == 0:
-        return 0
-    return (1 if flags & cnp.NPY_ARRAY_C_CONTIGUOUS else 0) | (2 if flags & cnp.NPY_ARRAY_F_CONTIGUOUS else 0)
-
-cdef inline bint same_shape(cnp.ndarray a, cnp.ndarray b) noexcept:
-    cdef int i, n = cnp.PyArray_NDIM(a)
-    if n != cnp.PyArray_NDIM(b):
-        return False
-    for i in range(n):
-        if cnp.PyArray_DIMS(a)[i] != cnp.PyArray_DIMS(b)[i]:
-            return False
-    return True
-
-cdef inline bint partly_overlaps(cnp.ndarray a, cnp.ndarray b, Py_ssize_t bytes) noexcept:
-    cdef char* p = <char*> cnp.PyArray_DATA(a)
-    cdef char* q = <char*> cnp.PyArray_DATA(b)
-    return p != q and p < q + bytes and q < p + bytes
+# What was given, once it is known to be plain.
+cdef struct Given:
+    PyObject* arrays[2]
+    PyObject* out
+    double parameters[MAX_PARAMETERS]
+    const Kernel* kernels
+    bint only_out        # no keyword of a ufunc but `out`
 
 
-cdef object fast_call(object obj, PyObject* const* args, size_t nargsf, PyObject* kwnames):
-    cdef FastCall self = <FastCall> obj
-    cdef Py_ssize_t nargs = PyVectorcall_NARGS(nargsf), given, i, k
-    cdef cnp.ndarray x, other
-    cdef PyObject* out = NULL
-    cdef PyObject* name
-    cdef PyObject* value
-    cdef double[MAX_PARAMETERS] parameters
+# Sort the arguments; False where they are not simple enough.
+cdef inline bint sort_arguments(FastCall self, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames,
+                                Given* given) except -1:
     cdef bint[MAX_PARAMETERS] known
-    cdef int storage = 0, other_storage = 0, order, item
-    cdef char* pointers[6]
-    cdef ptrdiff_t steps[6]
-    cdef float[MAX_PARAMETERS] as_float
-    cdef const Kernel* kernel
-    cdef Py_ssize_t size
-
-    if not fast_calls or self.kernels == NULL or nargs < self.arrays or not plain_array(args[0]):
-        return PyObject_Vectorcall(self.general, args, nargsf, kwnames)
-    x = <cnp.ndarray> args[0]
-    order = layout(x, &storage)
-
-    # positional parameters or `out`
+    cdef Py_ssize_t i, k, count = 0 if kwnames == NULL else PyTuple_GET_SIZE(kwnames)
+    cdef PyObject* name
+    cdef Py_ssize_t arrays = min(nargs, <Py_ssize_t> self.arrays)
+    given.out = NULL
+    given.kernels = self.kernels
+    given.only_out = True
+    given.arrays[1] = NULL
+    for i in range(arrays):
+        given.arrays[i] = args[i]
     for k in range(self.parameters):
         known[k] = False
     for i in range(self.arrays, nargs):
         k = i - self.arrays
-        if k < self.parameters:
-            if not read_parameter(self, k, args[i], storage, parameters):
-                return PyObject_Vectorcall(self.general, args, nargsf, kwnames)
+        if self.arrays == 1 and k < self.parameters:
+            if not read_parameter(self, k, args[i], &given.parameters[k]):
+                return False
             known[k] = True
         elif k == 0 and self.positional_out:
-            out = args[i]
+            given.out = args[i]
         else:
-            return PyObject_Vectorcall(self.general, args, nargsf, kwnames)
-
-    # keywords
-    given = 0 if kwnames == NULL else PyTuple_GET_SIZE(kwnames)
-    for i in range(given):
+            return False
+    for i in range(count):
         name = PyTuple_GET_ITEM(kwnames, i)
-        value = args[nargs + i]
-        if name == <PyObject*> OUT and out == NULL:
-            out = value
-            continue
-        for k in range(self.parameters):
-            if name == <PyObject*> (<object> self.names[k]):
-                break
+        if name == <PyObject*> OUT:
+            if given.out != NULL:
+                return False
+            given.out = args[nargs + i]
+        elif name == <PyObject*> Y and self.from_y != NULL and nargs == 1:
+            given.arrays[1] = args[nargs + i]
+            given.kernels = self.from_y
+            arrays = 2
         else:
-            return PyObject_Vectorcall(self.general, args, nargsf, kwnames)
-        if known[k] or not read_parameter(self, k, value, storage, parameters):
-            return PyObject_Vectorcall(self.general, args, nargsf, kwnames)
-        known[k] = True
+            for k in range(self.parameters):
+                if name == <PyObject*> (<object> self.names[k]):
+                    if known[k] or not read_parameter(self, k, args[nargs + i], &given.parameters[k]):
+                        return False
+                    known[k] = True
+                    break
+            else:
+                if (<object> name) not in UFUNC_KEYWORDS:
+                    return False
+                given.only_out = False
     for k in range(self.parameters):
         if not known[k]:
             if self.required[k]:
-                return PyObject_Vectorcall(self.general, args, nargsf, kwnames)
-            parameters[k] = self.defaults[k]
-    if out == <PyObject*> None:
-        out = NULL
-
-    # arrays alike
-    if order == 0:
-        return PyObject_Vectorcall(self.general, args, nargsf, kwnames)
-    size = cnp.PyArray_SIZE(x)
-    kernel = &self.kernels[storage]
-    item = kernel.item_bytes
-    pointers[0] = <char*> cnp.PyArray_DATA(x)
-    steps[0] = item
-    for i in range(1, self.arrays):
-        if not plain_array(args[i]):
-            return PyObject_Vectorcall(self.general, args, nargsf, kwnames)
-        other = <cnp.ndarray> args[i]
-        order &= layout(other, &other_storage)
-        if order == 0 or other_storage != storage or not same_shape(x, other):
-            return PyObject_Vectorcall(self.general, args, nargsf, kwnames)
-        pointers[i] = <char*> cnp.PyArray_DATA(other)
-        steps[i] = item
-    if out == NULL:
-        result = cnp.PyArray_EMPTY(cnp.PyArray_NDIM(x), cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x), not order & 1)
-    else:
-        if not plain_array(out):
-            return PyObject_Vectorcall(self.general, args, nargsf, kwnames)
-        result = <object> out
-        order &= layout(<cnp.ndarray> result, &other_storage)
-        if (order == 0 or other_storage != storage or not same_shape(x, <cnp.ndarray> result)
-                or not cnp.PyArray_ISWRITEABLE(<cnp.ndarray> result)):
-            return PyObject_Vectorcall(self.general, args, nargsf, kwnames)
-        for i in range(self.arrays):
-            if partly_overlaps(<cnp.ndarray> args[i], <cnp.ndarray> result, size * item):
-                return PyObject_Vectorcall(self.general, args, nargsf, kwnames)
-
-    for k in range(self.parameters):
-        as_float[k] = <float> parameters[k]
-        pointers[self.arrays + k] = <char*> &as_float[k] if storage == FLOAT32 else <char*> &parameters[k]
-        steps[self.arrays + k] = 0
-    pointers[kernel.inputs] = <char*> cnp.PyArray_DATA(<cnp.ndarray> result)
-    steps[kernel.inputs] = item
-    if size >= RELEASE_GIL_FROM:
-        with nogil:
-            run(kernel[0], pointers, size, steps, settings)
-    else:
-        run(kernel[0], pointers, size, steps, settings)
-    return result
+                return False
+            given.parameters[k] = self.defaults[k]
+        if given.kernels != self.kernels and not given.parameters[k] >= self.from_y_at_least[k]:
+            return False
+    if given.out == <PyObject*> None:
+        given.out = NULL
+    return arrays == self.arrays
 
 
-# A parameter as the kernel will see it, if it is a plain number that the table accepts.
-cdef inline bint read_parameter(FastCall self, Py_ssize_t k, PyObject* value, int storage, double* parameters) except -1:
+# A parameter that is a plain number and that the table accepts.
+cdef inline bint read_parameter(FastCall self, Py_ssize_t k, PyObject* value, double* parameter) except -1:
     cdef double number
     if PyFloat_CheckExact(value):
         number = PyFloat_AS_DOUBLE(value)
@@ -230,9 +179,135 @@ cdef inline bint read_parameter(FastCall self, Py_ssize_t k, PyObject* value, in
         number = PyLong_AsDouble(value)
     else:
         return False
-    if storage == FLOAT32:
-        number = <float> number
-    parameters[k] = number
+    parameter[0] = number
     if self.above[k] == -INFINITY:
         return number >= self.at_least[k] or self.at_least[k] == -INFINITY
-    return self.above[k] < number < INFINITY
+    # as float32 too, in which a small number may become 0 and a large one infinite
+    return self.above[k] < <float> number < INFINITY
+
+
+# The layouts in which `a` is contiguous: 1 C, 2 Fortran, 3 both, 0 neither or not of `type_num`.
+cdef inline int layout(PyObject* o, int type_num) noexcept:
+    cdef cnp.ndarray a = <cnp.ndarray> o
+    cdef int flags = cnp.PyArray_FLAGS(a)
+    if cnp.PyArray_TYPE(a) != type_num or not flags & cnp.NPY_ARRAY_ALIGNED or not PyArray_ISNOTSWAPPED(a):
+        return 0
+    return (1 if flags & cnp.NPY_ARRAY_C_CONTIGUOUS else 0) | (2 if flags & cnp.NPY_ARRAY_F_CONTIGUOUS else 0)
+
+cdef inline bint partly_overlaps(cnp.ndarray a, cnp.ndarray b, Py_ssize_t bytes) noexcept:
+    cdef char* p = <char*> cnp.PyArray_DATA(a)
+    cdef char* q = <char*> cnp.PyArray_DATA(b)
+    return p != q and p < q + bytes and q < p + bytes
+
+
+# Alike and contiguous arrays; None where they are not.
+cdef inline object run_alike(FastCall self, Given* given):
+    cdef cnp.ndarray x = <cnp.ndarray> given.arrays[0]
+    cdef int type_num = cnp.PyArray_TYPE(x), order, j, k, last, bytes
+    cdef const Kernel* kernel
+    cdef float[MAX_PARAMETERS] as_float
+    cdef KernelRow row
+    cdef Py_ssize_t size
+    if type_num == cnp.NPY_FLOAT:
+        kernel = &given.kernels[FLOAT32]
+    elif type_num == cnp.NPY_DOUBLE:
+        kernel = &given.kernels[FLOAT64]
+    else:
+        return None
+    order = layout(given.arrays[0], type_num)
+    if self.arrays == 2:
+        order &= layout(given.arrays[1], type_num)
+    if given.out != NULL:
+        order &= layout(given.out, type_num)
+    if order == 0 or cnp.PyArray_NDIM(x) == 0:
+        return None
+    size = cnp.PyArray_SIZE(x)
+    bytes = kernel.item_bytes
+    last = kernel.inputs
+    if self.arrays == 2 and not same_shape(x, <cnp.ndarray> given.arrays[1]):
+        return None
+    if given.out == NULL:
+        result = new_result(NULL, cnp.PyArray_NDIM(x), cnp.PyArray_DIMS(x), type_num, not order & 1)
+    else:
+        result = <object> given.out
+        if not same_shape(x, <cnp.ndarray> result) or not cnp.PyArray_ISWRITEABLE(<cnp.ndarray> result):
+            return None
+        for j in range(self.arrays):
+            if partly_overlaps(<cnp.ndarray> given.arrays[j], <cnp.ndarray> result, size * bytes):
+                return None
+    for j in range(last + 1):
+        row.steps[j] = bytes
+        row.types[j] = kernel.computes_in
+    for j in range(self.arrays):
+        row.data[j] = <char*> cnp.PyArray_DATA(<cnp.ndarray> given.arrays[j])
+    for k in range(self.parameters):
+        as_float[k] = <float> given.parameters[k]
+        row.data[self.arrays + k] = (
+            <char*> &as_float[k] if kernel.computes_in == FLOAT32 else <char*> &given.parameters[k])
+        row.steps[self.arrays + k] = 0
+    row.data[last] = <char*> cnp.PyArray_DATA(<cnp.ndarray> result)
+    if size >= RELEASE_GIL_FROM:
+        with nogil:
+            run(kernel[0], row, size, settings)
+    else:
+        run(kernel[0], row, size, settings)
+    return result
+
+
+# The ufunc, with parameters where it has inputs.  If it refuses, the general path finds out why.
+cdef object run_ufunc(FastCall self, PyObject* const* args, Py_ssize_t nargs, size_t nargsf, PyObject* kwnames,
+                      Given* given):
+    cdef PyObject* stack[2 * MAX_ARGUMENTS]
+    cdef Py_ssize_t i, count = 0 if kwnames == NULL else PyTuple_GET_SIZE(kwnames), used = 0
+    if self.parameters == 0:
+        try:
+            return PyObject_Vectorcall(self.fast_ufunc, args, nargsf, kwnames)
+        except Exception:
+            return PyObject_Vectorcall(self.general, args, nargsf, kwnames)
+    if count > MAX_ARGUMENTS:
+        return PyObject_Vectorcall(self.general, args, nargsf, kwnames)
+    values = [given.parameters[k] for k in range(self.parameters)]
+    keywords = []
+    stack[0] = args[0]
+    for i in range(self.parameters):
+        stack[1 + i] = <PyObject*> (<object> values[i])
+    for i in range(count):
+        name = <object> PyTuple_GET_ITEM(kwnames, i)
+        if name not in self.names:
+            keywords.append(name)
+            stack[1 + self.parameters + used] = args[nargs + i]
+            used += 1
+    left = tuple(keywords)
+    try:
+        return PyObject_Vectorcall(self.fast_ufunc, stack, 1 + self.parameters, <PyObject*> left if used else NULL)
+    except Exception:
+        return PyObject_Vectorcall(self.general, args, nargsf, kwnames)
+
+
+cdef object fast_call(object obj, PyObject* const* args, size_t nargsf, PyObject* kwnames):
+    cdef FastCall self = <FastCall> obj
+    cdef Py_ssize_t nargs = PyVectorcall_NARGS(nargsf)
+    cdef Given given
+    cdef int j
+    cdef bint plain = fast_calls and self.kernels != NULL and nargs > 0
+    if plain and sort_arguments(self, args, nargs, kwnames, &given):
+        for j in range(self.arrays):
+            plain = plain and plain_array(given.arrays[j])
+        if given.out != NULL:
+            plain = plain and plain_array(given.out)
+        if plain and given.only_out:
+            result = run_alike(self, &given)
+            if result is not None:
+                return result
+            if (self.arrays == 1 or same_shape(<cnp.ndarray> given.arrays[0], <cnp.ndarray> given.arrays[1])) and not (
+                    self.keeps_integers and storage_of(cnp.PyArray_TYPE(<cnp.ndarray> given.arrays[0])) > FLOAT16):
+                result = run_on_grid(given.kernels, given.arrays, self.arrays, self.arrays - 1, given.parameters,
+                                     self.parameters, given.out)
+                if result is not None:
+                    return result
+        if self.fast_ufunc is not None and (
+                plain_scalar(given.arrays[0]) if not plain_array(given.arrays[0])
+                else cnp.PyArray_TYPE(<cnp.ndarray> given.arrays[0]) < cnp.NPY_OBJECT
+                or cnp.PyArray_TYPE(<cnp.ndarray> given.arrays[0]) == NPY_HALF):
+            return run_ufunc(self, args, nargs, nargsf, kwnames, &given)
+    return PyObject_Vectorcall(self.general, args, nargsf, kwnames)

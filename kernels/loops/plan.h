@@ -1,21 +1,25 @@
 // How a call of `size` elements will be run: a pure function of what is known before it starts.
 #pragma once
 #include "loops/exports.h"
+#include "loops/pack.h"
 
-// Set once from fastrelu/dispatch.py, which names the constants and says where they come from.
+enum { MAX_INPUTS = 4 };
+
+// Set once from fastrelu/control.py, which names the constants and says where they come from.
 struct Settings {
     int max_threads;
-    ptrdiff_t work_per_thread;  // a thread more for each such amount of element * cost
+    int processors;             // more threads than these never wait awake
+    ptrdiff_t work_per_thread;  // a thread more for each such amount of elements * cost
     ptrdiff_t streaming_bytes;  // out of place and from here on: stores past the cache
 };
 
 struct Kernel {
-    const Block* blocks;  // this kernel's block, once the instruction set is chosen
+    const Block* block;  // of the chosen instruction set
     int inputs;
     int lanes;
-    int item_bytes;  // of the type that the block computes in
-    bool half;       // operands are float16 and are converted on the way
-    int cost;        // rough nanoseconds per 16 elements, for the number of threads
+    Storage computes_in;  // FLOAT32 or FLOAT64
+    int item_bytes;       // of that type
+    int cost;             // of an element: rough nanoseconds per 16 of them
 };
 
 struct Plan {
@@ -30,14 +34,13 @@ static inline Plan make_plan(const Kernel& kernel, ptrdiff_t size, bool in_place
         const ptrdiff_t threads = work / settings.work_per_thread;
         plan.threads = threads < settings.max_threads ? (int)threads : settings.max_threads;
     }
-    plan.streaming = !in_place && !kernel.half && size * kernel.item_bytes >= settings.streaming_bytes;
+    plan.streaming = !in_place && size * kernel.item_bytes >= settings.streaming_bytes;
     return plan;
 }
 
 // What other compiled modules (and, by cimport, other people's) need to run a kernel.
 struct Runner {
-    const Kernel* kernels;  // [index of the table's kernel][float32, float64, float16]
-    int storages;
+    const Kernel* kernels;  // [index of the table's kernel][FLOAT32, FLOAT64]
     void (*run)(const Kernel& kernel, char* const* args, ptrdiff_t n, const ptrdiff_t* steps);
 };
 static const char RUNNER_NAME[] = "fastrelu.kernels.runner";

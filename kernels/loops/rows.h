@@ -10,7 +10,7 @@
 
 // The formulas of formulas/rows.pxi, given as literals and therefore inlined.
 template<class T> struct RowFormulas {
-    wide<T> (*exp)(wide<T>);
+    wide<T> (*sum_entry)(wide<T> difference);
     wide<T> (*log1p)(wide<T>);
     wide<T> (*softmax_entry)(wide<T> difference, wide<T> total);
 };
@@ -51,7 +51,7 @@ static ALWAYS_INLINE wide<double> over_lanes(wide<double> a) {
     return sum;
 }
 
-template<class T> ALWAYS_INLINE RowSum<T> sum_row(wide<T> (*exp)(wide<T>), const T* row, ptrdiff_t n) {
+template<class T> ALWAYS_INLINE RowSum<T> sum_row(wide<T> (*entry)(wide<T>), const T* row, ptrdiff_t n) {
     const ptrdiff_t lanes = vec<T>::lanes, body = n - n % lanes;
     const vec<T> lowest = broadcast((T)-INFINITY);
     vec<T> top = lowest, nan = broadcast((T)0);
@@ -82,7 +82,7 @@ template<class T> ALWAYS_INLINE RowSum<T> sum_row(wide<T> (*exp)(wide<T>), const
     const wide<T> m = widen(broadcast(sum.maximum)), zero = widen(broadcast((T)0)), one = splat(zero, 1.0);
     for (ptrdiff_t i = 0; i < n; i += lanes) {
         wide<T> x = widen(i < body ? load(row + i) : load_tail(row + i, n - i, (T)-INFINITY));
-        sum.rest = sum.rest + where_eq(x, m, zero, exp(x - m));
+        sum.rest = sum.rest + where_eq(x, m, zero, entry(x - m));
         sum.count = where_eq(x, m, sum.count + one, sum.count);
     }
     sum.rest = over_lanes(sum.rest);
@@ -109,7 +109,7 @@ template<class T> ALWAYS_INLINE wide<T> log_of_sum(wide<T> (*log1p)(wide<T>), co
 template<class T>
 ALWAYS_INLINE void logsumexp_rows(const RowFormulas<T>& f, const T* a, T* out, ptrdiff_t rows, ptrdiff_t n) {
     for (ptrdiff_t r = 0; r < rows; r++, a += n) {
-        RowSum<T> sum = sum_row(f.exp, a, n);
+        RowSum<T> sum = sum_row(f.sum_entry, a, n);
         if (sum.has_nan) out[r] = NAN;
         else if (isinf(sum.maximum)) out[r] = sum.maximum;
         else out[r] = first_lane(widen(broadcast(sum.maximum)) + log_of_sum(f.log1p, sum));
@@ -131,7 +131,7 @@ template<class T, class F> ALWAYS_INLINE void rewrite_row(const T* a, T* out, pt
 template<class T>
 ALWAYS_INLINE void softmax_rows(const RowFormulas<T>& f, const T* a, T* out, ptrdiff_t rows, ptrdiff_t n) {
     for (ptrdiff_t r = 0; r < rows; r++, a += n, out += n) {
-        RowSum<T> sum = sum_row(f.exp, a, n);
+        RowSum<T> sum = sum_row(f.sum_entry, a, n);
         if (sum.has_nan || isinf(sum.maximum)) {
             const bool one_hot = takes_all(sum);
             for (ptrdiff_t i = 0; i < n; i++) out[i] = one_hot ? (T)(a[i] == sum.maximum) : (T)NAN;
@@ -146,7 +146,7 @@ ALWAYS_INLINE void softmax_rows(const RowFormulas<T>& f, const T* a, T* out, ptr
 template<class T> ALWAYS_INLINE void log_softmax_rows(const RowFormulas<T>& f, const T* a, T* out,
                                                       ptrdiff_t rows, ptrdiff_t n) {
     for (ptrdiff_t r = 0; r < rows; r++, a += n, out += n) {
-        RowSum<T> sum = sum_row(f.exp, a, n);
+        RowSum<T> sum = sum_row(f.sum_entry, a, n);
         if (sum.has_nan || isinf(sum.maximum)) {
             const bool one_hot = takes_all(sum);
             for (ptrdiff_t i = 0; i < n; i++)

@@ -10,7 +10,7 @@ cdef extern from * nogil:
     #include "loops/plan.h"
     static const Runner* runner;
     static inline void run_kernel(int index, int is_double, char* const* args, ptrdiff_t n, const ptrdiff_t* steps) {
-        runner->run(runner->kernels[index * runner->storages + is_double], args, n, steps);
+        runner->run(runner->kernels[2 * index + is_double], args, n, steps);
     }
     """
     cdef struct Runner:

@@ -1,0 +1,232 @@
+# Kernels on ndarrays: layouts, results and the grid of operands.
+
+cdef extern from *:
+    """
+    #include "numpy/arrayobject.h"
+
+    // NumPy's type numbers as storages; -1 where a kernel cannot read the type.
+    static int storage_of(int type_num) {
+        switch (type_num) {
+            case NPY_FLOAT: return FLOAT32;
+            case NPY_DOUBLE: return FLOAT64;
+            case NPY_HALF: return FLOAT16;
+            case NPY_BOOL: return BOOL;
+            case NPY_BYTE: return INT8;
+            case NPY_UBYTE: return UINT8;
+            case NPY_SHORT: return INT16;
+            case NPY_USHORT: return UINT16;
+            case NPY_INT: return INT32;
+            case NPY_UINT: return UINT32;
+            case NPY_LONG: return sizeof(long) == 8 ? INT64 : INT32;
+            case NPY_ULONG: return sizeof(long) == 8 ? UINT64 : UINT32;
+            case NPY_LONGLONG: return INT64;
+            case NPY_ULONGLONG: return UINT64;
+            default: return -1;
+        }
+    }
+    // What a ufunc with loops for float16, float32 and float64 returns for an input of this storage.
+    static int result_storage(int storage) {
+        if (storage <= FLOAT16) return storage;
+        return STORAGE_BYTES[storage] == 1 ? FLOAT16 : STORAGE_BYTES[storage] == 2 ? FLOAT32 : FLOAT64;
+    }
+    static int type_of(int storage) {
+        return storage == FLOAT32 ? NPY_FLOAT : storage == FLOAT64 ? NPY_DOUBLE : NPY_HALF;
+    }
+
+    static PyDataMem_Handler memory_handler = {
+        "fastrelu", 1, {nullptr, cached_malloc, cached_calloc, cached_realloc, cached_free}};
+    static PyObject* memory_capsule = nullptr;
+
+    // A new array; a large one on a block of the cache.
+    static PyObject* new_result(PyArrayObject* like, int ndim, npy_intp* shape, int type, int fortran) {
+        npy_intp bytes = type == NPY_DOUBLE ? 8 : type == NPY_FLOAT ? 4 : 2;
+        for (int i = 0; i < ndim; i++) bytes *= shape[i];
+        PyObject* before = nullptr;
+        if (bytes >= (npy_intp)CACHED_FROM && memory_cache.limit) {
+            before = PyDataMem_SetHandler(memory_capsule);
+            if (!before) return nullptr;
+        }
+        PyObject* made = like ? PyArray_NewLikeArray(like, NPY_KEEPORDER, PyArray_DescrFromType(type), 0)
+                              : PyArray_EMPTY(ndim, shape, type, fortran);
+        if (before) {
+            PyObject* ours = PyDataMem_SetHandler(before);
+            Py_XDECREF(ours);
+            Py_DECREF(before);
+        }
+        return made;
+    }
+
+    // Where the elements of an array lie in memory, first byte and first byte after.
+    static void extent(PyArrayObject* a, char** low, char** high) {
+        *low = *high = PyArray_BYTES(a);
+        for (int i = 0; i < PyArray_NDIM(a); i++) {
+            const npy_intp reach = (PyArray_DIM(a, i) - 1) * PyArray_STRIDE(a, i);
+            if (reach < 0) *low += reach;
+            else *high += reach;
+        }
+        *high += PyArray_ITEMSIZE(a);
+    }
+    static bool same_layout(PyArrayObject* a, PyArrayObject* b) {
+        if (PyArray_BYTES(a) != PyArray_BYTES(b) || PyArray_TYPE(a) != PyArray_TYPE(b)) return false;
+        if (PyArray_NDIM(a) != PyArray_NDIM(b)) return false;
+        for (int i = 0; i < PyArray_NDIM(a); i++)
+            if (PyArray_DIM(a, i) != PyArray_DIM(b, i) || PyArray_STRIDE(a, i) != PyArray_STRIDE(b, i)) return false;
+        return true;
+    }
+    // Whether writing `out` could change what is still to be read of `a`.
+    static bool conflicts(PyArrayObject* a, PyArrayObject* out) {
+        char *low, *high, *out_low, *out_high;
+        extent(a, &low, &high);
+        extent(out, &out_low, &out_high);
+        return low < out_high && out_low < high && !same_layout(a, out);
+    }
+    static bool repeats_itself(PyArrayObject* out) {
+        for (int i = 0; i < PyArray_NDIM(out); i++)
+            if (PyArray_STRIDE(out, i) == 0 && PyArray_DIM(out, i) > 1) return true;
+        return false;
+    }
+    """
+    ctypedef struct PyArrayObject:
+        pass
+    int storage_of(int type_num)
+    int result_storage(int storage)
+    int type_of(int storage)
+    object new_result(PyArrayObject* like, int ndim, cnp.npy_intp* shape, int type, int fortran)
+    bint conflicts(cnp.ndarray, cnp.ndarray)
+    bint repeats_itself(cnp.ndarray)
+    bint PyArray_ISNOTSWAPPED(cnp.ndarray)
+    void* memory_handler_address "&memory_handler"
+    PyObject* memory_capsule
+
+cdef inline int readable(cnp.ndarray a) noexcept:
+    """The storage of an aligned, native array, or -1."""
+    if not cnp.PyArray_FLAGS(a) & cnp.NPY_ARRAY_ALIGNED or not PyArray_ISNOTSWAPPED(a):
+        return -1
+    return storage_of(cnp.PyArray_TYPE(a))
+
+cdef inline bint same_shape(cnp.ndarray a, cnp.ndarray b) noexcept:
+    cdef int i, n = cnp.PyArray_NDIM(a)
+    if n != cnp.PyArray_NDIM(b):
+        return False
+    for i in range(n):
+        if cnp.PyArray_DIMS(a)[i] != cnp.PyArray_DIMS(b)[i]:
+            return False
+    return True
+
+
+# Run a kernel over ndarrays of any strides that broadcast, then scalar parameters; array `lead` decides the
+# dtype.  None where that takes a ufunc: byte-swapped, unaligned, overlapping, 0-d, or a type without kernels.
+cdef object run_on_grid(const Kernel* kernels, PyObject* const* arrays, int count, int lead,
+                        const double* parameters, int parameter_count, PyObject* given_out):
+    cdef Grid g
+    cdef cnp.npy_intp shape[MAX_AXES]
+    cdef cnp.ndarray a, out
+    cdef int ndim = 0, i, j, axis, storage, made, last
+    cdef float[MAX_INPUTS] as_float
+    cdef double[MAX_INPUTS] as_double
+    cdef PyArrayObject* like = NULL
+
+    for j in range(count):
+        a = <cnp.ndarray> arrays[j]
+        storage = readable(a)
+        if storage < 0:
+            return None
+        g.types[j] = <Storage> storage
+        ndim = max(ndim, cnp.PyArray_NDIM(a))
+    if ndim == 0 or ndim > MAX_AXES:
+        return None
+    made = result_storage(g.types[lead])
+    g.kernel = &kernels[FLOAT64 if made == FLOAT64 else FLOAT32]
+    last = g.kernel.inputs
+    for i in range(ndim):
+        shape[i] = 1
+    for j in range(count):
+        a = <cnp.ndarray> arrays[j]
+        for i in range(cnp.PyArray_NDIM(a)):
+            axis = ndim - cnp.PyArray_NDIM(a) + i
+            if cnp.PyArray_DIMS(a)[i] != 1:
+                if shape[axis] != 1 and shape[axis] != cnp.PyArray_DIMS(a)[i]:
+                    return None  # the ufunc will say what is wrong
+                shape[axis] = cnp.PyArray_DIMS(a)[i]
+
+    if given_out == NULL:
+        for j in range(count):
+            a = <cnp.ndarray> arrays[j]
+            if like == NULL and cnp.PyArray_NDIM(a) == ndim:
+                like = <PyArrayObject*> a
+                for i in range(ndim):
+                    if cnp.PyArray_DIMS(a)[i] != shape[i]:
+                        like = NULL
+        out = new_result(like, ndim, shape, type_of(made), 0)
+    else:
+        out = <cnp.ndarray> given_out
+        storage = readable(out)
+        if storage < 0 or storage > FLOAT16 or cnp.PyArray_NDIM(out) != ndim or not cnp.PyArray_ISWRITEABLE(out):
+            return None
+        for i in range(ndim):
+            if cnp.PyArray_DIMS(out)[i] != shape[i]:
+                return None
+        if repeats_itself(out):
+            return None
+        for j in range(count):
+            if conflicts(<cnp.ndarray> arrays[j], out):
+                return None
+        made = storage
+
+    g.axes = ndim
+    for i in range(ndim):
+        g.shape[i] = shape[i]
+        g.strides[last][i] = cnp.PyArray_STRIDES(out)[i]
+    g.data[last] = <char*> cnp.PyArray_DATA(out)
+    g.types[last] = <Storage> made
+    for j in range(count):
+        a = <cnp.ndarray> arrays[j]
+        g.data[j] = <char*> cnp.PyArray_DATA(a)
+        for i in range(ndim):
+            axis = i - (ndim - cnp.PyArray_NDIM(a))
+            g.strides[j][i] = 0 if axis < 0 or cnp.PyArray_DIMS(a)[axis] == 1 else cnp.PyArray_STRIDES(a)[axis]
+    for j in range(parameter_count):
+        as_float[j] = <float> parameters[j]
+        as_double[j] = parameters[j]
+        g.data[count + j] = <char*> &as_float[j] if g.kernel.computes_in == FLOAT32 else <char*> &as_double[j]
+        g.types[count + j] = g.kernel.computes_in
+        for i in range(ndim):
+            g.strides[count + j][i] = 0
+    if cnp.PyArray_SIZE(out) >= RELEASE_GIL_FROM:
+        with nogil:
+            run_grid(g, settings)
+    else:
+        run_grid(g, settings)
+    return out
+
+
+def call_arrays(int index, tuple arrays, out, int lead):
+    """Kernel `index` on a tuple of exact ndarrays, or None where that takes its ufunc.
+
+    Array `lead` decides the dtype of the result; the others are cast to it on the way.
+    """
+    cdef PyObject* pointers[MAX_INPUTS]
+    cdef int j
+    if out is not None and type(out) is not np.ndarray:
+        return None
+    for j in range(len(arrays)):
+        if type(arrays[j]) is not np.ndarray:
+            return None
+        pointers[j] = <PyObject*> arrays[j]
+    return run_on_grid(&tables.kernels[2 * index], pointers, len(arrays), lead, NULL, 0,
+                       <PyObject*> NULL if out is None else <PyObject*> out)
+
+
+def set_cache_limit(size_t limit):
+    """Let the cache of blocks for large results hold at most `limit` bytes; 0 turns it off."""
+    set_memory_limit(limit)
+
+
+def cache_state():
+    """The bytes that the cache holds for coming results, and how often it has served one."""
+    return memory_cache.held, memory_cache.reused
+
+
+cdef object capsule = PyCapsule_New(memory_handler_address, "mem_handler", NULL)  # kept: arrays remember it
+memory_capsule = <PyObject*> capsule
+pthread_atfork(memory_before_fork, memory_after_fork, memory_in_child)

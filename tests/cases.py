@@ -1,0 +1,130 @@
+"""What the tests run on, read from the table: kernels, the points at which to look, and the exact answer."""
+
+import itertools
+
+import numpy as np
+
+from fastrelu import dispatch, reference
+from fastrelu.backends import cython
+from fastrelu.table import ROWS
+
+KERNELS = [(row, kernel) for row in ROWS for kernel in row.kernels().values()]
+BY_NAME = {kernel.name: (row, kernel) for row, kernel in KERNELS}
+NEIGHBOURS = 64  # ULP on either side of everything that is special
+NEAR_ROOT = 0.5  # within it the error of a float64 derivative is promised absolutely:
+ABSOLUTE = 2.0**-56
+AT_ZERO = 0.25
+
+ISA = cython.ISA
+
+
+def function(kernel):
+    """The kernel as the current backend runs it, called as a ufunc is called."""
+    return dispatch.elementwise(kernel)
+
+
+def parameter_sets(row):
+    """Every combination of the parameters' typical values."""
+    return list(itertools.product(*(p.typical for p in row.parameters)))
+
+
+def budget(row, kernel):
+    return row.ulp["forward" if kernel.pass_ == "forward" else "backward"]
+
+
+# Points
+
+
+def neighbours(values, dtype, reach=NEIGHBOURS):
+    """Each value, rounded to dtype, and everything within `reach` ULP of it; through 0 to the other sign."""
+    integer = np.dtype(f"i{np.dtype(dtype).itemsize}")
+    bits = np.asarray(values, dtype).view(integer)
+    lowest = np.iinfo(integer).min
+    ordered = np.where(bits < 0, lowest - bits, bits)  # -0 and +0 both 0
+    near = (ordered[:, None] + np.arange(-reach, reach + 1, dtype=integer)).ravel()
+    return np.where(near < 0, lowest - near, near).astype(integer).view(dtype)
+
+
+def specials(dtype):
+    """NaN, zeros and infinities, the ends of the normal and subnormal ranges, ordinary values; both signs."""
+    info = np.finfo(dtype)
+    sub = info.smallest_subnormal
+    sizes = [0.0, np.inf, sub, 3 * sub, info.tiny - sub, info.tiny, info.eps, 0.5, 1.0, 2.5, 1e4, info.max]
+    positive = np.array([*sizes, np.nan], dtype)
+    return np.concatenate([positive, -positive])
+
+
+def special_places(row, parameters=None):
+    """The row's knot, roots and points on either side of 0, where a scale among the parameters puts them."""
+    places = np.array([0.0, 1.0, row.knot or 0.0, *row.roots, *row.points])
+    values = [v for p in row.parameters for v in p.typical] if parameters is None else parameters
+    places = np.concatenate([places / v for v in {1.0, *values} if v > 0])
+    return np.unique(np.concatenate([places, -places]))
+
+
+def sample(row, dtype, each_exponent=2, ordinary=500, parameters=None):
+    """A fixed sample of the dtype: every special value and place, every binade of both signs, N(0, 3)."""
+    dtype, info, rng = np.dtype(dtype), np.finfo(dtype), np.random.default_rng(3)
+    exponents = np.arange(info.minexp - info.nmant, info.maxexp).repeat(each_exponent)
+    mantissas = rng.uniform(1, 2, len(exponents)) * rng.choice([-1, 1], len(exponents))
+    places = special_places(row, parameters)
+    places = places[abs(places) < info.max]
+    parts = [
+        specials(dtype),
+        neighbours(places, dtype),
+        np.ldexp(mantissas.astype(dtype), exponents.astype(np.int32)),
+        rng.normal(0, 3, ordinary).astype(dtype),
+    ]
+    return np.concatenate([np.asarray(part, dtype) for part in parts])
+
+
+def in_domain(row, kernel, first, parameters):
+    """Which of the first arguments mean something: of y only what the forward pass can give."""
+    if kernel.arguments[0] != "y":
+        return np.ones(first.shape, bool)
+    needs = row.from_y_needs
+    if needs and not all(needs.accepts(v) for v in parameters):
+        return np.zeros(first.shape, bool)
+    forward = row.kernels()["forward"]
+    ends = np.array([-np.inf, np.inf, -0.0], first.dtype)
+    low, high, at_minus_0 = reference.evaluate(forward, ends, *np.asarray(parameters, first.dtype))
+    inside = (first >= low) & (first <= high)
+    if not np.signbit(at_minus_0):
+        inside &= (first != 0) | ~np.signbit(first)  # no x gives -0
+    return np.isnan(first) | inside
+
+
+def operands(row, kernel, first, parameters, dy=1.0, at_zero=AT_ZERO):
+    """The kernel's inputs in the dtype of `first`, its x or y; 0-d where one value serves for all."""
+    given = {"dy": dy, "at_zero": at_zero, kernel.arguments[0]: first}
+    given |= {p.name: value for p, value in zip(row.parameters, parameters, strict=True)}
+    return [np.asarray(given[name], first.dtype) for name in kernel.inputs]
+
+
+# The answer
+
+
+def truth(kernel, inputs, work=np.longdouble):
+    """The exact result, to the precision of `work`: the reference on inputs that are already that wide."""
+    with np.errstate(invalid="ignore"):  # NumPy's cast of a signalling NaN
+        wide = [np.asarray(a).astype(work) for a in inputs]
+    return np.asarray(reference.evaluate(kernel, *wide))
+
+
+def unit_floor(row, kernel, first, parameters):
+    """For float64: the size below which a derivative's unit does not shrink beside an interior zero."""
+    floor = np.zeros(first.shape)
+    if first.dtype.char == "d" and kernel.pass_ in ("backward", "backward_at_zero"):
+        with np.errstate(all="ignore"):
+            position = first * np.prod(parameters)  # a scale moves the zero
+            for root in row.roots:
+                floor[abs(position - root) < NEAR_ROOT] = ABSOLUTE * 2**52
+    return floor
+
+
+def same_bits(a, b):
+    """Whether two arrays agree in dtype, shape and every bit, those of NaN included."""
+    a, b = np.asarray(a), np.asarray(b)
+    if a.dtype.char == "g":  # its padding is nobody's business
+        return np.array_equal(a, b, equal_nan=True) and np.array_equal(np.signbit(a), np.signbit(b))
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()

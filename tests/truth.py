@@ -1,0 +1,151 @@
+"""What every formula of the table is, in mpmath, and the points at which tests look."""
+
+import functools
+import itertools
+
+import mpmath as mp
+import numpy as np
+from ulp import exact
+
+from fastrelu.table import ROWS
+
+DIGITS = 60
+KERNELS = {k.formula: (row, k) for row in ROWS for k in row.kernels().values() if k.knot is None}
+
+
+# The formulas, as the papers have them
+
+
+def expm(v):
+    """exp(-v); beyond 1e5 it is 0 in every dtype, and mpmath slow."""
+    return mp.exp(-min(v, mp.mpf(10) ** 5))
+
+
+def logistic(v):
+    return 1 / (1 + expm(v)) if v > 0 else expm(-v) / (1 + expm(-v))
+
+
+def normal_cdf(x):
+    return mp.erfc(-max(x, mp.mpf(-1000)) / mp.sqrt(2)) / 2
+
+
+def normal_pdf(x):
+    return expm(x * x / 2) / mp.sqrt(2 * mp.pi)
+
+
+def tanh_argument(x):
+    """v and v' of the approximation x * logistic(v(x))."""
+    scale = 2 * mp.sqrt(2 / mp.pi)
+    cubic = mp.mpf("0.044715")
+    return scale * (x + cubic * x**3), scale * (1 + 3 * cubic * x**2)
+
+
+def step(x, below, above=1):
+    return above if x > 0 else below
+
+
+def gate_slope(x, v, dv):
+    return logistic(v) + x * dv * logistic(v) * logistic(-v)
+
+
+def softplus_wrt_beta(x, b):
+    v = b * x
+    if abs(v) > 150:  # the next term of the series is exp(-150) times smaller
+        return -(abs(v) + 1) * expm(abs(v)) / b**2
+    with mp.workdps(2 * DIGITS + 20):  # the two terms cancel down to exp(-abs(v))
+        return x * logistic(v) / b - mp.log1p(mp.exp(v)) / b**2
+
+
+LEAKY = {
+    "": lambda x, a: step(x, a * x, x),
+    "_slope": lambda x, a: step(x, a),
+    "_slope_from_y": lambda y, a: step(y, a),
+}
+TRUE = {
+    "relu": lambda x: step(x, 0, x),
+    "relu_slope": lambda x: step(x, 0),
+    "relu_slope_from_y": lambda y: step(y, 0),
+    "heaviside": lambda x, h: h if x == 0 else step(x, 0),
+    "heaviside_slope": lambda x, h: 0,
+    "heaviside_wrt_at_zero": lambda x, h: int(x == 0),
+    **{f"leaky_relu{key}": f for key, f in LEAKY.items()},
+    **{f"prelu{key}": f for key, f in LEAKY.items()},
+    "leaky_relu_wrt_negative_slope": lambda x, a: step(x, x, 0),
+    "prelu_wrt_weight": lambda x, a: step(x, x, 0),
+    "elu": lambda x, a: x if x > 0 else a * mp.expm1(max(x, -(mp.mpf(10) ** 5))),
+    "elu_slope": lambda x, a: 1 if x > 0 else a * expm(-x),
+    "elu_slope_from_y": lambda y, a: 1 if y > 0 else y + a,
+    "elu_wrt_alpha": lambda x, a: 0 if x > 0 else mp.expm1(max(x, -(mp.mpf(10) ** 5))),
+    "softplus": lambda x, b: max(x, 0) + mp.log1p(expm(abs(b * x))) / b,
+    "softplus_slope": lambda x, b: logistic(b * x),
+    "softplus_slope_from_y": lambda y, b: -mp.expm1(-min(b * y, mp.mpf(10) ** 5)),
+    "softplus_wrt_beta": softplus_wrt_beta,
+    "sigmoid": logistic,
+    "sigmoid_slope": lambda x: logistic(x) * logistic(-x),
+    "sigmoid_slope_from_y": lambda y: y * (1 - y),
+    "gelu": lambda x: x * normal_cdf(x),
+    "gelu_slope": lambda x: normal_cdf(x) + x * normal_pdf(x),
+    "gelu_tanh": lambda x: x * logistic(tanh_argument(x)[0]),
+    "gelu_tanh_slope": lambda x: gate_slope(x, *tanh_argument(x)),
+    "silu": lambda x, b: x * logistic(b * x),
+    "silu_slope": lambda x, b: gate_slope(x, b * x, b),
+    "silu_wrt_beta": lambda x, b: x * x * logistic(b * x) * logistic(-b * x),
+    "tanh": lambda x: mp.tanh(max(min(x, 10**5), -(10**5))),
+    "tanh_slope": lambda x: 1 / mp.cosh(min(abs(x), mp.mpf(10) ** 5)) ** 2,
+    "tanh_slope_from_y": lambda y: 1 - y * y,
+}
+OUTPUTS = {  # the values that f takes, where it does not take all
+    "relu": lambda y: y >= 0,
+    "elu": lambda y, alpha: y >= -alpha,
+    "softplus": lambda y, beta: y >= 0,
+    "sigmoid": lambda y: (y >= 0) & (y <= 1),
+    "tanh": lambda y: abs(y) <= 1,
+}
+
+
+# Where to look
+
+
+@functools.cache
+def points(formula, dtype):
+    """All binades, both signs; a grid for every scale; the row's points and roots, and their neighbours."""
+    row, _ = KERNELS[formula]
+    info, rng = np.finfo(dtype), np.random.default_rng(7)
+    lowest, top = int(info.minexp) - int(info.nmant), int(info.maxexp)
+    exponents = np.arange(lowest, top, max(1, (top - lowest) // 150))
+    x = [np.ldexp(rng.uniform(0.5, 1, len(exponents)).astype(dtype), exponents + 1)]
+    for end in (1, 6, 40, 110, 152, 760, 11500):
+        x += [np.linspace(0, end, 21, dtype=dtype), rng.uniform(0, end, 30).astype(dtype)]
+    x += [info.smallest_subnormal * np.arange(4), [info.tiny, info.max], 1 + info.eps * np.arange(-2, 3)]
+    special = np.array(row.points, dtype)
+    for root in np.array(row.roots, dtype):
+        offsets = np.ldexp(dtype(1), -np.arange(1, info.nmant + 1))
+        x += [root * (1 + offsets), root * (1 - offsets)]
+        special = np.append(special, root)
+    x += [special * (1 + info.eps * k) for k in (-256, -3, -1, 0, 1, 3, 256)]
+    x = np.concatenate([np.asarray(part, dtype) for part in x])
+    return np.unique(np.concatenate([x, -x]))
+
+
+def lanes(formula, dtype):
+    """The arguments as columns: x (or y, where f reaches it) against each typical parameter."""
+    row, kernel = KERNELS[formula]
+    names = kernel.arguments[1:]
+    columns = []
+    typical = [p.typical for p in row.parameters]
+    for values in itertools.product(*typical):
+        x = points(formula, dtype)
+        parameters = [dtype(v) for v in values]
+        if kernel.arguments[0] == "y" and row.name in OUTPUTS:
+            x = x[OUTPUTS[row.name](x, *parameters)]
+        columns.append([x, *(np.full_like(x, v) for v in parameters)])
+    assert len(names) == len(row.parameters)
+    return [np.concatenate(column) for column in zip(*columns, strict=True)]
+
+
+@functools.cache
+def truth(formula, dtype):
+    """[(arguments, f of them)], exact numbers."""
+    with mp.workdps(DIGITS):
+        rows = [[exact(v) for v in lane] for lane in zip(*lanes(formula, dtype), strict=True)]
+        return [(lane, mp.mpf(TRUE[formula](*lane))) for lane in rows]
