@@ -130,8 +130,8 @@ class Backward(TableCallable):
         for p, value in zip(self.row.parameters, parameters, strict=True):
             if needs and p.name == needs.name and not np.all(needs.accepts(value)):
                 raise ValueError(
-                    f"{self.__qualname__}: argument 'y' was given, but with a negative {p.name} the derivative "
-                    f"is not a function of the output; expected x, or {needs.requirement}"
+                    f"{self.__qualname__}: argument 'y' was given, but with a negative {p.name} "
+                    f"the derivative is not a function of the output; expected x, or {needs.requirement}"
                 )
 
     def _outs(self, out, wanted, shapes, dtype):

@@ -23,6 +23,7 @@ cdef extern from * nogil:
     """
     #include <fenv.h>
     #include "loops/strided.h"
+    #include "loops/matrix.h"
     #include "loops/memory.h"
 
     static const size_t CACHED_FROM = HUGE_PAGE;
@@ -104,6 +105,15 @@ cdef extern from * nogil:
         char* data[5]
         ptrdiff_t strides[5][64]
         Storage types[5]
+    cdef struct Matrix:
+        RowKernel kernel
+        const char* a
+        char* out
+        ptrdiff_t rows
+        ptrdiff_t length
+        int item_bytes
+        int cost
+        ptrdiff_t results_per_row
     cdef struct UfuncLoop:
         const Kernel* kernel
         Storage type
@@ -121,6 +131,7 @@ cdef extern from * nogil:
     Plan make_plan(const Kernel&, ptrdiff_t, bint, const Settings&)
     void run(const Kernel&, const KernelRow&, ptrdiff_t, const Settings&)
     void run_grid(Grid&, const Settings&)
+    void run_rows(const Matrix&, const Settings&)
     void ufunc_loop(char**, const cnp.npy_intp*, const cnp.npy_intp*, void*)
     void set_memory_limit(size_t)
     void memory_before_fork()
@@ -252,12 +263,18 @@ def make_ufunc(int index, str name, str doc, reference, str reference_types):
 
 def rows(int index, a, out):
     """Run row kernel `index` over the rows of the contiguous float32 or float64 matrix `a`."""
-    cdef cnp.ndarray matrix = a, result = out
-    cdef int compute = 1 if matrix.dtype.itemsize == 8 else 0
-    cdef RowKernel kernel = tables.exports.rows[compute][index]
-    cdef ptrdiff_t count = matrix.shape[0], length = matrix.shape[1]
+    cdef cnp.ndarray source = a, result = out
+    cdef Matrix m
+    m.item_bytes = cnp.PyArray_ITEMSIZE(source)
+    m.kernel = tables.exports.rows[1 if m.item_bytes == 8 else 0][index]
+    m.cost = 120 if m.item_bytes == 8 else 40  # two exponentials
+    m.a = <const char*> cnp.PyArray_DATA(source)
+    m.out = <char*> cnp.PyArray_DATA(result)
+    m.rows = cnp.PyArray_DIMS(source)[0]
+    m.length = cnp.PyArray_DIMS(source)[1]
+    m.results_per_row = m.length if cnp.PyArray_NDIM(result) == 2 else 1
     with nogil:
-        kernel(cnp.PyArray_DATA(matrix), cnp.PyArray_DATA(result), count, length)
+        run_rows(m, settings)
 
 
 include "loops/arrays.pxi"

@@ -8,7 +8,7 @@
 
 #include "loops/plan.h"
 
-enum { MAX_REGISTER = 64, CHUNK = 512 };  // CHUNK elements of every operand stay in the first cache
+enum { MAX_REGISTER = 64, LINE = 64, CHUNK = 512 };  // CHUNK elements of each operand stay in cache
 
 // The operands of a call along one axis; the result is the last.
 struct Row {
@@ -29,15 +29,10 @@ public:
     }
 };
 
-// Copies past the cache; `to` needs no alignment beyond its type's.
-static inline void stream(char* to, const char* from, ptrdiff_t bytes) {
-    ptrdiff_t head = -(ptrdiff_t)to & 15;
-    if (head > bytes) head = bytes;
-    memcpy(to, from, head);
-    ptrdiff_t i = head;
-    for (; i + 16 <= bytes; i += 16)
-        _mm_stream_si128((__m128i*)(to + i), _mm_loadu_si128((const __m128i*)(from + i)));
-    memcpy(to + i, from + i, bytes - i);
+// Copies whole cache lines past the cache; `to` begins one.
+static inline void stream_lines(char* to, const char* from, ptrdiff_t bytes) {
+    for (ptrdiff_t i = 0; i < bytes; i += 16)
+        _mm_stream_si128((__m128i*)(to + i), _mm_load_si128((const __m128i*)(from + i)));
 }
 
 // Operands that a block can read and write where they are: its own type, contiguous or one value for all.
@@ -111,19 +106,31 @@ static void run_packed(const Kernel& kernel, const Row& row, ptrdiff_t n) {
     }
 }
 
-// Contiguous, with stores that do not pull the result's old lines into the cache.
+static inline Row from_element(const Kernel& kernel, const Row& row, ptrdiff_t start) {
+    Row moved = row;
+    for (int j = 0; j <= kernel.inputs; j++) moved.data[j] += start * row.steps[j];
+    return moved;
+}
+
+// Contiguous, with stores that do not pull the result's old lines into the cache.  Only whole lines are
+// stored so: parts of one cost several times as much, as an array whose rows begin off a line would show.
+// Whoever called last must fence.
 static void run_streaming(const Kernel& kernel, const Row& row, ptrdiff_t n) {
-    alignas(64) char buffer[CHUNK * 8];
-    const int last = kernel.inputs;
-    Row piece = row;
-    piece.data[last] = buffer;
-    for (ptrdiff_t start = 0; start < n; start += CHUNK) {
-        const ptrdiff_t count = n - start < CHUNK ? n - start : CHUNK;
-        for (int j = 0; j < last; j++) piece.data[j] = row.data[j] + start * row.steps[j];
+    alignas(LINE) char buffer[CHUNK * 8];
+    const int last = kernel.inputs, per_line = LINE / kernel.item_bytes;
+    ptrdiff_t start = (-(uintptr_t)row.data[last] & (LINE - 1)) / kernel.item_bytes;
+    if (start > n) start = n;
+    const ptrdiff_t end = start + (n - start) / per_line * per_line;
+    run_contiguous(kernel, row, start);
+    for (ptrdiff_t count; start < end; start += count) {
+        count = end - start < CHUNK ? end - start : CHUNK;
+        Row piece = from_element(kernel, row, start);
+        char* const to = piece.data[last];
+        piece.data[last] = buffer;
         run_contiguous(kernel, piece, count);
-        stream(row.data[last] + start * row.steps[last], buffer, count * kernel.item_bytes);
+        stream_lines(to, buffer, count * kernel.item_bytes);
     }
-    _mm_sfence();
+    if (end < n) run_contiguous(kernel, from_element(kernel, row, end), n - end);
 }
 
 static inline void run_row(const Kernel& kernel, const Row& row, ptrdiff_t n, bool streaming) {

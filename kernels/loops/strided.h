@@ -147,6 +147,7 @@ static void run_share(void* work, int index, int threads) {
         const Row row = walk.next(end - first, n);
         run_row(*g.kernel, row, n, g.plan.streaming);
     }
+    if (g.plan.streaming) _mm_sfence();
 }
 
 // The result takes the place of an operand, element by element.
@@ -175,7 +176,9 @@ static void run(const Kernel& kernel, const Row& row, ptrdiff_t n, const Setting
     const Plan plan = make_plan(kernel, n, same_place, settings);
     if (plan.threads == 1) {
         const SilentFlags silent;
-        return run_row(kernel, row, n, plan.streaming);
+        run_row(kernel, row, n, plan.streaming);
+        if (plan.streaming) _mm_sfence();
+        return;
     }
     Grid g;
     g.kernel = &kernel;
