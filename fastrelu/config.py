@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
 
 from . import control, machine
 from .backends import BACKENDS, cython
@@ -14,6 +13,8 @@ PACKAGES = ("numpy", "scipy", "torch", "onnxruntime", "numexpr", "jax", "numba",
 
 
 def _version(package):
+    from importlib.metadata import PackageNotFoundError, version  # 20 ms that import fastrelu need not pay
+
     try:
         return version(package)
     except PackageNotFoundError:

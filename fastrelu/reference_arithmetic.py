@@ -7,7 +7,6 @@ stands for the number high + low, with about twice the digits of its dtype.
 from __future__ import annotations
 
 import functools
-from fractions import Fraction
 
 import numpy as np
 
@@ -18,6 +17,8 @@ MILLS_END = 39.5  # up to here the Mills ratio is a fitted polynomial
 @functools.cache
 def pair(text, dtype):
     """The number `text` to twice the precision of dtype: (high, low) with number = high + low."""
+    from fractions import Fraction  # brings decimal along, and is rarely needed
+
     high = dtype.type(text)
     return high, dtype.type(float(Fraction(text) - Fraction(*high.as_integer_ratio())))
 
