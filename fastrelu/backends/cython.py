@@ -16,7 +16,7 @@ INSTRUCTION_SETS = {"avx512": 4, "avx2": 3, "x86_64_v2": 2}
 KERNEL_INDEX = {kernel.name: index for index, kernel in enumerate(KERNELS)}
 
 try:
-    from fastrelu.kernels import ufuncs
+    import fastrelu.kernels.ufuncs as ufuncs
 except ModuleNotFoundError as missing:
     if missing.name != "fastrelu.kernels.ufuncs":
         raise
