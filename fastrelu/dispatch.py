@@ -207,7 +207,12 @@ def elementwise(kernel):
 
 def rows_kernel(name, dtype):
     """The current backend's kernel for a reduction over contiguous rows, or None."""
-    return control.BACKEND.get().rows(name, np.dtype(dtype))
+    return control.BACKEND.get().rows(name, dtype.char)
+
+
+def empty(shape, dtype):
+    """Memory for a result; a large one comes from the backend's cache."""
+    return control.BACKEND.get().empty(shape, dtype)
 
 
 def describe(row: Row) -> str:

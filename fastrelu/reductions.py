@@ -42,7 +42,7 @@ def _fast(name, x, axis, out):
     if matrix is None or (kernel := dispatch.rows_kernel(name, x.dtype)) is None:
         return None
     if out is None:
-        out = np.empty(x.shape, x.dtype)
+        out = dispatch.empty(x.shape, x.dtype)
     elif out is not x:  # in place is fine: an entry is read before it is written, and none after
         flags = out.flags
         if not (

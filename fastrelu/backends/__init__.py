@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
+
 __all__ = ["BACKENDS", "Backend", "automatic", "named"]
 
 
@@ -25,14 +27,17 @@ class Backend:
     elementwise : callable
         ``elementwise(kernel)`` gives a callable with a ufunc's signature.
     rows : callable
-        ``rows(name, dtype)`` gives ``f(a, out)`` over contiguous rows, or None where it has none.
+        ``rows(name, char)`` gives ``f(a, out)`` over contiguous rows of a dtype, or None where it has none.
+    empty : callable
+        ``empty(shape, dtype)`` gives memory for a result.
     """
 
     name: str
     available: bool
     detail: str
     elementwise: Callable | None = field(default=None, repr=False)
-    rows: Callable = field(default=lambda name, dtype: None, repr=False)
+    rows: Callable = field(default=lambda name, char: None, repr=False)
+    empty: Callable = field(default=np.empty, repr=False)
 
 
 def _not_yet(name, what):

@@ -63,8 +63,9 @@ def _load():
     )
 
 
-def _rows(name, dtype):
-    if dtype.char not in "fd" or name not in REDUCTIONS:
+@functools.cache
+def _rows(name, char):
+    if char not in "fd" or name not in REDUCTIONS:
         return None
     index = REDUCTIONS.index(name)
     return lambda a, out: ufuncs.rows(index, a, out)
@@ -113,7 +114,7 @@ def _elementwise(kernel):
 if ISA:
     _load()
     UFUNCS = {kernel: _make(kernel) for kernel in KERNELS}
-    BACKEND = Backend("cython", True, f"SIMD kernels for {ISA}", functools.cache(_elementwise), _rows)
+    BACKEND = Backend("cython", True, f"SIMD kernels for {ISA}", functools.cache(_elementwise), _rows, ufuncs.empty)
 elif ufuncs is None:
     BACKEND = Backend(
         "cython", False, "nothing was compiled when fastrelu was installed (no C++ compiler was found)"
