@@ -28,6 +28,7 @@ INSTRUCTION_SETS = {
     }
 }
 FLAGS = ["-g0", "-O2", "-std=c++17", "-fno-fast-math", "-ffp-contract=off", "-fvisibility=hidden"]
+FLAGS += ["-fno-exceptions", "-fno-threadsafe-statics"]  # the modules need nothing but the C library
 # Formulas must end up inside the loops that drive them; Cython's plain `inline` does not see to that.
 INLINE = ("CYTHON_INLINE", "inline __attribute__((always_inline))")
 

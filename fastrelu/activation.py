@@ -36,8 +36,9 @@ class Activation(TableCallable):
 
     def __init__(self, row: Row, variants=()):
         super().__init__(row, row.kernels()["forward"], row.qualname)
+        self.has_option = row.option is not None and not row.variant_of
         if cython.ISA:
-            parameterless = not row.parameters and row.option is None
+            parameterless = not row.parameters and not self.has_option
             index = cython.KERNEL_INDEX[self.kernel.name]
             self.bind_forward(index, self.ufunc, row.parameters, parameterless, row.keeps_integers)
         self.backward = Backward(row)
@@ -56,9 +57,9 @@ class Activation(TableCallable):
         if not args:
             raise TypeError(f"{self.__qualname__}: missing required positional argument 'x'")
         x, *positional = args
-        if self.row.option and (variant := self._variant(positional, keywords)) is not self:
-            return variant(x, **keywords)
-        if positional and not self.row.parameters and not self.row.option and "out" not in keywords:
+        if self.has_option and (variant := self._variant(positional, keywords)) is not self:
+            return variant(x, *positional, **keywords)
+        if positional and not self.row.parameters and not self.has_option and "out" not in keywords:
             keywords["out"] = positional.pop(0)
         parameters = self._parameters(positional, keywords)
         axis = self._take_axis(keywords) if self.row.channel_axis is not None else None
@@ -75,13 +76,13 @@ class Activation(TableCallable):
             cast = [self._along_channels(p, axis, array.shape) for p in cast]
         shape = self._result_shape(array, cast)
         out = given.get("out")
-        if isinstance(out, tuple) and len(out) == 1:
-            out = out[0]
-        foreign_out = out is not None and interop.is_foreign(out)
-        if foreign_out:
-            given["out"] = interop.to_numpy(self.__qualname__, "out", out)
+        if isinstance(out, tuple):
+            if len(out) != 1:
+                self._fail(ValueError, "out", f"a tuple of {len(out)}", "one array")
+            (out,) = out
         if out is not None:
-            self._check_out(given["out"][0] if isinstance(given["out"], tuple) else given["out"], shape)
+            given["out"] = self._memory("out", out)
+            self._check_out(given["out"], shape)
         function = dispatch.elementwise(self.kernel)
         if is_extension(array.dtype) and not given:
             result = function(array.astype(np.float32), *(p.astype(np.float32) for p in cast)).astype(
@@ -89,9 +90,13 @@ class Activation(TableCallable):
             )
         else:
             result = function(array, *cast, **given)
-        if foreign_out:
+        if out is not None:
             return out
-        return interop.like(x, result) if interop.is_foreign(x) else result
+        if interop.is_foreign(x):
+            return interop.like(x, result)
+        if hasattr(x, "__array_wrap__") and not isinstance(x, (np.ndarray, np.generic)):
+            return x.__array_wrap__(np.asanyarray(result), None, False)
+        return result
 
     def _variant(self, positional, keywords):
         keyword, own = self.row.option

@@ -65,6 +65,12 @@ class TableCallable(FastCall):
             )
         return array
 
+    def _memory(self, argument, value):
+        """A foreign array's memory; anything else as it is."""
+        if value is not None and interop.is_foreign(value):
+            return interop.to_numpy(self.__qualname__, argument, value)
+        return value
+
     def _check_out(self, out, shape, exactly=False):
         """`out` must take a result of `shape`; as a ufunc's it may be larger, unless `exactly`."""
         if not isinstance(out, np.ndarray):

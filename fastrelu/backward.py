@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from . import dispatch, docstrings, interop
@@ -33,11 +35,13 @@ class Backward(TableCallable):
                 f"{self.__qualname__}: got {2 + len(extra)} positional arguments; expected dy and x, "
                 "parameters by keyword"
             )
-        if self.row.option:
+        if self.row.option and not self.row.variant_of:
             variant = self._chosen_variant(keywords.pop(self.row.option[0], self.row.option[1])).backward
             if variant is not self:
                 return variant(dy, x, y=y, out=out, wrt=wrt, **keywords)
         if "x" in keywords:
+            if x is not None:
+                raise TypeError(f"{self.__qualname__}: got multiple values for argument 'x'")
             x = keywords.pop("x")
         at_zero = keywords.pop("at_zero", None) if self.row.knot is not None else None
         axis = self._take_axis(keywords) if self.row.channel_axis is not None else None
@@ -46,6 +50,8 @@ class Backward(TableCallable):
         wanted = self._wanted(wrt)
         pass_, source_name, source = self._source(x, y, at_zero, wanted)
 
+        if any(map(interop.has_array_ufunc, (dy, source, *parameters.values(), *_each(out)))):
+            return self._by_ufunc(dy, source, parameters, at_zero, pass_, wanted, wrt, out)
         gradient, array = self._real("dy", dy), self._real(source_name, source)
         dtype = float_type(array)
         work = np.dtype(np.float32) if is_extension(dtype) else dtype
@@ -60,6 +66,7 @@ class Backward(TableCallable):
             expected = f"the shape of the forward result, {result_shape}"
             self._fail(ValueError, "dy", f"of shape {gradient.shape}", expected)
         outs = self._outs(out, wanted, shapes, dtype)
+        given_outs, outs = outs, {name: self._memory("out", array) for name, array in outs.items()}
 
         inputs = {"x": (gradient, array, *cast)}
         if at_zero is not None:
@@ -90,21 +97,39 @@ class Backward(TableCallable):
                 made[name] = outs[name]
             else:
                 made[name] = made[name].astype(dtype, copy=False)[()]
-        if interop.is_foreign(source):
-            made = {name: interop.like(source, value) for name, value in made.items()}
-        alone = isinstance(wrt, str) or (wrt is None and len(wanted) == 1)
-        return made[wanted[0]] if alone else tuple(made[name] for name in wanted)
+        for name in wanted:
+            if given_outs[name] is not None:
+                made[name] = given_outs[name]
+            elif interop.is_foreign(source):
+                made[name] = interop.like(source, made[name])
+        return self._result([made[name] for name in wanted], wrt)
+
+    def _result(self, gradients, wrt):
+        alone = isinstance(wrt, str) or (wrt is None and len(gradients) == 1)
+        return gradients[0] if alone else tuple(gradients)
+
+    def _by_ufunc(self, dy, source, parameters, at_zero, pass_, wanted, wrt, out):
+        """For operands that take ufuncs over: each gradient is one call, its shape theirs to see to."""
+        gradients = []
+        for name, target in zip(wanted, itertools.chain(_each(out), itertools.repeat(None)), strict=False):
+            kernel = self.kernels[pass_ if name == "x" else f"backward_wrt_{name}"]
+            extra = () if at_zero is None or name != "x" else (at_zero,)
+            keywords = {} if target is None else {"out": target}
+            gradients.append(cython.UFUNCS[kernel](dy, source, *parameters.values(), *extra, **keywords))
+        return self._result(gradients, wrt)
 
     def _wanted(self, wrt):
         names = ["x", *(p.name for p in self.row.parameters)]
         if wrt is None:
             return ["x", *(p.name for p in self.row.parameters if p.learned)]
-        wanted = [wrt] if isinstance(wrt, str) else list(wrt)
-        for name in wanted:
-            if name not in names:
-                self._fail(ValueError, "wrt", repr(wrt), f"names among {', '.join(map(repr, names))}")
-        if not wanted:
-            self._fail(ValueError, "wrt", repr(wrt), "at least one name")
+        wanted = [wrt] if isinstance(wrt, str) else list(wrt) if isinstance(wrt, (tuple, list)) else [None]
+        if not wanted or any(name not in names for name in wanted) or len(set(wanted)) < len(wanted):
+            self._fail(
+                ValueError,
+                "wrt",
+                repr(wrt),
+                f"a name, or a tuple of them, among {', '.join(map(repr, names))}",
+            )
         return wanted
 
     def _source(self, x, y, at_zero, wanted):
@@ -147,15 +172,20 @@ class Backward(TableCallable):
         for name, array in outs.items():
             if array is None:
                 continue
-            self._check_out(array, shapes[name], exactly=True)
-            if not np.can_cast(dtype, array.dtype, "same_kind"):
-                self._fail(TypeError, "out", f"of dtype {array.dtype}", f"a dtype that {dtype} casts to")
+            memory = self._memory("out", array)
+            self._check_out(memory, shapes[name], exactly=True)
+            if not np.can_cast(dtype, memory.dtype, "same_kind"):
+                self._fail(TypeError, "out", f"of dtype {memory.dtype}", f"a dtype that {dtype} casts to")
         return outs
+
+
+def _each(out):
+    return out if isinstance(out, tuple) else (out,)
 
 
 def _sum_to(gradient, shape):
     """Sum over the axes along which an operand of `shape` was broadcast, in double precision at least."""
-    gradient = np.asarray(gradient)
+    gradient = np.asanyarray(gradient)
     if gradient.shape == shape:
         return gradient
     extra = tuple(range(gradient.ndim - len(shape)))

@@ -43,8 +43,8 @@ def error(got, true, dtype=None, floor=0):
 def distances(got, true, floor=0.0):
     """`error` for whole arrays, against truth in a wider floating type; `floor` may be an array.
 
-    A NaN on one side only, a zero of the wrong sign, and a finite number where the truth lies beyond
-    the dtype are infinitely wrong.
+    A NaN on one side only, an infinity of the wrong sign, a finite number where the truth lies beyond the
+    dtype, and a zero of the wrong sign where 0 is right are infinitely wrong.
     """
     info = np.finfo(got.dtype)
     with np.errstate(all="ignore"):
@@ -55,10 +55,11 @@ def distances(got, true, floor=0.0):
         exponent = np.clip(exponent, info.minexp, info.maxexp - 1)
         difference = abs(np.clip(wide, -top, top) - np.clip(true, -top, top))
         units = np.ldexp(difference, (info.nmant - exponent).astype(np.int32)).astype(np.float64)
-        units[wide == true] = 0  # infinities, where the truth is no wider
+        units = np.where(wide == true, 0, units)  # infinities, where the truth is no wider
     wrong = np.isnan(got) != np.isnan(true)
-    wrong |= (got == 0) & (np.signbit(got) != np.signbit(true))
     wrong |= np.isfinite(got) & (abs(true) > top)
+    zero_is_right = (got == 0) & (abs(true) < info.smallest_subnormal)
+    wrong |= (zero_is_right | np.isinf(got)) & (np.signbit(got) != np.signbit(true))
     return np.where(np.isnan(got) & np.isnan(true), 0.0, np.where(wrong, np.inf, units))
 
 

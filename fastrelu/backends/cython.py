@@ -100,13 +100,14 @@ def _elementwise(kernel):
     lead = kernel.inputs.index(kernel.arguments[0])  # x or y: the one whose dtype the result has
     keeps_integers = len(ufunc.types) > 4
 
-    def call(*inputs, out=None, dtype=None, **keywords):
+    def call(*inputs, **keywords):
         own = inputs[lead].dtype
-        if not keywords and dtype in (None, own) and not (keeps_integers and own.kind in "biu"):
-            result = ufuncs.call_arrays(index, inputs, out[0] if isinstance(out, tuple) else out, lead)
+        simple = keywords.keys() <= {"out", "dtype"} and keywords.get("dtype") in (None, own)
+        if simple and not (keeps_integers and own.kind in "biu"):
+            result = ufuncs.call_arrays(index, inputs, keywords.get("out"), lead)
             if result is not None:
                 return result
-        return ufunc(*inputs, out=out, dtype=dtype, **keywords)
+        return ufunc(*inputs, **keywords)  # what was not given must not arrive: out=None silences a warning
 
     return call
 
@@ -114,7 +115,8 @@ def _elementwise(kernel):
 if ISA:
     _load()
     UFUNCS = {kernel: _make(kernel) for kernel in KERNELS}
-    BACKEND = Backend("cython", True, f"SIMD kernels for {ISA}", functools.cache(_elementwise), _rows, ufuncs.empty)
+    _detail, _cached = f"SIMD kernels for {ISA}", functools.cache(_elementwise)
+    BACKEND = Backend("cython", True, _detail, _cached, _rows, ufuncs.empty)
 elif ufuncs is None:
     BACKEND = Backend(
         "cython", False, "nothing was compiled when fastrelu was installed (no C++ compiler was found)"

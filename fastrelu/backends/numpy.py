@@ -28,10 +28,19 @@ class ReferenceUfunc:
         arrays = [np.asanyarray(a) for a in inputs]
         if dtype is None:
             dtype = self.result_type(*inputs)
-        result = reference.evaluate(self.kernel, *(a.astype(dtype, copy=False) for a in arrays))
+        casting = keywords.get("casting", "same_kind")
+        for a in arrays:
+            if not np.can_cast(a.dtype, dtype, casting):
+                raise TypeError(f"{self.__name__}: cannot cast {a.dtype} to {np.dtype(dtype)} by {casting!r}")
+        with np.errstate(over="ignore"):
+            result = reference.evaluate(self.kernel, *(a.astype(dtype, copy=False) for a in arrays))
+        subclasses = [a for a in arrays if type(a) is not np.ndarray]
+        if subclasses:
+            result = max(subclasses, key=lambda a: a.__array_priority__).__array_wrap__(np.asarray(result))
         # `positive` copies, and brings a ufunc's out=, where=, casting=, order= and subok= with it
-        copy = np.logical_or if result.dtype == bool else np.positive
-        return copy(result, *([False] if copy is np.logical_or else []), **keywords)
+        if result.dtype == bool:
+            return np.logical_or(result, False, **keywords)
+        return np.positive(result, **keywords)
 
     def result_type(self, *inputs):
         """The dtype in which a ufunc with float16, float32, float64 and longdouble loops would run."""

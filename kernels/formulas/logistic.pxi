@@ -15,14 +15,17 @@ cdef inline W if_positive_and_finite(W parameter, W y) noexcept nogil:
     y = where_gt(parameter, splat(y, 0.0), y, nan)
     return where_gt(splat(y, INFINITY), parameter, y, nan)
 
+# exp(x) - 1 for x <= 0; with the sign of x for -0 as well.
+cdef inline W expm1_below(W x) noexcept nogil:
+    return turn_sign(magnitude(expm1_nonpositive(negative_magnitude(x))), x)
+
 # x, but 0 where exp(a) has vanished: there x itself may be infinite.
 cdef inline W until_floor(W x, W a) noexcept nogil:
     return where_gt(exp_floor(a), a, turn_sign(splat(x, 0.0), x), x)
 
 
 cdef inline W elu(W x, W alpha) noexcept nogil:
-    cdef W m = alpha * magnitude(expm1_nonpositive(negative_magnitude(x)))
-    cdef W y = where_positive(x, x, turn_sign(m, x))
+    cdef W y = where_positive(x, x, alpha * expm1_below(x))
     return where_ge(alpha, splat(x, 0.0), y, splat(x, NAN))
 
 cdef inline W elu_slope(W x, W alpha) noexcept nogil:
@@ -34,7 +37,7 @@ cdef inline W elu_slope_from_y(W y, W alpha) noexcept nogil:
     return where_ge(alpha, splat(y, 0.0), where_positive(y, splat(y, 1.0), y + alpha), splat(y, NAN))
 
 cdef inline W elu_wrt_alpha(W x, W alpha) noexcept nogil:
-    cdef W y = where_positive(x, splat(x, 0.0), expm1_nonpositive(negative_magnitude(x)))
+    cdef W y = where_positive(x, splat(x, 0.0), expm1_below(x))
     return where_ge(alpha, splat(x, 0.0), y, splat(x, NAN))
 
 
@@ -53,7 +56,7 @@ cdef inline W softplus_wrt_beta(W x, W beta) noexcept nogil:
     cdef W a = negative_magnitude(beta * x)
     cdef W e = exp_nonpositive(a)
     cdef W y = until_floor(magnitude(x), a) * e / (1.0 + e) + log1p_unit(e) / beta
-    return if_positive_and_finite(beta, restore_tail(0.0 - y / beta, a))
+    return if_positive_and_finite(beta, restore_tail(turn_sign(y / beta, splat(x, -1.0)), a))
 
 
 cdef inline W sigmoid(W x) noexcept nogil:
@@ -88,7 +91,7 @@ cdef inline W silu_wrt_beta(W x, W beta) noexcept nogil:
     cdef W a = negative_magnitude(beta * x)
     cdef W e = exp_nonpositive(a)
     cdef W t = until_floor(x, a) / (1.0 + e)
-    return if_positive_and_finite(beta, restore_tail(t * t * e, a))
+    return if_positive_and_finite(beta, restore_tail(t * (t * e), a))
 
 
 cdef inline W tanh(W x) noexcept nogil:

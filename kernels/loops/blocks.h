@@ -19,8 +19,13 @@ template<class T> T scalar_of(vec<T>*);
 template<class T> T scalar_of(wide<T>*);
 
 // dy * slope, and 0 wherever the slope is 0: nothing flows through a dead side, not even infinity.
+// In double lanes a slope that float calls 0 may be as large as the exponential's last value.
+template<class T> ALWAYS_INLINE vec<T> vanishing(vec<T> like) { return splat(like, 0.0); }
+template<class T> ALWAYS_INLINE wide<T> vanishing(wide<T> like) {
+    return splat(like, sizeof(T) == sizeof(float) ? 0x1p-800 : 0.0);
+}
 template<class R> ALWAYS_INLINE R chain(R dy, R slope) {
-    return where_eq(slope, splat(slope, 0.0), slope, dy * slope);
+    return where_ge(vanishing(slope), magnitude(slope), slope, dy * slope);
 }
 
 template<int FIRST, class R, class... A, size_t... I>

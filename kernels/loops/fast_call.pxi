@@ -10,6 +10,14 @@ cdef extern from *:
         return PyFloat_CheckExact(o) || PyLong_CheckExact(o) || PyBool_Check(o) || PyArray_IsScalar(o, Generic) ||
                PyList_CheckExact(o) || PyTuple_CheckExact(o);
     }
+    // Whether the ufunc may have it unseen.  With parameters integers may not: they take part in the
+    // promotion there, but are cast to the type of x here.
+    static inline bool suits_ufunc(PyObject* o, bool parameters) {
+        if (!plain_array(o))
+            return parameters ? PyFloat_CheckExact(o) || PyArray_IsScalar(o, Floating) : plain_scalar(o);
+        const int type = PyArray_TYPE((PyArrayObject*)o);
+        return type == NPY_HALF || (type <= NPY_LONGDOUBLE && (type >= NPY_FLOAT || !parameters));
+    }
     // Turns on vectorcall for a type, which Cython cannot declare.
     static void enable_vectorcall(PyTypeObject* type, Py_ssize_t offset) {
         type->tp_vectorcall_offset = offset;
@@ -20,7 +28,7 @@ cdef extern from *:
     """
     ctypedef PyObject* (*vectorcallfunc)(PyObject*, PyObject* const*, size_t, PyObject*)
     bint plain_array(PyObject*)
-    bint plain_scalar(PyObject*)
+    bint suits_ufunc(PyObject*, bint)
     void enable_vectorcall(PyTypeObject*, Py_ssize_t)
     Py_ssize_t PyVectorcall_NARGS(size_t)
     object PyObject_Vectorcall(object, PyObject* const*, size_t, PyObject*)
@@ -305,9 +313,6 @@ cdef object fast_call(object obj, PyObject* const* args, size_t nargsf, PyObject
                                      self.parameters, given.out)
                 if result is not None:
                     return result
-        if self.fast_ufunc is not None and (
-                plain_scalar(given.arrays[0]) if not plain_array(given.arrays[0])
-                else cnp.PyArray_TYPE(<cnp.ndarray> given.arrays[0]) < cnp.NPY_OBJECT
-                or cnp.PyArray_TYPE(<cnp.ndarray> given.arrays[0]) == NPY_HALF):
+        if self.fast_ufunc is not None and suits_ufunc(given.arrays[0], self.parameters > 0):
             return run_ufunc(self, args, nargs, nargsf, kwnames, &given)
     return PyObject_Vectorcall(self.general, args, nargsf, kwnames)

@@ -2,26 +2,33 @@
 #
 # In double lanes mills is a rational function good to 2^-27.3.  The pair takes a polynomial in
 # t = (z - c) / (z + c) for (z + d) mills(z), which varies so little about its constant that only the
-# constant needs the pair; error below 2^-56.
+# first terms need the pair; error below 2^-56.
 
-# Beyond it the result is 0 in the type, z Phi(-z) as well.
+cdef extern from * nogil:
+    """
+    static const double SHORT_END = 15.0;  // the rational functions' end: exp(-z^2/2) is 0 in float there
+    """
+    const double SHORT_END
+
+# Beyond it z Phi(-z) is 0 in either type.
 cdef inline W gaussian_end(W z) noexcept nogil:
-    if W is wide_f:
-        return splat(z, 15.0)
-    else:
-        return splat(z, 39.5)
+    return splat(z, 39.5)
 
-# -z^2/2, the argument of every exponential here.
+# -z^2/2, the argument of every exponential here, z up to gaussian_end.
 cdef inline W gaussian_exponent(W z) noexcept nogil:
     return scaled(z * z, splat(z, -0.5))
 
 cdef inline W mills_long(W z) noexcept nogil:
-    cdef W t = rough_product(z - MILLS_LONG_C, 1.0 / (z + MILLS_LONG_C))
-    cdef W f = rough_product(t, rough_polynomial(t, MILLS_LONG))
+    # normalised, because the series sees the high part only
+    cdef W t = normalised((z - MILLS_LONG_C) / (z + MILLS_LONG_C))
+    # the two largest terms beside the constant in pairs, too: t (c1 + t (c2 + t (...)))
+    cdef W rest = rough_product(t, rough_polynomial(t, MILLS_LONG_REST))
+    cdef W f = t * (MILLS_LONG_LINEAR + t * (MILLS_LONG_SQUARE + rest))
     return (f + constant(z, MILLS_LONG_CONSTANT[0], MILLS_LONG_CONSTANT[1])) / (z + MILLS_LONG_D)
 
 cdef inline W mills(W z) noexcept nogil:
     if W is wide_f:
+        z = at_most(z, splat(z, SHORT_END))
         return rough_polynomial(z, MILLS_SHORT_N) / rough_polynomial(z, MILLS_SHORT_D)
     else:
         return mills_long(z)
@@ -29,6 +36,7 @@ cdef inline W mills(W z) noexcept nogil:
 # mills(z) - z / sqrt(2 pi), relative accuracy through its root in double lanes, absolute in the pair.
 cdef inline W gelu_slope_factor(W z) noexcept nogil:
     if W is wide_f:
+        z = at_most(z, splat(z, SHORT_END))
         return (GELU_ROOT[0] - z) * (
             rough_polynomial(z, GELU_SLOPE_SHORT_N) / rough_polynomial(z, GELU_SLOPE_SHORT_D))
     else:

@@ -40,7 +40,10 @@ static ALWAYS_INLINE vec<double> product_error(vec<double> a, vec<double> b, vec
     __m128d bh = _mm_and_pd(b.v, cut), bl = _mm_sub_pd(b.v, bh);
     __m128d e = _mm_sub_pd(_mm_mul_pd(ah, bh), p.v);
     e = _mm_add_pd(_mm_add_pd(e, _mm_mul_pd(ah, bl)), _mm_mul_pd(al, bh));
-    return {_mm_add_pd(e, _mm_mul_pd(al, bl))};
+    e = _mm_add_pd(e, _mm_mul_pd(al, bl));
+    // near the subnormals the partial products are rounded themselves: no error is better than a wrong one
+    const __m128d size = _mm_andnot_pd(_mm_set1_pd(-0.0), p.v);
+    return {_mm_and_pd(e, _mm_cmpgt_pd(size, _mm_set1_pd(0x1p-960)))};
 }
 
 // A float register is two double registers: its lower and its upper half.

@@ -1,0 +1,58 @@
+"""What a call costs at 16 elements, in every way to write it, beside ``np.exp``.
+
+A round is CALLS calls in one loop, so a microsecond in the report is a nanosecond a call.
+"""
+
+import timeit
+
+import numpy as np
+import pytest
+
+import fastrelu as fr
+from fastrelu import peers
+from fastrelu.backends import cython
+from fastrelu.table import REDUCTIONS
+
+CALLS, ELEMENTS = 1000, 16
+
+FLOOR = ["np.exp(x, out=out)", "np.exp(x)", "np.negative(x, out=out)", "np.negative(x)"]
+WAYS = [
+    "fr.relu(x, out)",
+    "fr.relu(x, out=x)",
+    "fr.relu(x, out=out, where=mask)",
+    "fr.relu(column)",
+    "fr.relu(scalar)",
+    "fr.relu.ufunc(x, out=out)",
+    "fr.leaky_relu(x, 0.2, out=out)",
+    "fr.leaky_relu(x, negative_slope=0.2, out=out)",
+    "fr.leaky_relu(x, negative_slope=0.2)",
+    "fr.leaky_relu.backward(dy, x, negative_slope=0.2, out=out)",
+    'fr.gelu(x, "tanh", out=out)',
+    'fr.gelu(x, approximate="tanh", out=out)',
+    "fr.relu.backward(dy, x, out=dy)",
+    "fr.relu.backward(dy, x, at_zero=0.5, out=out)",
+]
+
+
+def _by_table():
+    for operation in peers.operations():
+        if not operation.is_reduction:
+            yield operation.statement
+            yield operation.statement.replace(", out=out", "")
+    for name in REDUCTIONS:
+        yield f"fr.{name}(x)"
+        yield f"fr.{name}(x, axis=-1)"
+
+
+@pytest.mark.parametrize("statement", [*FLOOR, *_by_table(), *WAYS])
+def test_call_cost(benchmark, threads, statement):
+    if ".ufunc" in statement and not cython.ISA:
+        pytest.skip(cython.BACKEND.detail)
+    rng = np.random.default_rng(0)
+    x, dy, y = (np.abs(rng.standard_normal(ELEMENTS)).astype(np.float32) for _ in range(3))
+    names = {"np": np, "fr": fr, "x": x, "dy": dy, "y": y / 4, "out": np.zeros_like(x)}
+    names |= {"mask": x > 0.5, "column": np.repeat(x, 2)[::2], "scalar": 0.5}
+    exec(statement, dict(names))
+    benchmark.group = f"{CALLS} calls, {ELEMENTS} elements"
+    benchmark.extra_info.update(statement=statement, calls=CALLS, threads=threads)
+    benchmark(timeit.Timer(statement, globals=names).timeit, CALLS)

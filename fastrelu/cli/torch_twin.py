@@ -1,0 +1,72 @@
+"""The same network in torch, on the CPU: same initial weights, autograd, `torch.optim.SGD`."""
+
+from __future__ import annotations
+
+import torch
+
+from .network import learned_parameter
+
+__all__ = ["TorchTwin"]
+
+
+def _function(activation):
+    """torch's name for an activation, or None where it has none."""
+    family, _, variant = activation.row.qualname.partition(".")
+    function = getattr(torch, family, None) or getattr(torch.nn.functional, family, None)
+    if function is None or not variant:
+        return function
+    keyword, value = activation.row.option
+    return lambda x: function(x, **{keyword: value})
+
+
+class TorchTwin:
+    """Trains beside a `network.Network`, of which it takes the initial weights.
+
+    Raises
+    ------
+    LookupError
+        If torch has no such activation.
+    """
+
+    label = f"torch {torch.__version__.partition('+')[0]}"
+
+    def __init__(self, network, activation, threads):
+        self.function = _function(activation)
+        if self.function is None:
+            raise LookupError(f"torch has no {activation.row.qualname}")
+        torch.set_num_threads(threads)
+        self.learned = learned_parameter(activation)
+        self.layers = [
+            [torch.tensor(v, requires_grad=True) for v in (layer.weight, layer.bias, layer.slope) if v.size]
+            for layer in network.layers
+        ]
+        self.optimiser = torch.optim.SGD(
+            [parameter for layer in self.layers for parameter in layer],
+            lr=float(network.rate),
+            momentum=float(network.momentum),
+        )
+
+    def _loss(self, x, labels):
+        x, labels = torch.from_numpy(x), torch.from_numpy(labels)
+        *hidden, last = self.layers
+        for weight, bias, *slope in hidden:
+            x = self.function(torch.addmm(bias, x, weight), *slope)
+        logits = torch.addmm(last[1], x, last[0])
+        return torch.nn.functional.cross_entropy(logits, labels), logits
+
+    def epoch(self, batches):
+        """A step on every batch; the mean loss on the way."""
+        total = 0.0
+        for x, labels in batches:
+            loss, _ = self._loss(x, labels)
+            self.optimiser.zero_grad()
+            loss.backward()
+            self.optimiser.step()
+            total += loss.item() * len(labels)
+        return total / sum(len(labels) for _, labels in batches)
+
+    def evaluate(self, x, labels):
+        """Mean loss and accuracy."""
+        with torch.no_grad():
+            loss, logits = self._loss(x, labels)
+        return loss.item(), float((logits.argmax(axis=1).numpy() == labels).mean())

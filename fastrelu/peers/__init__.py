@@ -1,0 +1,96 @@
+"""The peers: how NumPy, SciPy, PyTorch, ONNX Runtime, numexpr and JAX do what fastrelu does, on equal terms.
+
+Equal terms: the same arrays, written into where the library can write into a given array (`Job.mode` says
+so), everything prepared before the timing starts, the same number of threads (NumPy and SciPy have one), and
+results that were compared with the reference first.  Nothing is imported before it is asked for.
+
+>>> with peers.session(["numpy", "torch"], threads=1):
+...     operation = peers.operations(["gelu"])[0]
+...     data = peers.Data(operation, "float32", 1000)
+...     job = peers.prepare("torch", operation, data, threads=1)
+...     peers.deviation(job, data) < peers.TOLERANCE["float32"]
+True
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+from collections.abc import Iterable
+
+from . import compiled, eager
+from .work import PASSES, Data, Job, Operation, deviation, operations, own_job
+
+__all__ = [
+    "PASSES",
+    "PEERS",
+    "TOLERANCE",
+    "Data",
+    "Job",
+    "Operation",
+    "deviation",
+    "installed",
+    "knows",
+    "operations",
+    "prepare",
+    "session",
+]
+
+# The modules that each needs.
+REQUIRED = {
+    "numpy": ("numpy",),
+    "scipy": ("scipy",),
+    "torch": ("torch",),
+    "onnxruntime": ("onnxruntime", "onnx"),
+    "numexpr": ("numexpr",),
+    "jax": ("jax",),
+}
+PEERS = tuple(REQUIRED)
+
+# A peer further away than this computes something else, or computes it wrongly.  Loose: peers lose digits.
+TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
+
+
+def installed() -> tuple[str, ...]:
+    """The peers that can be imported here."""
+    return tuple(
+        peer
+        for peer, modules in REQUIRED.items()
+        if all(importlib.util.find_spec(module) for module in modules)
+    )
+
+
+def _of(name):
+    return getattr(eager, name, None) or getattr(compiled, name)
+
+
+def knows(peer: str, operation: Operation) -> bool:
+    """Whether there is a line for it; the peer may still lack it for a dtype."""
+    if peer in ("fastrelu", "numpy"):  # for NumPy the reference steps in
+        return True
+    if peer == "jax" and operation.pass_ == "backward":  # by automatic differentiation
+        return f"{operation.function} forward" in compiled.JAX
+    return str(operation) in _of(peer.upper())
+
+
+def prepare(peer: str, operation: Operation, data: Data, threads: int) -> Job | None:
+    """The peer's job, within a `session` of the same number of threads; None where it lacks the function."""
+    if peer == "fastrelu":
+        return own_job(operation, data)
+    return _of(f"{peer}_job")(operation, data, threads)
+
+
+@contextlib.contextmanager
+def session(names: Iterable[str], threads: int):
+    """Everyone, fastrelu included, set to `threads` threads; as they were before on the way out."""
+    import fastrelu
+
+    before = fastrelu.get_num_threads()
+    fastrelu.set_num_threads(threads)
+    try:
+        with contextlib.ExitStack() as stack:
+            for peer in names:
+                stack.enter_context(_of(f"{peer}_session")(threads))
+            yield
+    finally:
+        fastrelu.set_num_threads(before)

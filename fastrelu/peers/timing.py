@@ -1,0 +1,111 @@
+"""Side-by-side timing: everybody takes turns, so that a slow spell of the machine hits all of them alike.
+
+A turn is one call to warm up and then as many calls as take about a fifth of a millisecond.  The minimum
+over the turns is what the work costs when nothing disturbs it; the median says how often that happened.
+The garbage collector is off while the clock runs.
+"""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+import timeit
+from dataclasses import dataclass, field
+
+import numpy as np
+
+__all__ = ["Copy", "Timing", "interleaved"]
+
+TURN = 200e-6  # seconds; the clock's own cost is a thousandth of it
+SETTLE = 3e-3  # how long the workers of OpenMP, ONNX Runtime and XLA may spin after a call
+MIN_ROUNDS, MAX_ROUNDS = 3, 500
+
+
+@dataclass
+class Timing:
+    """The seconds a call took, turn by turn."""
+
+    turns: list[float] = field(default_factory=list, repr=False)
+    calls: int = 0  # in one turn
+
+    @property
+    def best(self) -> float:
+        return min(self.turns)
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.turns)
+
+
+def _calls_in_a_turn(timeit):
+    calls = 1
+    while (took := timeit(calls)) < TURN / 2:
+        calls = max(2 * calls, min(10 * calls, int(calls * TURN / max(took, 1e-9))))
+    return calls
+
+
+def interleaved(jobs: dict, seconds: float) -> dict:
+    """Time `jobs` in turn for about `seconds` altogether.
+
+    Parameters
+    ----------
+    jobs : dict
+        By any key, objects with ``timeit(calls)`` that returns seconds and, if its threads go on spinning
+        after a call, a true ``spins``.
+
+    Returns
+    -------
+    dict of Timing, by the same keys
+    """
+    keys = list(jobs)
+    timings = {key: Timing() for key in keys}
+    for key in keys:
+        timings[key].calls = _calls_in_a_turn(jobs[key].timeit)
+    end = time.perf_counter() + seconds
+    for round_ in range(MAX_ROUNDS):
+        if round_ >= MIN_ROUNDS and time.perf_counter() > end:
+            break
+        # another order each time, so that nobody always follows the same neighbour
+        shift = round_ % len(keys)
+        for key in keys[shift:] + keys[:shift]:
+            job, timing = jobs[key], timings[key]
+            job.timeit(1)
+            timing.turns.append(job.timeit(timing.calls) / timing.calls)
+            if getattr(job, "spins", False):
+                time.sleep(SETTLE)
+    return timings
+
+
+class Copy:
+    """Copying `source` in equal parts by several threads, as something to time: what the memory can do.
+
+    Each thread copies its part again and again, so that starting and joining them is not part of it.
+    """
+
+    def __init__(self, source: np.ndarray, threads: int):
+        target = np.full_like(source, 0)
+        self.parts = list(
+            zip(np.array_split(target.ravel(), threads), np.array_split(source.ravel(), threads), strict=True)
+        )
+
+    def timeit(self, calls: int) -> float:
+        if len(self.parts) == 1:
+            names = {"copyto": np.copyto, "target": self.parts[0][0], "source": self.parts[0][1]}
+            return timeit.timeit("copyto(target, source)", globals=names, number=calls)
+        barrier = threading.Barrier(len(self.parts))
+        spans = []
+
+        def copy(target, source):
+            barrier.wait()
+            start = time.perf_counter()
+            for _ in range(calls):
+                np.copyto(target, source)
+            spans.append((start, time.perf_counter()))
+
+        workers = [threading.Thread(target=copy, args=part) for part in self.parts]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        return max(end for _, end in spans) - min(start for start, _ in spans)

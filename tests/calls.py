@@ -1,0 +1,121 @@
+"""How kernels are called: through the ufunc and the public object, on arrays laid out in every way."""
+
+import numpy as np
+import pytest
+from cases import BY_NAME, ON_KERNELS, REFERENCE_ULP, function, same_bits, specials
+from ulp import distances
+
+import fastrelu as fr
+
+
+def _strided(a):
+    return _within(a, tuple(2 * n for n in a.shape), (slice(None, None, 2),) * a.ndim)
+
+
+def _within(a, shape, index):
+    """A view of a larger array that holds the values of `a`."""
+    larger = np.zeros(shape, a.dtype)
+    larger[index] = a
+    return larger[index]
+
+
+def _unaligned(a):
+    made = np.ndarray(a.shape, a.dtype, bytearray(a.nbytes + 1), offset=1)
+    made[...] = a
+    return made
+
+
+def _packed(a):
+    """Fields of packed records: unaligned, and their distance is no multiple of their size."""
+    made = np.zeros(a.shape, [("before", "i1"), ("value", a.dtype)])
+    made["value"] = a
+    return made["value"]
+
+
+def _read_only(a):
+    made = a.copy()
+    made.flags.writeable = False
+    return made
+
+
+LAYOUTS = {
+    "contiguous": np.ascontiguousarray,
+    "fortran": np.asfortranarray,
+    "padded rows": lambda a: _within(a, (*a.shape[:-1], a.shape[-1] + 3), (..., slice(1, -2))),
+    "strided": _strided,
+    "strided columns": lambda a: _within(a, (*a.shape[:-1], 3 * a.shape[-1]), (..., slice(None, None, 3))),
+    "negative": lambda a: np.ascontiguousarray(np.flip(a))[(slice(None, None, -1),) * a.ndim],
+    "negative rows": lambda a: np.ascontiguousarray(a[::-1])[::-1],
+    "unaligned": _unaligned,
+    "packed": _packed,
+    "byte-swapped": lambda a: a.astype(a.dtype.newbyteorder()),
+    "read-only": _read_only,
+}
+
+
+def public(row, kernel):
+    """The public object's call that takes a kernel's inputs, in the kernel's order."""
+    activation = (
+        fr.ACTIVATIONS[row.family].variants.get(row.option[1]) if row.option else fr.ACTIVATIONS[row.name]
+    )
+    names = [p.name for p in row.parameters]
+    if kernel.pass_ == "forward":
+        return lambda x, *parameters, **keywords: activation(x, *parameters, **keywords)
+
+    def backward(dy, first, *rest, **keywords):
+        keywords |= dict(zip(names, rest, strict=False))
+        if kernel.knot is not None:
+            keywords["at_zero"] = rest[-1]
+        wrt = kernel.pass_.partition("_wrt_")[2] or "x"
+        return activation.backward(dy, wrt=wrt, **{kernel.arguments[0]: first}, **keywords)
+
+    return backward
+
+
+CALLS = {"ufunc": lambda row, kernel: function(kernel), "public": public}
+
+# What tests are parametrised by
+
+FLOATS = [np.float16, np.float32, np.float64, np.longdouble]
+KERNEL_FLOATS = FLOATS[:3]
+SHAPE = (7, 37)
+FORWARD = [name for name, (_, kernel) in BY_NAME.items() if kernel.pass_ == "forward"]
+
+each_kernel = pytest.mark.parametrize("name", BY_NAME)
+each_forward = pytest.mark.parametrize("name", FORWARD)
+each_dtype = pytest.mark.parametrize("dtype", KERNEL_FLOATS, ids=lambda d: np.dtype(d).name)
+each_call = pytest.mark.parametrize("via", CALLS)
+
+
+# Inputs, and the comparison of results
+
+
+def arrays(name, dtype, shape=SHAPE, seed=0):
+    """The kernel's inputs as full arrays: special values and normal ones, parameters that differ by lane."""
+    row, kernel = BY_NAME[name]
+    rng, made, size = np.random.default_rng(seed), [], int(np.prod(shape))
+    typical = {p.name: p.typical for p in row.parameters}
+    for position, argument in enumerate(kernel.inputs):
+        if argument in typical:
+            values = rng.choice(typical[argument], size)
+        else:
+            values = np.concatenate([specials(dtype), rng.normal(0, 3, size)])[:size]
+            values = rng.permutation(values) if argument == "x" else np.roll(values, 5 * position)
+        made.append(values.astype(dtype).reshape(shape))
+    return made
+
+
+def agree(got, expected, where=""):
+    """The same dtype, shape and bits; of the reference, whose bits may vary, what it promises of each."""
+    got, expected = np.asarray(got), np.asarray(expected)
+    assert got.dtype == expected.dtype, where
+    if same_bits(got, expected):
+        return
+    if not ON_KERNELS and got.shape == expected.shape:
+        floor = 0.5 if got.dtype.itemsize >= 8 else 0
+        assert distances(got, expected.astype(np.longdouble), floor).max() <= 2 * REFERENCE_ULP, where
+        return
+    np.testing.assert_array_equal(got, expected, err_msg=where, strict=True)
+    signs = np.testing.assert_array_equal
+    signs(np.signbit(got), np.signbit(expected), err_msg=f"{where}: signs, those of NaN included")
+    raise AssertionError(f"{where}: the payloads of NaN differ")

@@ -1,0 +1,92 @@
+"""What every run checks first: that the installed package is under test, on its compiled kernels.
+
+Without this a suite could be green on the fallback.  ``FASTRELU_BACKEND=numpy`` in the environment asks
+for the reference on purpose.
+"""
+
+import importlib.metadata
+import json
+import os
+import sys
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+import calls
+import cases
+import pytest
+
+import fastrelu as fr
+from fastrelu.backends import cython
+
+
+def installed_folder():
+    """Where the installed package keeps its Python files: an editable one keeps them in the checkout."""
+    distribution = importlib.metadata.distribution("fastrelu")
+    url = json.loads(distribution.read_text("direct_url.json") or "{}")
+    if url.get("dir_info", {}).get("editable"):
+        return Path(unquote(urlparse(url["url"]).path)) / "fastrelu"
+    return Path(distribution.locate_file("fastrelu"))
+
+
+def problem():
+    """Why this run would prove nothing, or None."""
+    try:
+        installed = installed_folder()
+    except importlib.metadata.PackageNotFoundError:
+        return "fastrelu is not installed: run `pip install -e .` or install a wheel"
+    under_test = Path(fr.__file__).parent
+    if under_test.resolve() != installed.resolve():
+        return f"the tests import {under_test}, but the installed package is {installed}: start elsewhere"
+    if os.environ.get("FASTRELU_BACKEND") == "numpy":
+        return None
+    backend = fr.backends()["cython"]
+    if not backend.available:
+        return f"the compiled kernels are not there ({backend.detail}); FASTRELU_BACKEND=numpy tests without"
+    if fr.explain(fr.relu, [0.0]).backend != "cython":
+        return "another backend than cython is in use; only FASTRELU_BACKEND=numpy may ask for that"
+    kernels = Path(sys.modules["fastrelu.kernels.ufuncs"].__file__).parent
+    if kernels.resolve() not in {Path(p).resolve() for p in fr.kernels.__path__}:
+        return f"fastrelu.kernels is {list(fr.kernels.__path__)}, but its ufuncs come from {kernels}"
+    return None
+
+
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers", "every_isa: run again in a process of its own for each instruction set"
+    )
+    if (found := problem()) is not None:
+        pytest.exit(f"fastrelu: {found}", returncode=3)
+
+
+def pytest_report_header(config):
+    plan = fr.explain(fr.relu, [0.0])
+    return f"fastrelu: {plan.backend}, {plan.instruction_set}, {fr.get_num_threads()} threads, {fr.__file__}"
+
+
+@pytest.fixture
+def call(name, via):
+    """The kernel called `name`, by its ufunc or by its public object."""
+    return calls.CALLS[via](*cases.BY_NAME[name])
+
+
+@pytest.fixture
+def kernels_only():
+    """For tests of what only the compiled kernels have: ufunc objects, threads, streaming stores."""
+    if fr.explain(fr.relu, [0.0]).backend != "cython":
+        pytest.skip("the reference was asked for")
+
+
+@pytest.fixture
+def thresholds(kernels_only):
+    """``thresholds(threads, work, streaming)`` lowers what the plan decides by; undone afterwards."""
+    before = fr.get_num_threads()
+    yield lambda threads, work, streaming: cython.ufuncs.configure(threads, work, streaming, threads)
+    fr.set_num_threads(before)  # which sets the rest as well
+
+
+@pytest.fixture(scope="module")
+def module_thresholds():
+    """The same for tests that draw their thresholds from hypothesis."""
+    before = fr.get_num_threads()
+    yield lambda threads, work, streaming: cython.ufuncs.configure(threads, work, streaming, threads)
+    fr.set_num_threads(before)

@@ -1,0 +1,232 @@
+"""The benchmarks: what they compare computes the same thing, and what they report can be read.
+
+Nothing here looks at a time.
+"""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastrelu as fr
+from fastrelu import peers
+from fastrelu.cli import main
+from fastrelu.peers import compiled, eager, work
+from fastrelu.peers.timing import Copy, interleaved
+from fastrelu.table import REDUCTIONS, ROWS
+
+OPERATIONS = peers.operations()
+JOBS = [
+    (peer, operation)
+    for peer in ("fastrelu", *peers.installed())
+    for operation in OPERATIONS
+    if peers.knows(peer, operation)
+]
+DTYPES = ("float32", "float64")
+# ONNX Runtime computes it with float32 constants.
+KNOWN_TO_BE_OFF = {("onnxruntime", "gelu.tanh forward", "float64")}
+
+
+def run(capsys, *arguments):
+    status = main(["bench", *arguments])
+    return status, *capsys.readouterr()
+
+
+def relu(size=100):
+    operation = peers.operations(["relu"], ["forward"])[0]
+    return operation, peers.Data(operation, "float32", size)
+
+
+# --- operations and jobs ----------------------------------------------------------------------------------
+
+
+def test_operations_cover_the_table():
+    expected = {(row.qualname, pass_) for row in ROWS for pass_ in row.kernels() if pass_ in peers.PASSES}
+    made = {(o.function, o.pass_) for o in OPERATIONS}
+    assert expected <= made
+    assert {(who, o) for who in ("fastrelu", "numpy") for o in OPERATIONS} <= set(JOBS)
+    assert {f for f, _ in made} == {row.qualname for row in ROWS} | set(REDUCTIONS)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("peer", "operation"), JOBS, ids=str)
+def test_results_agree_with_the_reference(peer, operation, dtype):
+    with peers.session([] if peer == "fastrelu" else [peer], threads=1):
+        for size in (17, 5000):
+            data = peers.Data(operation, dtype, size)
+            job = peers.prepare(peer, operation, data, threads=1)
+            if job is None:
+                assert peer == "onnxruntime"
+                continue
+            good = peers.deviation(job, data) <= peers.TOLERANCE[dtype]
+            assert good != ((peer, str(operation), dtype) in KNOWN_TO_BE_OFF)
+            job.call()
+            assert job.timeit(1) > 0
+
+
+@pytest.mark.parametrize("table", ["NUMPY", "SCIPY", "TORCH", "ONNXRUNTIME", "NUMEXPR", "JAX"])
+def test_every_line_of_a_peer_is_for_an_operation(table):
+    lines = getattr(eager, table, None) or getattr(compiled, table)
+    assert lines.keys() <= {str(operation) for operation in OPERATIONS}
+
+
+def test_a_new_row_is_compared_with_the_reference():
+    row = replace(ROWS[0], name="newcomer")
+    for operation in work._of_row(row):
+        assert operation.statement.startswith("fr.newcomer")
+        kernel = replace(operation.kernel, formula=operation.kernel.formula.replace("newcomer", "relu"))
+        operation = replace(operation, kernel=kernel)
+        # `y` is made by fastrelu's forward function, which a row out of thin air does not have
+        if operation.pass_ != "backward_from_y":
+            data = peers.Data(operation, "float32", 100)
+            job = peers.prepare("numpy", operation, data, threads=1)
+            assert job.mode == "reference"
+            assert peers.deviation(job, data) == 0
+
+
+def test_a_wrong_result_is_noticed():
+    operation, data = relu()
+    names = {"np": np, **data.arrays}
+    peers.prepare("fastrelu", operation, data, 1).call()  # leaves the right result in `out`
+    for wrong in (
+        "np.maximum(x, 1e-3, out=out)",
+        "np.maximum(x, 0)",
+        "np.maximum(x[1:], 0, out=out[1:])",
+        "result = np.maximum(x, 0).astype(np.float64)",
+        "result = np.maximum(x, 0)[1:]",
+    ):
+        assert peers.deviation(peers.Job("wrong", wrong, names, data.out), data) > peers.TOLERANCE["float32"]
+
+
+def test_the_check_of_a_large_result_reaches_both_ends():
+    _, data = relu(1_000_000)
+    checked = data.sample(np.arange(1_000_000))
+    assert checked.max() == 999_999
+    assert checked.min() < 1000
+    assert len(checked) < 10_000
+
+
+def test_a_session_leaves_no_trace():
+    before = fr.get_num_threads()
+    with peers.session(["numpy"], threads=before + 1):
+        assert fr.get_num_threads() == before + 1
+    assert fr.get_num_threads() == before
+
+
+# --- timing -----------------------------------------------------------------------------------------------
+
+
+def test_everybody_takes_turns():
+    class Fake:
+        def __init__(self, name):
+            self.name = name
+
+        def timeit(self, calls):
+            log.append((self.name, calls))
+            return 1.0
+
+    log = []
+    timings = interleaved({name: Fake(name) for name in "abc"}, seconds=0.0)
+    assert all(timing.best == timing.median == 1.0 for timing in timings.values())
+    assert all(len(timing.turns) == 3 for timing in timings.values())
+    assert [name for name, _ in log] == [*"abc", *"aabbcc", *"bbccaa", *"ccaabb"]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_copying_copies(threads):
+    copy = Copy(np.arange(10.0), threads)
+    assert copy.timeit(2) > 0
+    assert np.concatenate([target for target, _ in copy.parts]).tolist() == list(range(10))
+
+
+# --- the command ------------------------------------------------------------------------------------------
+
+
+def test_json(capsys):
+    status, text, _ = run(capsys, "--sizes", "16", "--seconds", "0.01", "relu", "--json", "-")
+    report = json.loads(text)
+    assert status == 0
+    configuration = report["configuration"]
+    assert configuration["versions"]["numpy"] == np.__version__
+    assert configuration["machine"]["cpu"]
+    assert {"built", "chosen"} <= configuration["instruction sets"].keys()
+    assert [line["pass"] for line in report["measured"]] == list(peers.PASSES)
+    for line in report["measured"]:
+        assert line["threads"] == fr.get_num_threads()
+        assert {"fastrelu", "numpy"} <= line["results"].keys()
+        for result in line["results"].values():
+            assert 0 < result["seconds"] <= result["median seconds"]
+            assert result["deviation"] <= peers.TOLERANCE["float32"]
+            assert result["mode"] in ("out", "fresh")
+            assert "x" in result["statement"] or "y" in result["statement"]
+
+
+@pytest.mark.parametrize("rich", [True, False])
+def test_table(capsys, monkeypatch, tmp_path, rich):
+    if not rich:
+        monkeypatch.setitem(sys.modules, "rich.console", None)
+    file = tmp_path / "bench.json"
+    arguments = ["tanh", "softmax", "--pass", "forward", "--dtype", "float64", "--threads", "1"]
+    arguments += ["--sizes", "10,2_000", "--peers", "numpy", "--seconds", "0.01", "--json", str(file)]
+    status, text, _ = run(capsys, *arguments)
+    assert status == 0
+    assert text.count("float64, 10 elements, 1 thread,") == 1
+    assert text.count("float64, 2,000 elements, 1 thread,") == 1
+    for word in ("tanh", "softmax", "numpy", "geometric mean"):
+        assert text.count(word) == 2
+    assert len(json.loads(file.read_text())["measured"]) == 4
+
+
+def test_a_wrong_peer_is_reported_and_not_timed(capsys, monkeypatch):
+    monkeypatch.setitem(eager.NUMPY, "relu forward", "np.abs(x, out=out)")
+    arguments = ["relu", "--pass", "forward", "--peers", "numpy", "--sizes", "100", "--seconds", "0.01"]
+    status, text, _ = run(capsys, *arguments)
+    assert "off" in text
+    assert status == 0
+    _, text, _ = run(capsys, *arguments, "--json", "-")
+    result = json.loads(text)["measured"][0]["results"]["numpy"]
+    assert result["seconds"] is None
+    assert result["deviation"] > 0.1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["rleu"], "unknown function 'rleu'; expected one of relu,"),
+        (["--peers", "tensorflow"], "unknown peer 'tensorflow'; expected names among numpy,"),
+        (["--sizes", "0"], "got '0'; expected numbers of elements"),
+        (["--sizes", "1.5"], "got '1.5'; expected numbers of elements"),
+        (["--sizes", "16,x"], "got '16,x'; expected numbers of elements"),
+        (["--sizes", "inf"], "got 'inf'; expected numbers of elements"),
+        (["--threads", "0"], "got '0'; expected a whole number of at least 1"),
+        (["--seconds", "nan"], "got 'nan'; expected a number above 0"),
+        (["--json", "no/such/folder.json"], "there is no such folder"),
+    ],
+)
+def test_bad_arguments(capsys, arguments, complaint):
+    with pytest.raises(SystemExit, match="2"):
+        run(capsys, *arguments)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert complaint in " ".join(err.split())
+
+
+# --- pytest bench -----------------------------------------------------------------------------------------
+
+
+def test_suite_measures_and_says_where(tmp_path):
+    file = tmp_path / "bench.json"
+    wanted = "relu-forward-float32-16 and not leaky and not prelu and (fastrelu or numpy)"
+    command = [sys.executable, "-P", "-m", "pytest", "bench", "-q", "-k", wanted, f"--benchmark-json={file}"]
+    command += ["--benchmark-max-time=0.001", "-p", "no:cacheprovider"]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(file.read_text())
+    assert [b["group"] for b in report["benchmarks"]] == ["relu forward float32 16"] * 2
+    assert report["benchmarks"][0]["extra_info"]["statement"] == "fr.relu(x, out=out)"
+    assert report["machine_info"]["fastrelu"]["machine"]["cpu"]
+    assert report["fastrelu"]["threads"] == fr.get_num_threads()
