@@ -40,7 +40,7 @@ class Activation(TableCallable):
         if cython.ISA:
             parameterless = not row.parameters and not self.has_option
             index = cython.KERNEL_INDEX[self.kernel.name]
-            self.bind_forward(index, self.ufunc, row.parameters, parameterless, row.keeps_integers)
+            self.bind_forward(index, self.ufunc, row, parameterless)
         self.backward = Backward(row)
         self.variants = {}
         if row.option:

@@ -8,9 +8,9 @@ import numpy as np
 
 from . import control
 from .backends import Backend, cython
-from .table import Kernel, Row
+from .table import Kernel
 
-__all__ = ["Plan", "Settings", "explain", "plan", "rows_kernel"]
+__all__ = ["Plan", "Settings", "elementwise", "empty", "explain", "plan", "rows_kernel"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ class Plan:
     size : int
         Elements of the result.
     backend, instruction_set, path, stores : str
-        `path` is "fast" (straight to the kernel), "ufunc" (through NumPy's machinery) or "reference".
+        `path` is "fast" (straight to the kernel), "grid" (any strides and dtypes, by our own threads),
+        "ufunc" (through NumPy's machinery) or "reference".
     threads : int
     reasons : tuple of str
     """
@@ -85,6 +86,7 @@ def plan(
     *,
     in_place: bool = False,
     plain: bool = True,
+    alike: bool = True,
 ) -> Plan:
     """Decide how `kernel` runs on operands of one shape, strides and dtype.
 
@@ -95,47 +97,31 @@ def plan(
     plain : bool
         Every operand is an exact, aligned ndarray in native byte order, and no keyword but ``out`` and
         the parameters is given.
+    alike : bool
+        The operands have one shape, dtype and order, that of the result.
     """
     size = int(np.prod(shape, dtype=np.int64))
-    backend, reasons = settings.backend, []
-    has_kernel = dtype.char in "efd"
-    if backend.name != "cython" or not has_kernel:
+    backend = settings.backend
+    if backend.name != "cython" or dtype.char not in "efd":
+        reason = f"backend {backend.name}: {backend.detail}"
         if backend.name == "cython":
-            reasons.append(f"{dtype} has no SIMD kernel: the reference computes it")
-        else:
-            reasons.append(f"backend {backend.name}: {backend.detail}")
-        made = (1, False)
-        return Plan(
-            kernel.name, str(dtype), size, backend.name, "NumPy's", "reference", *_words(made), tuple(reasons)
-        )
-    reasons.append(f"backend cython: {backend.detail}")
+            reason = f"{dtype} has no SIMD kernel: the reference computes it"
+        words = _words((1, False))
+        return Plan(kernel.name, str(dtype), size, backend.name, "NumPy's", "reference", *words, (reason,))
+    reasons = [f"backend cython: {backend.detail}"]
     contiguous = _contiguous(strides, shape, dtype.itemsize)
-    fast = plain and contiguous and dtype.char in "fd" and len(shape) > 0
-    if not fast:
-        why = (
-            "a 0-d operand"
-            if not shape
-            else "not contiguous"
-            if not contiguous
-            else f"{dtype} is converted on the way"
-            if dtype.char == "e"
-            else "not a plain ndarray"
-        )
-        reasons.append(f"through the ufunc: {why}")
-    # NumPy hands over contiguous operands in one piece; others row by row
-    piece = size if contiguous else (shape[-1] if shape else 1)
+    piece = size
+    if not plain or not shape:
+        path, why = "ufunc", "an operand has no axes" if plain else "an operand is not a plain ndarray"
+        piece = size if contiguous else (shape[-1] if shape else 1)  # NumPy hands over row by row
+    elif contiguous and alike and dtype.char in "fd":
+        path, why = "fast", "contiguous and alike: straight to the kernel"
+    else:
+        path, why = "grid", "strides, shapes or dtypes differ: split into rows by our own threads"
     made = cython.ufuncs.plan(cython.KERNEL_INDEX[kernel.name], dtype, piece, in_place)
-    reasons += _reasons(made, piece, dtype, in_place, settings)
-    return Plan(
-        kernel.name,
-        str(dtype),
-        size,
-        "cython",
-        cython.ISA,
-        "fast" if fast else "ufunc",
-        *_words(made),
-        tuple(reasons),
-    )
+    reasons += [f"path {path}: {why}", *_reasons(made, piece, dtype, in_place, settings)]
+    words = _words(made)
+    return Plan(kernel.name, str(dtype), size, "cython", cython.ISA, path, *words, tuple(reasons))
 
 
 def _words(made):
@@ -187,17 +173,15 @@ def explain(function, *arrays, out=None):
         dtype = np.exp.resolve_dtypes((dtype, None))[1]
     shape = np.broadcast_shapes(*(a.shape for a in given))
     plain = all(
-        type(a) is np.ndarray
-        and b.flags.aligned
-        and b.dtype.isnative
-        and b.shape == shape
-        and b.dtype == dtype
-        for a, b in zip(arrays, given, strict=True)
+        type(a) is np.ndarray and a.flags.aligned and a.dtype.isnative and a.dtype.kind in "biuf"
+        for a in arrays
     )
+    alike = all(a.shape == shape and a.dtype == dtype and a.strides == given[0].strides for a in given)
     in_place = any(out is a for a in arrays)
     uneven = next((a for a in given if not _contiguous(a.strides, a.shape, a.dtype.itemsize)), given[0])
     strides = uneven.strides if uneven.shape == shape else np.broadcast_to(uneven, shape).strides
-    return plan(kernel, dtype, shape, strides, Settings.current(), in_place=in_place, plain=plain)
+    settings = Settings.current()
+    return plan(kernel, dtype, shape, strides, settings, in_place=in_place, plain=plain, alike=alike)
 
 
 def elementwise(kernel):
@@ -213,10 +197,3 @@ def rows_kernel(name, dtype):
 def empty(shape, dtype):
     """Memory for a result; a large one comes from the backend's cache."""
     return control.BACKEND.get().empty(shape, dtype)
-
-
-def describe(row: Row) -> str:
-    """One line: what an activation would run on, for `fastrelu info`."""
-    backend = control.BACKEND.get()
-    passes = row.kernels()
-    return f"{row.qualname}: {backend.name} ({backend.detail}), {', '.join(passes)}"

@@ -62,7 +62,7 @@ cdef class FastCall:
     cdef const Kernel* kernels      # [FLOAT32, FLOAT64]
     cdef const Kernel* from_y       # the same for backward(dy, y=y), or NULL
     cdef int arrays, parameters
-    cdef bint positional_out, keeps_integers
+    cdef bint positional_out, keeps_integers, per_channel
     cdef tuple names
     cdef object fast_ufunc
     cdef double[MAX_PARAMETERS] defaults
@@ -78,12 +78,13 @@ cdef class FastCall:
     def __call__(self, *args, **kwargs):  # replaced by vectorcall, but must exist for obj.__call__
         return self.general(*args, **kwargs)
 
-    def bind_forward(self, int index, ufunc, parameters, bint positional_out, bint keeps_integers):
-        """Compute kernel `index` of one array and scalar `parameters` (of the table)."""
-        self.bind(index, 1, parameters)
+    def bind_forward(self, int index, ufunc, row, bint positional_out):
+        """Compute kernel `index` of one array and the parameters of a `row` of the table."""
+        self.bind(index, 1, row.parameters)
         self.fast_ufunc = ufunc
         self.positional_out = positional_out
-        self.keeps_integers = keeps_integers
+        self.keeps_integers = row.keeps_integers
+        self.per_channel = row.channel_axis is not None
 
     def bind_backward(self, int index, int index_from_y, parameters, from_y_at_least):
         """Compute kernel `index` of dy and x, or `index_from_y` (unless negative) of dy and y."""
@@ -113,7 +114,8 @@ def enable(type subclass):
 
 # What was given, once it is known to be plain.
 cdef struct Given:
-    PyObject* arrays[2]
+    PyObject* arrays[3]  # x or y; dy and x or y; then a parameter that is an array
+    bint array_parameter
     PyObject* out
     double parameters[MAX_PARAMETERS]
     const Kernel* kernels
@@ -131,6 +133,7 @@ cdef inline bint sort_arguments(FastCall self, PyObject* const* args, Py_ssize_t
     given.kernels = self.kernels
     given.only_out = True
     given.arrays[1] = NULL
+    given.array_parameter = False
     for i in range(arrays):
         given.arrays[i] = args[i]
     for k in range(self.parameters):
@@ -138,7 +141,7 @@ cdef inline bint sort_arguments(FastCall self, PyObject* const* args, Py_ssize_t
     for i in range(self.arrays, nargs):
         k = i - self.arrays
         if self.arrays == 1 and k < self.parameters:
-            if not read_parameter(self, k, args[i], &given.parameters[k]):
+            if not read_parameter(self, k, args[i], given):
                 return False
             known[k] = True
         elif k == 0 and self.positional_out:
@@ -158,7 +161,7 @@ cdef inline bint sort_arguments(FastCall self, PyObject* const* args, Py_ssize_t
         else:
             for k in range(self.parameters):
                 if name == <PyObject*> (<object> self.names[k]):
-                    if known[k] or not read_parameter(self, k, args[nargs + i], &given.parameters[k]):
+                    if known[k] or not read_parameter(self, k, args[nargs + i], given):
                         return False
                     known[k] = True
                     break
@@ -171,27 +174,42 @@ cdef inline bint sort_arguments(FastCall self, PyObject* const* args, Py_ssize_t
             if self.required[k]:
                 return False
             given.parameters[k] = self.defaults[k]
-        if given.kernels != self.kernels and not given.parameters[k] >= self.from_y_at_least[k]:
+        if given.kernels != self.kernels and (
+                given.array_parameter or not given.parameters[k] >= self.from_y_at_least[k]):
             return False
     if given.out == <PyObject*> None:
         given.out = NULL
-    return arrays == self.arrays
+    return arrays == self.arrays and not (self.arrays == 2 and given.array_parameter)
 
 
-# A parameter that is a plain number and that the table accepts.
-cdef inline bint read_parameter(FastCall self, Py_ssize_t k, PyObject* value, double* parameter) except -1:
+# A parameter that is a plain number and that the table accepts, or an array where nothing is unacceptable.
+cdef inline bint read_parameter(FastCall self, Py_ssize_t k, PyObject* value, Given* given) except -1:
     cdef double number
     if PyFloat_CheckExact(value):
         number = PyFloat_AS_DOUBLE(value)
     elif PyLong_CheckExact(value):
         number = PyLong_AsDouble(value)
+    elif plain_array(value) and self.parameters == 1:
+        given.array_parameter = True
+        given.arrays[self.arrays] = value
+        given.parameters[k] = 0.0
+        return self.above[k] == -INFINITY and self.at_least[k] == -INFINITY
     else:
         return False
-    parameter[0] = number
+    given.parameters[k] = number
     if self.above[k] == -INFINITY:
         return number >= self.at_least[k] or self.at_least[k] == -INFINITY
     # as float32 too, in which a small number may become 0 and a large one infinite
     return self.above[k] < <float> number < INFINITY
+
+
+# One value per channel along axis 1 is what broadcasting makes of a vector up to two axes.
+cdef inline bint broadcasts_as_meant(FastCall self, Given* given) noexcept:
+    cdef cnp.ndarray weight
+    if not given.array_parameter or not self.per_channel:
+        return True
+    weight = <cnp.ndarray> given.arrays[self.arrays]
+    return cnp.PyArray_NDIM(weight) != 1 or cnp.PyArray_NDIM(<cnp.ndarray> given.arrays[self.arrays - 1]) <= 2
 
 
 # The layouts in which `a` is contiguous: 1 C, 2 Fortran, 3 both, 0 neither or not of `type_num`.
@@ -292,11 +310,19 @@ cdef object run_ufunc(FastCall self, PyObject* const* args, Py_ssize_t nargs, si
         return PyObject_Vectorcall(self.general, args, nargsf, kwnames)
 
 
+cdef inline bint suits_grid(FastCall self, Given* given) noexcept:
+    if self.keeps_integers and storage_of(cnp.PyArray_TYPE(<cnp.ndarray> given.arrays[0])) > FLOAT16:
+        return False
+    if self.arrays == 2:
+        return same_shape(<cnp.ndarray> given.arrays[0], <cnp.ndarray> given.arrays[1])
+    return broadcasts_as_meant(self, given)
+
+
 cdef object fast_call(object obj, PyObject* const* args, size_t nargsf, PyObject* kwnames):
     cdef FastCall self = <FastCall> obj
     cdef Py_ssize_t nargs = PyVectorcall_NARGS(nargsf)
     cdef Given given
-    cdef int j
+    cdef int j, count
     cdef bint plain = fast_calls and self.kernels != NULL and nargs > 0
     if plain and sort_arguments(self, args, nargs, kwnames, &given):
         for j in range(self.arrays):
@@ -304,15 +330,13 @@ cdef object fast_call(object obj, PyObject* const* args, size_t nargsf, PyObject
         if given.out != NULL:
             plain = plain and plain_array(given.out)
         if plain and given.only_out:
-            result = run_alike(self, &given)
+            result = None if given.array_parameter else run_alike(self, &given)
+            if result is None and suits_grid(self, &given):
+                count = self.arrays + given.array_parameter
+                result = run_on_grid(given.kernels, given.arrays, count, self.arrays - 1, given.parameters,
+                                     self.parameters - given.array_parameter, given.out)
             if result is not None:
                 return result
-            if (self.arrays == 1 or same_shape(<cnp.ndarray> given.arrays[0], <cnp.ndarray> given.arrays[1])) and not (
-                    self.keeps_integers and storage_of(cnp.PyArray_TYPE(<cnp.ndarray> given.arrays[0])) > FLOAT16):
-                result = run_on_grid(given.kernels, given.arrays, self.arrays, self.arrays - 1, given.parameters,
-                                     self.parameters, given.out)
-                if result is not None:
-                    return result
-        if self.fast_ufunc is not None and suits_ufunc(given.arrays[0], self.parameters > 0):
+        if self.fast_ufunc is not None and not given.array_parameter and suits_ufunc(given.arrays[0], self.parameters > 0):
             return run_ufunc(self, args, nargs, nargsf, kwnames, &given)
     return PyObject_Vectorcall(self.general, args, nargsf, kwnames)
