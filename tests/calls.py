@@ -2,7 +2,16 @@
 
 import numpy as np
 import pytest
-from cases import BY_NAME, ON_KERNELS, REFERENCE_ULP, function, same_bits, specials
+from cases import (
+    AT_ZERO,
+    BY_NAME,
+    ON_KERNELS,
+    REFERENCE_ULP,
+    function,
+    parameter_sets,
+    same_bits,
+    specials,
+)
 from ulp import distances
 
 import fastrelu as fr
@@ -55,9 +64,8 @@ LAYOUTS = {
 
 def public(row, kernel):
     """The public object's call that takes a kernel's inputs, in the kernel's order."""
-    activation = (
-        fr.ACTIVATIONS[row.family].variants.get(row.option[1]) if row.option else fr.ACTIVATIONS[row.name]
-    )
+    family = fr.ACTIVATIONS[row.family]
+    activation = family.variants[row.option[1]] if row.option else family
     names = [p.name for p in row.parameters]
     if kernel.pass_ == "forward":
         return lambda x, *parameters, **keywords: activation(x, *parameters, **keywords)
@@ -66,13 +74,28 @@ def public(row, kernel):
         keywords |= dict(zip(names, rest, strict=False))
         if kernel.knot is not None:
             keywords["at_zero"] = rest[-1]
-        wrt = kernel.pass_.partition("_wrt_")[2] or "x"
-        return activation.backward(dy, wrt=wrt, **{kernel.arguments[0]: first}, **keywords)
+        if "_wrt_" in kernel.pass_:
+            keywords["wrt"] = kernel.pass_.partition("_wrt_")[2]
+        elif any(p.learned for p in row.parameters):
+            keywords["wrt"] = "x"
+        if kernel.pass_ == "backward_from_y":
+            return activation.backward(dy, y=first, **keywords)
+        return activation.backward(dy, first, **keywords)
 
     return backward
 
 
-CALLS = {"ufunc": lambda row, kernel: function(kernel), "public": public}
+def plain(row, kernel):
+    """The same with numbers for parameters, whatever arrays come for them: what takes the fast path."""
+    call, numbers = public(row, kernel), parameter_sets(row)[0]
+    numbers = (*numbers, AT_ZERO) if kernel.knot is not None else numbers
+    count = len(kernel.inputs) - len(numbers)
+    if "_wrt_" in kernel.pass_:  # or the gradient of a number would be a number
+        return call
+    return lambda *inputs, **keywords: call(*inputs[:count], *numbers, **keywords)
+
+
+CALLS = {"ufunc": lambda row, kernel: function(kernel), "public": public, "plain": plain}
 
 # What tests are parametrised by
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from calls import public
 from cases import (
+    AT_ZERO,
     BY_NAME,
     budget,
     function,
@@ -85,15 +86,23 @@ def test_products_with_the_incoming_gradient(name, dtype):
 
 @each_dtype
 @each_kernel
-def test_array_parameters_count_as_numbers(name, dtype):
+def test_every_way_to_give_parameters_counts_the_same(name, dtype):
+    """Numbers, NumPy scalars and arrays; by the ufunc, by the public object, on the fast path."""
     row, kernel = BY_NAME[name]
     x = sample(row, dtype, each_exponent=1, ordinary=100)
     for parameters in parameter_sets(row):
-        full = operands(row, kernel, x, parameters)
+        x = x[in_domain(row, kernel, x, parameters)]
+        ones = operands(row, kernel, x, parameters)
+        full = [np.full(x.shape, a) if a.ndim == 0 else a for a in ones]
         expected = function(kernel)(*full)
-        assert same_bits(
-            function(kernel)(*(np.full(x.shape, a) if a.ndim == 0 else a for a in full)), expected
-        )
+        assert same_bits(function(kernel)(*ones), expected)
+        assert same_bits(public(row, kernel)(*full), expected)
+        if "_wrt_" in kernel.pass_:
+            continue
+        arrays = 1 if kernel.pass_ == "forward" else 2
+        numbers = [*map(float, parameters), *([AT_ZERO] if kernel.knot is not None else [])]
+        for kind in (float, np.float64, dtype):
+            assert same_bits(public(row, kernel)(*full[:arrays], *map(kind, numbers)), expected)
 
 
 @pytest.mark.parametrize("beta", [1e-30, 1e-5, 0.1, 3.0, 1e5, 1e30])

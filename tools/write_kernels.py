@@ -41,8 +41,9 @@ def formula_kinds():
 def coefficients_pxi():
     """The coefficient arrays as C constants with their Cython declarations."""
     values = dict(vars(load("kernels/math/coefficients.py", "fastrelu_coefficients")))
-    *rest, square, linear = values["MILLS_LONG"]
-    values |= {"MILLS_LONG_REST": tuple(rest), "MILLS_LONG_SQUARE": square, "MILLS_LONG_LINEAR": linear}
+    *rest, cube, square, linear = values["MILLS_LONG"]
+    values |= {"MILLS_LONG_REST": tuple(rest), "MILLS_LONG_CUBE": cube}
+    values |= {"MILLS_LONG_SQUARE": square, "MILLS_LONG_LINEAR": linear}
     lines, names = [], []
     for name, value in values.items():
         if not name.isupper() or not isinstance(value, (float, tuple)):

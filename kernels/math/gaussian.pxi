@@ -21,9 +21,9 @@ cdef inline W gaussian_exponent(W z) noexcept nogil:
 cdef inline W mills_long(W z) noexcept nogil:
     # normalised, because the series sees the high part only
     cdef W t = normalised((z - MILLS_LONG_C) / (z + MILLS_LONG_C))
-    # the two largest terms beside the constant in pairs, too: t (c1 + t (c2 + t (...)))
+    # the next terms in pairs, too: t (c1 + t (c2 + t (c3 + t (...))))
     cdef W rest = rough_product(t, rough_polynomial(t, MILLS_LONG_REST))
-    cdef W f = t * (MILLS_LONG_LINEAR + t * (MILLS_LONG_SQUARE + rest))
+    cdef W f = t * (MILLS_LONG_LINEAR + t * (MILLS_LONG_SQUARE + t * (MILLS_LONG_CUBE + rest)))
     return (f + constant(z, MILLS_LONG_CONSTANT[0], MILLS_LONG_CONSTANT[1])) / (z + MILLS_LONG_D)
 
 cdef inline W mills(W z) noexcept nogil:
