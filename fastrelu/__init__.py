@@ -7,6 +7,8 @@
 The activations are instances of `Activation`, read from ``fastrelu/table.py``.
 """
 
+import sys as _sys
+
 try:
     import fastrelu.kernels  # noqa: F401
 except ModuleNotFoundError as missing:
@@ -76,3 +78,6 @@ __all__ = [
     "use_backend",
     *ACTIVATIONS,
 ]
+
+if hasattr(_sys.modules.get("threadpoolctl"), "register"):  # whoever uses it; it is not imported for this
+    from . import threadpool  # noqa: F401

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import os
+import re
+import sys
 import threading
 from contextvars import ContextVar
+from typing import ClassVar
 
 from . import backends as _backends
 from . import machine
@@ -43,30 +47,53 @@ def _choice(variable, value, known):
 
 
 def _whole_number(argument, value, least):
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if isinstance(value, bool) or number < least:
         raise ValueError(f"{argument}: got {value!r}; expected a whole number of at least {least}")
-    return value
+    return number
 
 
-def _from_environment(variable, least):
-    text = os.environ.get(variable, "").strip()
+def _from_environment(variable, least, take=lambda text: text):
+    text = take(os.environ.get(variable, "")).strip()
     if not text:
         return None
-    return _whole_number(variable, int(text) if text.lstrip("+-").isdigit() else text, least)
+    # at most as many digits as a machine word has
+    return _whole_number(variable, int(text) if re.fullmatch(r"[+-]?[0-9]{1,18}", text) else text, least)
+
+
+class _Override:
+    """A setting's value in a context.
+
+    Contexts are copied: a task that is started inside the `with` block keeps its settings beyond it.  So the
+    fast path, which looks at no context, is closed for as long as any of them holds one of these.
+    """
+
+    live: ClassVar = {}
+
+    def __init__(self, value):
+        self.value = value
+        self.live[id(self)] = True
+        _open_or_close_fast_path()
+
+    def __del__(self, finalizing=sys.is_finalizing):
+        if not finalizing():
+            del self.live[id(self)]
+            _open_or_close_fast_path()
 
 
 class _Setting:
     """A process default with context-local overrides."""
-
-    live_overrides = 0  # of all settings, in all contexts: while there are none the fast path is open
-    lock = threading.Lock()
 
     def __init__(self, name, default):
         self.default = default
         self.override = ContextVar(f"fastrelu_{name}", default=None)
 
     def get(self):
-        return self.override.get() or self.default
+        override = self.override.get()
+        return self.default if override is None else override.value
 
     def set(self, value):
         self.default = value
@@ -74,24 +101,18 @@ class _Setting:
 
     @contextlib.contextmanager
     def overridden(self, value):
-        with _Setting.lock:
-            _Setting.live_overrides += 1
-        _open_or_close_fast_path()
-        token = self.override.set(value)
+        token = self.override.set(_Override(value))
         try:
             yield
         finally:
             self.override.reset(token)
-            with _Setting.lock:
-                _Setting.live_overrides -= 1
-            _open_or_close_fast_path()
 
 
 def _default_threads():
     threads = _from_environment("FASTRELU_NUM_THREADS", 1)
     if threads is None:
-        with contextlib.suppress(ValueError):  # another library's variable, in forms of its own ("4,2")
-            threads = _from_environment("OMP_NUM_THREADS", 1)
+        with contextlib.suppress(ValueError):  # another library's variable; "4,2": 4, and 2 inside of each
+            threads = _from_environment("OMP_NUM_THREADS", 1, lambda text: text.partition(",")[0])
     return threads or machine.usable_processors()
 
 
@@ -100,6 +121,9 @@ def _default_backend():
     return _backends.named(asked, "FASTRELU_BACKEND") if asked else _backends.automatic()
 
 
+_lock = threading.RLock()  # around what the kernels are told; an _Override may die inside it
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 BACKEND = _Setting("backend", _default_backend())
 ACCURACY = _Setting(
     "accuracy", _choice("FASTRELU_ACCURACY", os.environ.get("FASTRELU_ACCURACY") or "high", ACCURACIES)
@@ -111,13 +135,16 @@ _cache_limit = CACHE_BYTES if _cache_mb is None else _cache_mb << 20
 
 def _open_or_close_fast_path():
     if cython.ISA:
-        cython.ufuncs.allow_fast_calls(BACKEND.default.name == "cython" and _Setting.live_overrides == 0)
+        with _lock:
+            cython.ufuncs.allow_fast_calls(BACKEND.default.name == "cython" and not _Override.live)
 
 
 def _configure_kernels():
     if cython.ISA:
-        cython.ufuncs.set_cache_limit(_cache_limit)
-        cython.ufuncs.configure(_threads, WORK_PER_THREAD, STREAMING_BYTES, machine.usable_processors())
+        with _lock:
+            cython.ufuncs.set_cache_limit(min(_cache_limit, sys.maxsize))
+            threads = min(_threads, cython.ufuncs.MOST_THREADS)
+            cython.ufuncs.configure(threads, WORK_PER_THREAD, STREAMING_BYTES, machine.usable_processors())
 
 
 def backends():

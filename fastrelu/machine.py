@@ -17,17 +17,34 @@ def _read(path):
         return ""
 
 
-def _cgroup_quota():
-    """The processors' worth of time that the container grants, or None: cgroup v2, then v1."""
-    limit, _, period = _read("/sys/fs/cgroup/cpu.max").partition(" ")
+def _quota_of(group):
+    """The processors' worth of time that one control group grants, or None: cgroup v2, then v1."""
+    limit, _, period = _read(group / "cpu.max").partition(" ")
     if not limit:
-        limit = _read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")
-        period = _read("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
+        limit = _read(group / "cpu.cfs_quota_us")
+        period = _read(group / "cpu.cfs_period_us")
     try:
         quota = float(limit) / float(period)
     except (ValueError, ZeroDivisionError):
-        return None  # "max", or no cgroup
+        return None  # "max", or no such group
     return quota if quota > 0 else None
+
+
+def _cgroup_quota(root=Path("/")):
+    """The least quota of this process's control groups and all that are above them, or None.
+
+    A container may show the host's path of a group but mount the group itself: what is not there under its
+    path is looked for nearer to the mount.
+    """
+    quotas = []
+    for line in _read(root / "proc/self/cgroup").splitlines() or ["0::/", "1:cpu:/"]:
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        own = Path(path.strip("/"))
+        for mount in ("cpu", controllers) if controllers else ("", "unified"):
+            quotas += [_quota_of(root / "sys/fs/cgroup" / mount / group) for group in (own, *own.parents)]
+    return min((quota for quota in quotas if quota is not None), default=None)
 
 
 @functools.cache

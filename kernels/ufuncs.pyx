@@ -10,6 +10,7 @@ from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from cpython.ref cimport Py_INCREF
 from libc.math cimport INFINITY
 from libc.stddef cimport ptrdiff_t
+from libc.stdint cimport int64_t
 from libc.stdlib cimport malloc
 
 import sys
@@ -35,7 +36,7 @@ cdef extern from * nogil:
         return __builtin_cpu_supports("x86-64-v2");
     }
 
-    static Settings settings = {1, 1, 1, PTRDIFF_MAX};
+    static Settings settings = {{1}, {1}, {1}, {PTRDIFF_MAX}};
 
     // NumPy's inner loop: the ufunc's data is the kernel and what its operands are stored as.
     struct UfuncLoop {
@@ -74,6 +75,7 @@ cdef extern from * nogil:
     const char* EXPORTS_NAME
     enum: MAX_INPUTS
     enum: MAX_AXES
+    enum: MAX_THREADS
     enum: FLOAT32
     enum: FLOAT64
     enum: FLOAT16
@@ -119,10 +121,9 @@ cdef extern from * nogil:
         Storage type
     cdef struct Runner:
         const Kernel* kernels
-    cdef struct MemoryCache:
+    cdef struct MemoryState:
         size_t held
         size_t reused
-    MemoryCache memory_cache
     Settings settings
     Runner the_runner
     const char* RUNNER_NAME
@@ -134,6 +135,9 @@ cdef extern from * nogil:
     void run_rows(const Matrix&, const Settings&)
     void ufunc_loop(char**, const cnp.npy_intp*, const cnp.npy_intp*, void*)
     void set_memory_limit(size_t)
+    void set_memory_idle_time(int64_t)
+    MemoryState memory_state()
+    void pool_in_child()
     void memory_before_fork()
     void memory_after_fork()
     void memory_in_child()
@@ -179,6 +183,9 @@ def use_blocks(module, kernels):
     tables.exports = exports
     tables.kernels = made  # lives as long as the ufuncs that point into it: for ever
     the_runner.kernels = made
+
+
+MOST_THREADS = MAX_THREADS
 
 
 def configure(int max_threads, ptrdiff_t work_per_thread, ptrdiff_t streaming_bytes, int processors):

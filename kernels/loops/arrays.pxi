@@ -48,10 +48,13 @@ cdef extern from *:
         }
         PyObject* made = like ? PyArray_NewLikeArray(like, NPY_KEEPORDER, PyArray_DescrFromType(type), 0)
                               : PyArray_EMPTY(ndim, shape, type, fortran);
-        if (before) {
+        if (before) {  // also after an error, which this must not meet
+            PyObject *type, *value, *traceback;
+            PyErr_Fetch(&type, &value, &traceback);
             PyObject* ours = PyDataMem_SetHandler(before);
             Py_XDECREF(ours);
             Py_DECREF(before);
+            PyErr_Restore(type, value, traceback);
         }
         return made;
     }
@@ -230,11 +233,19 @@ def set_cache_limit(size_t limit):
     set_memory_limit(limit)
 
 
+def set_cache_idle_time(double seconds):
+    """Give blocks back that no result has used for so long (10 seconds unless set)."""
+    set_memory_idle_time(<int64_t> (seconds * 1e9))
+
+
 def cache_state():
     """The bytes that the cache holds for coming results, and how often it has served one."""
-    return memory_cache.held, memory_cache.reused
+    cdef MemoryState state = memory_state()
+    return state.held, state.reused
 
 
 cdef object capsule = PyCapsule_New(memory_handler_address, "mem_handler", NULL)  # kept: arrays remember it
 memory_capsule = <PyObject*> capsule
-pthread_atfork(memory_before_fork, memory_after_fork, memory_in_child)
+if (pthread_atfork(memory_before_fork, memory_after_fork, memory_in_child)
+        or pthread_atfork(NULL, NULL, pool_in_child)):
+    raise MemoryError

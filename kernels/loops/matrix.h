@@ -22,13 +22,8 @@ static void run_rows_share(void* work, int index, int threads) {
 }
 
 static void run_rows(const Matrix& m, const Settings& settings) {
-    const ptrdiff_t work = m.rows * m.length * m.cost;
-    ptrdiff_t threads = 1;
-    if (settings.max_threads > 1 && work >= 2 * settings.work_per_thread) {
-        threads = work / settings.work_per_thread;
-        if (threads > settings.max_threads) threads = settings.max_threads;
-        if (threads > m.rows) threads = m.rows;
-    }
+    ptrdiff_t threads = threads_for(m.rows * m.length * m.cost, settings);
+    if (threads > m.rows) threads = m.rows;
     if (threads > 1) run_in_parallel(run_rows_share, (void*)&m, (int)threads, settings.processors);
     else run_rows_share((void*)&m, 0, 1);
 }

@@ -1,17 +1,28 @@
 // How a call of `size` elements will be run: a pure function of what is known before it starts.
 #pragma once
+#include <atomic>
+
 #include "loops/exports.h"
 #include "loops/pack.h"
 
 enum { MAX_INPUTS = 4 };
 
-// Set once from fastrelu/control.py, which names the constants and says where they come from.
+// Set from fastrelu/control.py, which names the constants and says where they come from; atomic, for other
+// threads may be computing.
 struct Settings {
-    int max_threads;
-    int processors;             // more threads than these never wait awake
-    ptrdiff_t work_per_thread;  // a thread more for each such amount of elements * cost
-    ptrdiff_t streaming_bytes;  // out of place and from here on: stores past the cache
+    std::atomic<int> max_threads;
+    std::atomic<int> processors;             // more threads than these never wait awake
+    std::atomic<ptrdiff_t> work_per_thread;  // a thread more for each such amount of elements * cost
+    std::atomic<ptrdiff_t> streaming_bytes;  // out of place and from here on: stores past the cache
 };
+
+// The threads that pay for an amount of elements * cost.
+static inline int threads_for(ptrdiff_t work, const Settings& settings) {
+    const ptrdiff_t most = settings.max_threads, each = settings.work_per_thread;
+    if (most == 1 || work / 2 < each) return 1;
+    const ptrdiff_t threads = work / each;
+    return (int)(threads < most ? threads : most);
+}
 
 struct Kernel {
     const Block* block;  // of the chosen instruction set
@@ -28,14 +39,8 @@ struct Plan {
 };
 
 static inline Plan make_plan(const Kernel& kernel, ptrdiff_t size, bool in_place, const Settings& settings) {
-    Plan plan = {1, false};
-    const ptrdiff_t work = size * kernel.cost;
-    if (settings.max_threads > 1 && work >= 2 * settings.work_per_thread) {
-        const ptrdiff_t threads = work / settings.work_per_thread;
-        plan.threads = threads < settings.max_threads ? (int)threads : settings.max_threads;
-    }
-    plan.streaming = !in_place && size * kernel.item_bytes >= settings.streaming_bytes;
-    return plan;
+    return {threads_for(size * kernel.cost, settings),
+            !in_place && size * kernel.item_bytes >= settings.streaming_bytes};
 }
 
 // What other compiled modules (and, by cimport, other people's) need to run a kernel.

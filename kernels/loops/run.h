@@ -18,12 +18,16 @@ struct Row {
 };
 
 // Exceptions that a formula raises on the way to a right result (exp underflows, inf - inf in a branch not
-// taken) are not the caller's business: the status flags leave as they came.
+// taken) are not the caller's business: the status flags leave as they came.  Nor are the caller's rounding,
+// flushing and traps the formula's: a worker has others, and bits must not depend on the thread.
 class SilentFlags {
+    enum : unsigned { FLAGS = 0x3f, TO_NEAREST_WITHOUT_TRAPS = 0x1f80 };
     unsigned before_;
 
 public:
-    SilentFlags() : before_(_mm_getcsr()) {}
+    SilentFlags() : before_(_mm_getcsr()) {
+        if ((before_ & ~FLAGS) != TO_NEAREST_WITHOUT_TRAPS) _mm_setcsr(TO_NEAREST_WITHOUT_TRAPS);
+    }
     ~SilentFlags() {
         if (_mm_getcsr() != before_) _mm_setcsr(before_);
     }
