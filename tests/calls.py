@@ -1,5 +1,7 @@
 """How kernels are called: through the ufunc and the public object, on arrays laid out in every way."""
 
+import contextlib
+
 import numpy as np
 import pytest
 from cases import (
@@ -110,7 +112,7 @@ each_dtype = pytest.mark.parametrize("dtype", KERNEL_FLOATS, ids=lambda d: np.dt
 each_call = pytest.mark.parametrize("via", CALLS)
 
 
-# Inputs, and the comparison of results
+# Inputs, and what is asked of results and errors
 
 
 def arrays(name, dtype, shape=SHAPE, seed=0):
@@ -142,3 +144,14 @@ def agree(got, expected, where=""):
     signs = np.testing.assert_array_equal
     signs(np.signbit(got), np.signbit(expected), err_msg=f"{where}: signs, those of NaN included")
     raise AssertionError(f"{where}: the payloads of NaN differ")
+
+
+@contextlib.contextmanager
+def refused(kind, *words, untouched=()):
+    """The block raises `kind`, its message has all the words, and the arrays keep their bytes."""
+    before = [a.tobytes() for a in untouched]
+    with pytest.raises(kind) as caught:
+        yield
+    assert [a.tobytes() for a in untouched] == before, "something was written"
+    for word in words:
+        assert str(word) in str(caught.value), f"{word!r} is not in {str(caught.value)!r}"

@@ -51,9 +51,9 @@ def problem():
 
 
 def pytest_configure(config):
-    config.addinivalue_line(
-        "markers", "every_isa: run again in a process of its own for each instruction set"
-    )
+    again = "run again in a process of its own, by test_isa.py"
+    config.addinivalue_line("markers", f"every_isa: {again}, for each instruction set and the reference")
+    config.addinivalue_line("markers", f"every_backend: {again}, for the reference")
     if (found := problem()) is not None:
         pytest.exit(f"fastrelu: {found}", returncode=3)
 

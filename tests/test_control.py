@@ -7,11 +7,13 @@ import threading
 
 import numpy as np
 import pytest
-from calls import LAYOUTS, public
+from calls import LAYOUTS, public, refused
 from cases import BY_NAME, function, parameter_sets, same_bits
 
 import fastrelu as fr
 from fastrelu.backends import cython
+
+pytestmark = pytest.mark.every_backend
 
 FORWARD = [name for name, (_, kernel) in BY_NAME.items() if kernel.pass_ == "forward"]
 
@@ -34,6 +36,31 @@ def test_concurrent_calls(thresholds):
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         for (name, array), results in zip(work, pool.map(run, work), strict=True):
             assert all(same_bits(r, expected[name][: array.size]) for r in results)
+
+
+def test_bad_settings():
+    before = fr.show_config("dicts")
+    for bad in ("nonsense", "", None, 3, "Numpy"):
+        for change in (fr.set_backend, fr.use_backend):
+            with refused(ValueError, change.__name__, repr(bad), *fr.backends()):
+                change(bad)
+        for change in (fr.set_accuracy, fr.accuracy):
+            with refused(ValueError, change.__name__, repr(bad), "high", "fast"):
+                change(bad)
+    for backend in fr.backends().values():
+        if not backend.available:
+            with refused(ValueError, "set_backend", backend.name, backend.detail, "numpy"):
+                fr.set_backend(backend.name)
+    for bad in (0, -1, 1.5, "2", None, True):
+        with refused(ValueError, "n", repr(bad), "whole number", "1"):
+            fr.set_num_threads(bad)
+    with refused(ValueError, "'mode'", "'nonsense'", "'dicts'"):
+        fr.show_config("nonsense")
+    with refused(TypeError, "explain", "'function'", "expected"):
+        fr.explain(np.exp, [1.0])
+    with refused(TypeError, "explain"):
+        fr.explain(fr.relu)
+    assert fr.show_config("dicts") == before
 
 
 def in_thread(work):

@@ -4,14 +4,15 @@ Everything is asked of every activation of the table.  An error names the argume
 what was expected.
 """
 
-import contextlib
-
 import numpy as np
 import pytest
+from calls import refused
 from cases import KERNELS, parameter_sets
 
 import fastrelu as fr
 from fastrelu.backends import cython
+
+pytestmark = pytest.mark.every_backend
 
 ACTIVATIONS = {}
 for _row, _ in KERNELS:
@@ -39,17 +40,6 @@ NOT_REAL = [
 def parameters(f):
     """Keywords for the parameters, with their first typical value."""
     return dict(zip((p.name for p in f.row.parameters), parameter_sets(f.row)[0], strict=True))
-
-
-@contextlib.contextmanager
-def refused(kind, *words, untouched=()):
-    """The block raises `kind`, its message has all the words, and the arrays keep their bytes."""
-    before = [a.tobytes() for a in untouched]
-    with pytest.raises(kind) as caught:
-        yield
-    assert [a.tobytes() for a in untouched] == before, "something was written"
-    for word in words:
-        assert str(word) in str(caught.value), f"{word!r} is not in {str(caught.value)!r}"
 
 
 # Arguments of the wrong kind
@@ -363,34 +353,6 @@ def test_channels_that_do_not_fit():
             fr.prelu(x, np.full(3, 0.25), axis=axis, out=out)
         with refused(TypeError, "prelu", "'axis'", repr(axis), untouched=[x, out]):
             fr.prelu.backward(x, x, weight=np.full(3, 0.25), axis=axis)
-
-
-# Settings
-
-
-def test_settings():
-    before = fr.show_config("dicts")
-    for bad in ("nonsense", "", None, 3, "Numpy"):
-        for change in (fr.set_backend, fr.use_backend):
-            with refused(ValueError, change.__name__, repr(bad), *fr.backends()):
-                change(bad)
-        for change in (fr.set_accuracy, fr.accuracy):
-            with refused(ValueError, change.__name__, repr(bad), "high", "fast"):
-                change(bad)
-    for backend in fr.backends().values():
-        if not backend.available:
-            with refused(ValueError, "set_backend", backend.name, backend.detail, "numpy"):
-                fr.set_backend(backend.name)
-    for bad in (0, -1, 1.5, "2", None, True):
-        with refused(ValueError, "n", repr(bad), "whole number", "1"):
-            fr.set_num_threads(bad)
-    with refused(ValueError, "'mode'", "'nonsense'", "'dicts'"):
-        fr.show_config("nonsense")
-    with refused(TypeError, "explain", "'function'", "expected"):
-        fr.explain(np.exp, [1.0])
-    with refused(TypeError, "explain"):
-        fr.explain(fr.relu)
-    assert fr.show_config("dicts") == before
 
 
 def test_ufuncs_need_the_kernels():

@@ -28,6 +28,10 @@ class ReferenceUfunc:
         arrays = [np.asanyarray(a) for a in inputs]
         if dtype is None:
             dtype = self.result_type(*inputs)
+        casting = keywords.get("casting", "same_kind")
+        for a in arrays:
+            if not np.can_cast(a.dtype, dtype, casting):
+                raise TypeError(f"{self.__name__}: cannot cast {a.dtype} to {np.dtype(dtype)} by {casting!r}")
         with np.errstate(over="ignore"):
             result = reference.evaluate(self.kernel, *(a.astype(dtype, copy=False) for a in arrays))
         subclasses = [a for a in arrays if type(a) is not np.ndarray]
