@@ -206,7 +206,7 @@ def line(job, isa, record):
     ranked = sorted(record["worst"].values(), key=lambda w: -w[0]) + [(0.0, "nan")] * 2
     spots = "".join(f"{ulp:9.4f} {float.fromhex(x):<24.17g}" for ulp, x in ranked[:2])
     shown = ", ".join(f"{p:g}" for p in parameters)
-    return f"{name:<32}{shown:<9}{dtype:<8} {isa:<10}{record['points']:>11}{spots}{record['above']:>8}"
+    return f"{name:<40}{shown:<9}{dtype:<8} {isa:<10}{record['points']:>11}{spots}{record['above']:>8}"
 
 
 def main():
@@ -221,7 +221,7 @@ def main():
     fr.set_num_threads(1)
     isa = cython.ISA if fr.explain(fr.relu, [0.0]).backend == "cython" else "reference"
     state = load_state(options.state, fingerprint())
-    head = f"{'kernel':<32}{'with':<9}{'dtype':<8} {'ISA':<10}{'points':>11}"
+    head = f"{'kernel':<40}{'with':<9}{'dtype':<8} {'ISA':<10}{'points':>11}"
     print(f"{head}{'max ULP':>9} {'at':<24}{'next':>9} {'at':<24}{'above':>8}")
     bad = 0
     with multiprocessing.get_context("fork").Pool(options.processes) as pool:

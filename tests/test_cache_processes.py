@@ -113,7 +113,7 @@ def test_fork_beside_threads_that_allocate():
             while not stop.is_set():
                 fr.relu(x)
                 fr.set_cache_limit(int(time.monotonic() * 1000) % 16)
-        threads = [threading.Thread(target=work) for _ in range(3)]
+        threads = [threading.Thread(target=work, daemon=True) for _ in range(3)]
         for thread in threads: thread.start()
         for _ in range(20):
             assert in_child(lambda: (fr.relu(x) == 1).all() and (fr.gelu(x) > 0).all())

@@ -12,15 +12,15 @@ import fastrelu as fr
 pytestmark = pytest.mark.usefixtures("kernels_only")
 
 ENDS = {
-    "a fork after use": "assert in_child(lambda: right() and workers() == 3) and right()",
+    "a fork after use": "assert in_child(lambda: right() and three_workers()) and right()",
     "a fork of a fork": "assert in_child(lambda: in_child(right) and right()) and right()",
     "a fork while another thread is inside": """
 stop = threading.Event()
 def work():
     while not stop.is_set(): fr.gelu(x)
-threads = [threading.Thread(target=work) for _ in range(2)]
+threads = [threading.Thread(target=work, daemon=True) for _ in range(2)]
 for thread in threads: thread.start()
-for _ in range(25): assert in_child(lambda: right() and workers() == 3)
+for _ in range(25): assert in_child(lambda: right() and three_workers())
 stop.set()
 for thread in threads: thread.join()
 assert right()

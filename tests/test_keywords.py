@@ -44,6 +44,28 @@ def test_dtype_and_casting(name):
             call(*inputs, out=np.empty(SHAPE, np.int32))
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int64, np.float16, np.float32, np.float64])
+@each_forward
+def test_out_of_every_dtype(name, dtype):
+    """As NumPy: computed in the dtype that the inputs ask for, rounded there, then cast."""
+    row, kernel = BY_NAME[name]
+    x = np.random.default_rng(8).normal(0, 3, SHAPE).astype(dtype)
+    for parameters in parameter_sets(row):
+        for call in (function(kernel), public(row, kernel)):
+            # a Python float makes a small integer a double for a ufunc, not for the public object
+            given = [np.asarray(p, np.exp(x).dtype) for p in parameters]
+            with np.errstate(all="ignore"):
+                expected = call(x, *given)
+                for wanted in (np.float16, np.float32, np.float64, np.longdouble):
+                    for layout in ("contiguous", "strided", "unaligned", "byte-swapped"):
+                        out = LAYOUTS[layout](np.zeros(SHAPE, wanted))
+                        assert call(LAYOUTS[layout](x), *given, out=out) is out
+                        agree(out.astype(wanted), expected.astype(wanted), f"{wanted.__name__} {layout}")
+        out = np.zeros(SHAPE, np.float64)
+        public(row, kernel)(x, *parameters, out=out)
+        agree(out, public(row, kernel)(x, *parameters).astype(np.float64), "numbers")
+
+
 @each_forward
 def test_order_and_subclasses(name):
     class Own(np.ndarray):

@@ -180,7 +180,7 @@ def work(_):
 before = len(task_names())
 with concurrent.futures.ThreadPoolExecutor(8) as pool:
     assert all(pool.map(work, range(8)))
-assert workers() == 3
+assert three_workers()
 assert most <= before + 8
 """
     )
@@ -214,10 +214,10 @@ out = np.empty_like(x)
 cython.ufuncs.configure(200, 10, 1 << 30, 200)
 leave(30 << 20)
 for _ in range(3): assert fr.gelu(x, out=out).tobytes() == expected
-assert 3 <= workers() < 199
+assert until(lambda: 3 <= workers() < 199)
 resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 assert fr.gelu(x, out=out).tobytes() == expected
-assert workers() > 3
+assert until(lambda: workers() > 3)
 """
     output(PARALLEL + LITTLE_ROOM + code)
 

@@ -38,6 +38,7 @@ from fastrelu.table import ROWS
 pytestmark = pytest.mark.every_isa
 
 DTYPES = [np.float32, np.float64]
+CONSTRAINED = [name for name, (row, _) in BY_NAME.items() if any(p.constrained for p in row.parameters)]
 each_kernel = pytest.mark.parametrize("name", BY_NAME)
 each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: np.dtype(d).name)
 needs_extended = pytest.mark.skipif(not HAS_EXTENDED, reason="long double is no wider than double")
@@ -105,22 +106,23 @@ def test_every_way_to_give_parameters_counts_the_same(name, dtype):
             assert same_bits(public(row, kernel)(*full[:arrays], *map(kind, numbers)), expected)
 
 
-@pytest.mark.parametrize("beta", [1e-30, 1e-5, 0.1, 3.0, 1e5, 1e30])
-@pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: np.dtype(d).name)
+@pytest.mark.parametrize("value", [1e-30, 1e-5, 0.1, 3.0, 1e5, 1e30])
+@each_dtype
 @pytest.mark.parametrize(
-    "name", [n for n, (row, _) in BY_NAME.items() if any(p.above == 0 for p in row.parameters)]
+    "name", [n for n, (row, _) in BY_NAME.items() if any(p.constrained for p in row.parameters)]
 )
-def test_any_positive_parameter(name, dtype, beta):
-    """Scales from tiny to huge, at the places that matter for them."""
+def test_any_usable_parameter(name, dtype, value):
+    """From tiny to huge, at the places that matter for it, if it is a scale of x or if it is none."""
     row, kernel = BY_NAME[name]
-    beta = dtype(beta)
-    places = np.concatenate([special_places(row, (1.0,)), [-80.5, -1e-3, 1.5]]) / float(beta)
+    value = dtype(value)
+    places = np.concatenate([special_places(row, (1.0,)), [-80.5, -1e-3, 1.5]])
+    places = np.concatenate([places, places / float(value)])
     places = places[abs(places) < np.finfo(dtype).max]
     x = np.concatenate([neighbours(places, dtype, 8), specials(dtype)])
-    x = x[in_domain(row, kernel, x, (beta,))]
-    inputs = operands(row, kernel, x, (beta,))
-    wrong = distances(function(kernel)(*inputs), truth(kernel, inputs), unit_floor(row, kernel, x, (beta,)))
-    check(wrong, budget(row, kernel, dtype), x, f"{name} with beta = {beta!r}")
+    x = x[in_domain(row, kernel, x, (value,))]
+    inputs = operands(row, kernel, x, (value,))
+    wrong = distances(function(kernel)(*inputs), truth(kernel, inputs), unit_floor(row, kernel, x, (value,)))
+    check(wrong, budget(row, kernel, dtype), x, f"{name} with {value!r}")
 
 
 # Halves: every value

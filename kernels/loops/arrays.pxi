@@ -29,6 +29,7 @@ cdef extern from *:
         if (storage <= FLOAT16) return storage;
         return STORAGE_BYTES[storage] == 1 ? FLOAT16 : STORAGE_BYTES[storage] == 2 ? FLOAT32 : FLOAT64;
     }
+    static float as_half(double parameter) { return (float)half(parameter); }
     static int type_of(int storage) {
         return storage == FLOAT32 ? NPY_FLOAT : storage == FLOAT64 ? NPY_DOUBLE : NPY_HALF;
     }
@@ -94,6 +95,8 @@ cdef extern from *:
     int storage_of(int type_num)
     int result_storage(int storage)
     int type_of(int storage)
+    float as_half(double)
+    const int* STORAGE_BYTES
     object new_result(PyArrayObject* like, int ndim, cnp.npy_intp* shape, int type, int fortran)
     bint conflicts(cnp.ndarray, cnp.ndarray)
     bint repeats_itself(cnp.ndarray)
@@ -125,6 +128,7 @@ cdef object run_on_grid(const Kernel* kernels, PyObject* const* arrays, int coun
     cdef cnp.npy_intp shape[MAX_AXES]
     cdef cnp.ndarray a, out
     cdef int ndim = 0, i, j, axis, storage, made, last
+    cdef bint in_half
     cdef float[MAX_INPUTS] as_float
     cdef double[MAX_INPUTS] as_double
     cdef PyArrayObject* like = NULL
@@ -139,6 +143,11 @@ cdef object run_on_grid(const Kernel* kernels, PyObject* const* arrays, int coun
     if ndim == 0 or ndim > MAX_AXES:
         return None
     made = result_storage(g.types[lead])
+    for j in range(count):  # what float16 rounds must be rounded before: the ufunc casts it
+        storage = <int> g.types[j]
+        if made == FLOAT16 and STORAGE_BYTES[storage] > 1 and storage != FLOAT16:
+            return None
+    in_half = made == FLOAT16
     g.kernel = &kernels[FLOAT64 if made == FLOAT64 else FLOAT32]
     last = g.kernel.inputs
     for i in range(ndim):
@@ -169,7 +178,7 @@ cdef object run_on_grid(const Kernel* kernels, PyObject* const* arrays, int coun
         for i in range(ndim):
             if cnp.PyArray_DIMS(out)[i] != shape[i]:
                 return None
-        if repeats_itself(out):
+        if repeats_itself(out) or (in_half and storage != FLOAT16):
             return None
         for j in range(count):
             if conflicts(<cnp.ndarray> arrays[j], out):
@@ -189,7 +198,7 @@ cdef object run_on_grid(const Kernel* kernels, PyObject* const* arrays, int coun
             axis = i - (ndim - cnp.PyArray_NDIM(a))
             g.strides[j][i] = 0 if axis < 0 or cnp.PyArray_DIMS(a)[axis] == 1 else cnp.PyArray_STRIDES(a)[axis]
     for j in range(parameter_count):
-        as_float[j] = <float> parameters[j]
+        as_float[j] = as_half(parameters[j]) if in_half else <float> parameters[j]
         as_double[j] = parameters[j]
         g.data[count + j] = <char*> &as_float[j] if g.kernel.computes_in == FLOAT32 else <char*> &as_double[j]
         g.types[count + j] = g.kernel.computes_in

@@ -1,0 +1,210 @@
+"""Backward passes as a whole: shapes, dtypes, sums over broadcast axes, parameter gradients, memory.
+
+The values of each kernel are the business of test_ulp.py; here it is what `backward` makes of them.
+"""
+
+import numpy as np
+import pytest
+from calls import LAYOUTS, agree
+from cases import BY_NAME, KERNELS, function, parameter_sets
+
+import fastrelu as fr
+
+pytestmark = pytest.mark.every_backend
+
+ACTIVATIONS = {}
+for _row, _ in KERNELS:
+    _family = fr.ACTIVATIONS[_row.family]
+    ACTIVATIONS[_row.qualname] = _family.variants[_row.option[1]] if _row.option else _family
+each = pytest.mark.parametrize("name", ACTIVATIONS)
+each_with_parameters = pytest.mark.parametrize(
+    "name", [n for n, f in ACTIVATIONS.items() if f.row.parameters]
+)
+FLOATS = [np.float16, np.float32, np.float64, np.longdouble]
+
+
+def parameters(f):
+    return dict(zip((p.name for p in f.row.parameters), parameter_sets(f.row)[0], strict=True))
+
+
+def gradient(f, wrt, dy, x, given):
+    """The gradient in every element, before any sum, by the kernel itself."""
+    _, kernel = BY_NAME[
+        f"{f.__qualname__}.backward" if wrt == "x" else f"{f.__qualname__}.backward_wrt_{wrt}"
+    ]
+    return function(kernel)(dy, x, *(np.asarray(v, x.dtype) for v in given.values()))
+
+
+def normal(*shape, dtype=np.float64, seed=0):
+    return np.random.default_rng(seed).normal(0, 2, shape).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=lambda d: np.dtype(d).name)
+@each
+def test_gradients_have_the_dtype_of_x(name, dtype):
+    f, x = ACTIVATIONS[name], normal(3, 5, dtype=dtype)
+    given = parameters(f)
+    for other in (dtype, np.float16, np.float32, np.float64):
+        dy = normal(3, 5, dtype=other, seed=1)
+        dx = f.backward(dy, x, wrt="x", **given)
+        assert dx.dtype == dtype
+        assert dx.shape == x.shape
+        with np.errstate(all="ignore"):
+            for layout in ("strided", "unaligned", "byte-swapped"):
+                agree(f.backward(LAYOUTS[layout](dy), LAYOUTS[layout](x), wrt="x", **given), dx, layout)
+            narrow = gradient(f, "x", dy.astype(dtype), x, given)
+        np.testing.assert_allclose(dx, narrow, rtol=4 * np.finfo(dtype).eps)  # dy may be rounded first
+        for p in f.row.parameters:
+            assert f.backward(dy, x, wrt=p.name, **given).dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", "?bBhHiIlLqQ")
+@each
+def test_gradients_of_integers_are_floating(name, dtype):
+    f, x = ACTIVATIONS[name], np.array([0, 1, 1] if dtype == "?" else [0, 1, 100]).astype(dtype)
+    floating = np.exp(x[:1]).dtype
+    dx = f.backward(np.ones(3), x, wrt="x", **parameters(f))
+    assert dx.dtype == floating
+    agree(dx, f.backward(np.ones(3, floating), x.astype(floating), wrt="x", **parameters(f)))
+    dy = f.backward(x, x.astype(np.float64), wrt="x", **parameters(f))
+    agree(dy, f.backward(x.astype(np.float64), x.astype(np.float64), wrt="x", **parameters(f)))
+
+
+@each
+def test_what_is_returned(name):
+    """x alone, unless a parameter is learned; a name gives that gradient, a tuple a tuple."""
+    f, x, dy = ACTIVATIONS[name], normal(4), normal(4, seed=1)
+    given = parameters(f)
+    learned = [p.name for p in f.row.parameters if p.learned]
+    every = ["x", *given]
+    one = {n: f.backward(dy, x, wrt=n, **given) for n in every}
+    result = f.backward(dy, x, **given)
+    if learned:
+        assert type(result) is tuple
+        for got, n in zip(result, ["x", *learned], strict=True):
+            agree(got, one[n])
+    else:
+        agree(result, one["x"])
+    for wanted in (every, every[::-1], every[:1], every[-1:]):
+        results = f.backward(dy, x, wrt=tuple(wanted), **given)
+        assert type(results) is tuple
+        for got, n in zip(results, wanted, strict=True):
+            agree(got, one[n])
+    agree(f.backward(dy, x=x, wrt="x", **given), one["x"])
+    agree(f.backward(list(dy), list(x), wrt="x", **given), one["x"])
+    assert np.ndim(f.backward(1.0, 0.5, wrt="x", **given)) == 0
+
+
+SHAPES = [
+    ((3, 4), ()), ((3, 4), (4,)), ((3, 4), (3, 1)), ((3, 4), (1, 1)), ((4,), (3, 4)), ((), (3, 4)),
+    ((3, 1), (1, 4)), ((2, 1, 4), (3, 1)), ((0, 3), (3,)), ((1,), (1,)), ((3, 4), (3, 4)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("x_shape", "p_shape"), SHAPES, ids=str)
+@each_with_parameters
+def test_broadcast_axes_are_summed(name, x_shape, p_shape):
+    f, x = ACTIVATIONS[name], normal(*x_shape)
+    row = f.row
+    rng, shape = np.random.default_rng(2), np.broadcast_shapes(x_shape, p_shape)
+    dy = np.asarray(rng.normal(size=shape))
+    for j, p in enumerate(row.parameters):
+        given = parameters(f) | {p.name: rng.choice(p.typical, p_shape)}
+        for dtype, tolerance in ((np.float32, 1e-5), (np.float64, 1e-13)):
+            x_, dy_ = np.asarray(x, dtype), dy.astype(dtype)
+            cast = {n: np.asarray(v, dtype) for n, v in given.items()}
+            extra = {"axis": -1} if row.channel_axis is not None else {}
+            for wrt, target in (("x", x_shape), (p.name, p_shape)):
+                got = f.backward(dy_, x_, wrt=wrt, **cast, **extra)
+                full = gradient(f, wrt, dy_, np.broadcast_to(x_, shape), cast).astype(np.float64)
+                lead = full.ndim - len(target)
+                axes = tuple(range(lead)) + tuple(
+                    lead + i for i, n in enumerate(target) if n == 1 and shape[lead + i] != 1
+                )
+                expected = full.sum(axis=axes, keepdims=True).reshape(target)
+                assert np.shape(got) == target
+                assert got.dtype == dtype
+                np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance * max(1, full.size))
+        assert j < 2
+
+
+@each
+def test_out_may_be_any_operand(name):
+    f = ACTIVATIONS[name]
+    given = parameters(f)
+    for layout in ("contiguous", "fortran", "strided", "negative", "unaligned", "byte-swapped"):
+        x, dy = normal(5, 7), normal(5, 7, seed=1)
+        expected = f.backward(dy, x, wrt="x", **given)
+        for target in ("dy", "x", "fresh"):
+            operands = {"dy": LAYOUTS[layout](dy.copy()), "x": LAYOUTS[layout](x.copy())}
+            out = operands.get(target, LAYOUTS[layout](np.zeros((5, 7))))
+            assert f.backward(operands["dy"], operands["x"], out=out, wrt="x", **given) is out
+            agree(out.astype(np.float64), expected, f"{layout} {target}")
+    single = np.zeros((5, 7), np.float32)
+    assert f.backward(dy, x, out=single, wrt="x", **given) is single
+    agree(single, expected.astype(np.float32))
+    assert f.backward(dy, x, out=(single,), wrt=("x",), **given)[0] is single
+
+
+@each
+def test_from_the_output_of_an_in_place_forward_pass(name):
+    f, given = ACTIVATIONS[name], parameters(ACTIVATIONS[name])
+    if not f.row.slope_from_y:
+        pytest.skip("f' is not a function of the output")
+    for dtype, tolerance in ((np.float32, 3e-7), (np.float64, 1e-15)):
+        x, dy = normal(1000, dtype=dtype), normal(1000, dtype=dtype, seed=1)
+        expected = f.backward(dy, x, wrt="x", **given)
+        memory = x.copy()
+        f(memory, *given.values(), out=memory)
+        got = f.backward(dy, y=memory, out=dy, wrt="x", **given)
+        assert got is dy
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=8 * tolerance)
+
+
+def test_channels_of_prelu():
+    x, dy = normal(2, 3, 4, 5), normal(2, 3, 4, 5, seed=1)
+    for axis, n in ((1, 3), (0, 2), (2, 4), (3, 5), (-1, 5), (-3, 3)):
+        weight = np.linspace(0.1, 0.9, n)
+        shape = [1] * 4
+        shape[axis] = n
+        full = np.broadcast_to(weight.reshape(shape), x.shape).copy()
+        keyword = {} if axis == 1 else {"axis": axis}
+        agree(fr.prelu(x, weight, **keyword), fr.prelu(x, full))
+        agree(fr.prelu(x, weight.reshape(shape)), fr.prelu(x, full))
+        dx, dweight = fr.prelu.backward(dy, x, weight=weight, **keyword)
+        agree(dx, fr.prelu.backward(dy, x, weight=full)[0])
+        others = tuple(a for a in range(4) if a != axis % 4)
+        np.testing.assert_allclose(dweight, np.where(x > 0, 0, dy * x).sum(axis=others), rtol=1e-13)
+        assert dweight.shape == (n,)
+        outs = np.zeros_like(x), np.zeros(n)
+        results = fr.prelu.backward(dy, x, weight=weight, out=outs, **keyword)
+        assert all(a is b for a, b in zip(results, outs, strict=True))
+        agree(outs[0], dx)
+        agree(outs[1], dweight)
+        in_place = dy.copy()
+        dx2, dweight2 = fr.prelu.backward(in_place, x, weight=weight, out=(in_place, None), **keyword)
+        assert dx2 is in_place
+        agree(dx2, dx)
+        agree(dweight2, dweight)
+    one = np.array([0.25])
+    agree(fr.prelu(x, one), fr.prelu(x, 0.25))
+    assert fr.prelu.backward(dy, x, weight=one)[1].shape == (1,)
+    assert np.shape(fr.prelu.backward(dy, x, weight=0.25)[1]) == ()
+    vector = normal(6)
+    agree(fr.prelu(vector, np.linspace(0, 1, 6)), np.where(vector > 0, vector, vector * np.linspace(0, 1, 6)))
+
+
+def test_the_knot_may_have_any_slope():
+    x = np.array([-1.0, -0.0, 0.0, 2.0, np.nan])
+    for name, f in ACTIVATIONS.items():
+        if f.row.knot != 0:
+            continue
+        given = parameters(f)
+        left = f.backward(np.ones(5), x, wrt="x", **given)
+        for at_zero in (0.0, 0.5, 1, np.float32(0.25), -2.0, np.inf):
+            dx = f.backward(np.full(5, 3.0), x, wrt="x", at_zero=at_zero, **given)
+            np.testing.assert_array_equal(dx[1:3], 3.0 * at_zero, err_msg=name)
+            np.testing.assert_array_equal(dx[[0, 3, 4]], 3.0 * left[[0, 3, 4]], err_msg=name)
+        lanes = f.backward(np.ones(5), x, wrt="x", at_zero=np.linspace(0, 1, 5), **given)
+        np.testing.assert_array_equal(lanes[1:3], [0.25, 0.5])
+        assert np.isnan(f.backward(np.ones(5), x, wrt="x", at_zero=np.nan, **given)[1:3]).all()
