@@ -138,6 +138,8 @@ def _keep_nan(x, y):
 @formula
 def relu(x):
     """max(0, x); +0.0 for x = -0.0.  Integers stay integers."""
+    if x.dtype.kind in "biu":
+        return np.maximum(x, x.dtype.type(0))
     return np.where(x <= 0, x.dtype.type(0), x)
 
 
