@@ -34,8 +34,8 @@ ACCURACIES = ("high", "fast")
 # between 16 and 32 MiB on a Zen 4 with a cache of 32 MiB (2026-11-21).
 STREAMING_BYTES = machine.last_level_cache()
 # A further thread for each such amount of element * cost (sixteenths of a nanosecond): about 20
-# microseconds of work.  `bench/thresholds.py threads`, same machine: workers that are awake pay from a tenth of it,
-# workers that sleep from 3 to 8 times as much; this stands between.
+# microseconds of work.  `bench/thresholds.py threads`, same machine: workers that are awake pay from a
+# tenth of it, workers that sleep from 3 to 8 times as much; this stands between.
 WORK_PER_THREAD = 20_000 * 16
 # Large results leave their memory for the next ones, up to so much of it.
 CACHE_BYTES = 64 << 20
