@@ -14,6 +14,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import signal
 from pathlib import Path
 
 PASSES = ("forward", "backward", "backward_from_y", "backward_at_zero", "backward_wrt")
@@ -222,12 +223,23 @@ def main():
     isa = cython.ISA if fr.explain(fr.relu, [0.0]).backend == "cython" else "reference"
     state = load_state(options.state, fingerprint())
     head = f"{'kernel':<40}{'with':<9}{'dtype':<8} {'ISA':<10}{'points':>11}"
+    bad, todo = 0, list(jobs(options))
     print(f"{head}{'max ULP':>9} {'at':<24}{'next':>9} {'at':<24}{'above':>8}")
-    bad = 0
-    with multiprocessing.get_context("fork").Pool(options.processes) as pool:
-        for job in jobs(options):
-            record = run(job, options, state, pool)
-            if record["points"]:
-                print(line(job, isa, record), flush=True)
-            bad += record["above"]
+    with multiprocessing.get_context("fork").Pool(options.processes, ignore_interrupts) as pool:
+        try:
+            for job in todo:
+                record = run(job, options, state, pool)
+                if record["points"]:
+                    print(line(job, isa, record), flush=True)
+                bad += record["above"]
+        except KeyboardInterrupt:
+            ignore_interrupts()  # a second one, while the pool ends
+            again = f": the same command goes on from {options.state}" if options.state else ""
+            print(f"interrupted{again}")
+            return 130
     return 1 if bad else 0
+
+
+def ignore_interrupts():
+    """In workers always: the main process hears of them and ends the pool."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -68,7 +68,8 @@ def run_marked(marks, **settings):
         timeout=900,
         check=False,
     )
-    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+    told = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR", "E ", "/"))]
+    assert done.returncode == 0, "\n".join(told) + done.stderr[-2000:]
     return done.stdout
 
 

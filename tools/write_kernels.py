@@ -41,9 +41,9 @@ def formula_kinds():
 def coefficients_pxi():
     """The coefficient arrays as C constants with their Cython declarations."""
     values = dict(vars(load("kernels/math/coefficients.py", "fastrelu_coefficients")))
-    *rest, cube, square, linear = values["MILLS_LONG"]
-    values |= {"MILLS_LONG_REST": tuple(rest), "MILLS_LONG_CUBE": cube}
-    values |= {"MILLS_LONG_SQUARE": square, "MILLS_LONG_LINEAR": linear}
+    *rest, c6, c5, c4, c3, c2, c1 = values["MILLS_LONG"]
+    values["MILLS_LONG_REST"] = tuple(rest)
+    values |= {f"MILLS_LONG_C{i}": c for i, c in enumerate((c1, c2, c3, c4, c5, c6), 1)}
     lines, names = [], []
     for name, value in values.items():
         if not name.isupper() or not isinstance(value, (float, tuple)):

@@ -21,9 +21,10 @@ cdef inline W gaussian_exponent(W z) noexcept nogil:
 cdef inline W mills_long(W z) noexcept nogil:
     # normalised, because the series sees the high part only
     cdef W t = normalised((z - MILLS_LONG_C) / (z + MILLS_LONG_C))
-    # the next terms in pairs, too: t (c1 + t (c2 + t (c3 + t (...))))
-    cdef W rest = rough_product(t, rough_polynomial(t, MILLS_LONG_REST))
-    cdef W f = t * (MILLS_LONG_LINEAR + t * (MILLS_LONG_SQUARE + t * (MILLS_LONG_CUBE + rest)))
+    # the next terms in pairs, too: t (c1 + t (c2 + ... + t (c6 + t (...))))
+    cdef W f = rough_product(t, rough_polynomial(t, MILLS_LONG_REST))
+    f = t * (MILLS_LONG_C4 + t * (MILLS_LONG_C5 + t * (MILLS_LONG_C6 + f)))
+    f = t * (MILLS_LONG_C1 + t * (MILLS_LONG_C2 + t * (MILLS_LONG_C3 + f)))
     return (f + constant(z, MILLS_LONG_CONSTANT[0], MILLS_LONG_CONSTANT[1])) / (z + MILLS_LONG_D)
 
 cdef inline W mills(W z) noexcept nogil:
