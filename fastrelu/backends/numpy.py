@@ -28,7 +28,7 @@ class ReferenceUfunc:
         arrays = [np.asanyarray(a) for a in inputs]
         if dtype is None:
             dtype = self.result_type(*inputs)
-        if np.dtype(dtype).kind not in "biuf":
+        if np.dtype(dtype).kind in "cOSUMm":
             raise TypeError(f"{self.__name__}: dtype is {np.dtype(dtype)}; expected a real one")
         casting = keywords.get("casting", "same_kind")
         for a in arrays:
