@@ -87,7 +87,7 @@ class Row:
     from_y_needs: Parameter | None = None  # ... if its parameter obeys this
     knot: float | None = None  # where f′ jumps; the value there is the left one, or at_zero
     keeps_integers: bool = False
-    cost: int = 20  # nanoseconds for 16 float32 elements in cache, roughly: what threads are worth
+    cost: int = 8  # nanoseconds for 16 float32 elements in cache, roughly: what threads are worth
     ulp: dict[str, float] = field(default_factory=lambda: {"forward": 1.0, "backward": 1.0})
     roots: tuple[float, ...] = ()  # interior zeros of f′
     points: tuple[float, ...] = ()  # where formulas switch or results leave the normal range

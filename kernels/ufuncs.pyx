@@ -159,11 +159,21 @@ def supports(int level):
     return bool(cpu_has(level))
 
 
-def use_blocks(module, kernels):
-    """Take the blocks of one instruction set; `kernels` lists (inputs, cost) in the table's order."""
+cdef const Exports* exports_of(module, Py_ssize_t count) except NULL:
     cdef const Exports* exports = <const Exports*> PyCapsule_GetPointer(module.blocks, EXPORTS_NAME)
-    if exports.count != len(kernels):
+    if exports.count != count:
         raise ImportError(f"{module.__name__} was built from another table: rebuild fastrelu")
+    return exports
+
+
+def use_blocks(module, lower, kernels):
+    """Take the blocks of one instruction set, and what it lacks from the next lower one.
+
+    `kernels` lists (inputs, cost) in the table's order.
+    """
+    cdef const Exports* exports = exports_of(module, len(kernels))
+    cdef const Exports* lent = exports_of(lower, len(kernels))
+    cdef const Exports* source
     cdef Kernel* made = <Kernel*> malloc(exports.count * 2 * sizeof(Kernel))
     if made == NULL:
         raise MemoryError
@@ -173,9 +183,10 @@ def use_blocks(module, kernels):
         inputs, cost = kernels[i]
         for compute in range(2):
             kernel = &made[2 * i + compute]
-            kernel.block = &exports.blocks[compute][i]
+            source = exports if exports.blocks[compute][i] != NULL else lent
+            kernel.block = &source.blocks[compute][i]
             kernel.inputs = inputs
-            kernel.lanes = exports.lanes[compute]
+            kernel.lanes = source.lanes[compute]
             kernel.computes_in = <Storage> compute
             kernel.item_bytes = 8 if compute else 4
             kernel.cost = 3 * cost if compute else cost

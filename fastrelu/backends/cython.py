@@ -57,9 +57,10 @@ ISA = _choose()
 def _load():
     # The module's own start-up code uses its instructions, so it is imported only after the probe.
     module = importlib.import_module(f"fastrelu.kernels._{ISA}")
+    lower = importlib.import_module(f"fastrelu.kernels._{'avx2' if ISA == 'avx512' else ISA}")
     costs = [row.cost for row in ROWS for _ in row.kernels()]
     ufuncs.use_blocks(
-        module, [(len(kernel.inputs), cost) for kernel, cost in zip(KERNELS, costs, strict=True)]
+        module, lower, [(len(kernel.inputs), cost) for kernel, cost in zip(KERNELS, costs, strict=True)]
     )
 
 

@@ -4,7 +4,7 @@ from cpython.pycapsule cimport PyCapsule_New
 
 cdef extern from * nogil:
     """
-    #include "loops/blocks.h"
+    #include "loops/tabulated.h"
     #include "loops/rows.h"
     static Exports exports;
     static void fill_exports(Exports* e, int count, const Block* f, const Block* d,
@@ -28,6 +28,23 @@ cdef extern from * nogil:
     void backward2 "backward" [R](R (*)(R, R) noexcept nogil, const Operands&)
     void backward_with_knot1 "backward_with_knot" [R](R (*)(R) noexcept nogil, double, const Operands&)
     void backward_with_knot2 "backward_with_knot" [R](R (*)(R, R) noexcept nogil, double, const Operands&)
+
+    cdef cppclass Table[T]:
+        pass
+    const bint BORROWS_TABULATED
+    bint is_all[T](const Operands&, int, double)
+    void tabulated_forward1 "tabulated_forward" [R, S, T](
+        R (*)(R, R, R, R, R) noexcept nogil, R (*)(R) noexcept nogil, R (*)(R) noexcept nogil,
+        S (*)(S) noexcept nogil, const Table[T]&, const Operands&)
+    void tabulated_forward2 "tabulated_forward" [R, S, T](
+        R (*)(R, R, R, R, R, R) noexcept nogil, R (*)(R, R) noexcept nogil, R (*)(R, R) noexcept nogil,
+        S (*)(S, S) noexcept nogil, const Table[T]&, const Operands&)
+    void tabulated_backward1 "tabulated_backward" [R, S, T](
+        R (*)(R, R, R, R, R) noexcept nogil, R (*)(R) noexcept nogil, R (*)(R) noexcept nogil,
+        S (*)(S) noexcept nogil, const Table[T]&, const Operands&)
+    void tabulated_backward2 "tabulated_backward" [R, S, T](
+        R (*)(R, R, R, R, R, R) noexcept nogil, R (*)(R, R) noexcept nogil, R (*)(R, R) noexcept nogil,
+        S (*)(S, S) noexcept nogil, const Table[T]&, const Operands&)
 
     cdef cppclass RowFormulas[T]:
         wide[T] (*sum_entry)(wide[T]) noexcept nogil

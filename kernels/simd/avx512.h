@@ -36,6 +36,23 @@ static ALWAYS_INLINE vec<double> product_error(vec<double> a, vec<double> b, vec
     return {_mm512_fmsub_pd(a.v, b.v, p.v)};
 }
 
+static ALWAYS_INLINE vec<float> product_error(vec<float> a, vec<float> b, vec<float> p) {
+    return {_mm512_fmsub_ps(a.v, b.v, p.v)};
+}
+// a * b + c, rounded once.
+static ALWAYS_INLINE vec<float> fused(vec<float> a, vec<float> b, vec<float> c) {
+    return {_mm512_fmadd_ps(a.v, b.v, c.v)};
+}
+static ALWAYS_INLINE vec<double> fused(vec<double> a, vec<double> b, vec<double> c) {
+    return {_mm512_fmadd_pd(a.v, b.v, c.v)};
+}
+
+// a where a > b (a < b), elsewhere and beside NaN b.
+static ALWAYS_INLINE vec<float> larger(vec<float> a, vec<float> b) { return {_mm512_max_ps(a.v, b.v)}; }
+static ALWAYS_INLINE vec<double> larger(vec<double> a, vec<double> b) { return {_mm512_max_pd(a.v, b.v)}; }
+static ALWAYS_INLINE vec<float> smaller(vec<float> a, vec<float> b) { return {_mm512_min_ps(a.v, b.v)}; }
+static ALWAYS_INLINE vec<double> smaller(vec<double> a, vec<double> b) { return {_mm512_min_pd(a.v, b.v)}; }
+
 // A float register is two double registers: its lower and its upper half.
 static ALWAYS_INLINE vec<double> lower_half(vec<float> a) {
     return {_mm512_cvtps_pd(_mm512_castps512_ps256(a.v))};

@@ -2,6 +2,7 @@
 #
 #   V  one register, plain IEEE arithmetic            for formulas that are exact or rounded once anyway
 #   W  the same lanes with spare precision (wide.h)   for everything else
+#   N  either of them                                 for what reads the same in both
 
 cdef extern from * nogil:
     """
@@ -41,7 +42,14 @@ cdef extern from * nogil:
     vec[T] where_eq[T](vec[T], vec[T], vec[T], vec[T])
     wide[T] where_eq[T](wide[T], wide[T], wide[T], wide[T])
 
+    vec[T] fused[T](vec[T], vec[T], vec[T])
+    vec[T] product_error[T](vec[T], vec[T], vec[T])
+    vec[T] larger[T](vec[T], vec[T])
+    vec[T] smaller[T](vec[T], vec[T])
+
+    vec[T] magnitude[T](vec[T])
     wide[T] magnitude[T](wide[T])
+    vec[T] turn_sign[T](vec[T], vec[T])
     wide[T] turn_sign[T](wide[T], wide[T])
     wide[T] nearest_integer[T](wide[T])
     wide[T] power_of_two[T](wide[T])
@@ -61,5 +69,11 @@ ctypedef fused V:
     vec_d
 
 ctypedef fused W:
+    wide_f
+    wide_d
+
+ctypedef fused N:
+    vec_f
+    vec_d
     wide_f
     wide_d
