@@ -102,7 +102,7 @@ def plan(
     """
     size = int(np.prod(shape, dtype=np.int64))
     backend = settings.backend
-    if backend.name != "cython" or dtype.char not in "efd":
+    if backend.name != "cython" or not cython.computes(kernel, dtype):
         reason = f"backend {backend.name}: {backend.detail}"
         if backend.name == "cython":
             reason = f"{dtype} has no SIMD kernel: the reference computes it"
@@ -114,7 +114,7 @@ def plan(
     if not plain or not shape:
         path, why = "ufunc", "an operand has no axes" if plain else "an operand is not a plain ndarray"
         piece = size if contiguous else (shape[-1] if shape else 1)  # NumPy hands over row by row
-    elif contiguous and alike and dtype.char in "fd":
+    elif contiguous and alike and dtype.char != "e":
         path, why = "fast", "contiguous and alike: straight to the kernel"
     else:
         path, why = "grid", "strides, shapes or dtypes differ: split into rows by our own threads"
@@ -169,7 +169,7 @@ def explain(function, *arrays, out=None):
         raise TypeError("explain: expected the arrays of the call after the function")
     given = [np.asanyarray(a) for a in arrays]
     dtype = given[0].dtype
-    if dtype.kind in "biu":
+    if dtype.kind in "biu" and not cython.computes(kernel, dtype):
         dtype = np.exp.resolve_dtypes((dtype, None))[1]
     shape = np.broadcast_shapes(*(a.shape for a in given))
     plain = all(

@@ -14,6 +14,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TYPES = {"f": "float", "d": "double"}
+INTEGERS = [f"{sign}int{bits}" for bits in (8, 16, 32, 64) for sign in ("", "u")]
+STORAGES = dict(zip([*TYPES, *INTEGERS], ["FLOAT32", "FLOAT64", *map(str.upper, INTEGERS)], strict=True))
 HEADER = "# Written by tools/write_kernels.py from fastrelu/table.py: edit those.\n"
 
 
@@ -30,11 +32,11 @@ def table():
 
 
 def formula_kinds():
-    """Map each formula to the kind of value it takes: ``vec`` or ``wide``."""
+    """Map each formula to the kind of value it takes: ``V``, ``W`` or ``N``."""
     kinds = {}
     for path in sorted((ROOT / "kernels/formulas").glob("*.pxi")):
-        for kind, name in re.findall(r"^cdef inline ([VW]) (\w+)\(", path.read_text(), re.MULTILINE):
-            kinds[name] = {"V": "vec", "W": "wide"}[kind]
+        for kind, name in re.findall(r"^cdef inline ([VWN]) (\w+)\(", path.read_text(), re.MULTILINE):
+            kinds[name] = kind
     return kinds
 
 
@@ -59,7 +61,7 @@ def coefficients_pxi():
 
 
 def block(index, kernel, kind, suffix):
-    value = f"{kind}_{suffix}"
+    value = f"{'wide' if kind == 'W' else 'vec'}_{suffix}"
     literal = f"{kernel.formula}[{value}]"
     n = len(kernel.arguments)
     if kernel.knot is not None:
@@ -69,6 +71,11 @@ def block(index, kernel, kind, suffix):
     return (
         f"cdef void block_{index}_{suffix}(const Operands& o) noexcept nogil:  # {kernel.name}\n    {call}\n"
     )
+
+
+def keeps_integers(kernel):
+    rows = {row.qualname: row for row in table().ROWS}
+    return kernel.pass_ == "forward" and rows[kernel.row].keeps_integers
 
 
 def blocks_pyx():
@@ -84,8 +91,15 @@ def blocks_pyx():
     for folder in ("math", "formulas"):
         out += [f'include "{folder}/{p.name}"\n' for p in sorted((ROOT / "kernels" / folder).glob("*.pxi"))]
     out.append('include "loops/blocks.pxi"\n\n')
-    for index, kernel in enumerate(kernels):
-        out += [block(index, kernel, kinds[kernel.formula], suffix) for suffix in TYPES]
+    computed = [(index, kernel, suffix) for index, kernel in enumerate(kernels) for suffix in TYPES]
+    integers = [(index, kernel) for index, kernel in enumerate(kernels) if keeps_integers(kernel)]
+    real_only = [kernel.formula for _, kernel in integers if kinds[kernel.formula] != "N"]
+    if real_only:
+        raise SystemExit(
+            f"fastrelu/table.py lets {', '.join(real_only)} keep integers: its formula must be of kind N"
+        )
+    computed += [(index, kernel, suffix) for index, kernel in integers for suffix in INTEGERS]
+    out += [block(index, kernel, kinds[kernel.formula], suffix) for index, kernel, suffix in computed]
     for name in reductions:
         for suffix, ctype in TYPES.items():
             value = f"wide_{suffix}"
@@ -98,11 +112,15 @@ def blocks_pyx():
                 f"    formulas.softmax_entry = softmax_entry[{value}]\n"
                 f"    {name}_rows[{ctype}](formulas, <const {ctype}*> a, <{ctype}*> out, rows, n)\n"
             )
-    out.append(f"cdef Block table[2][{len(kernels)}]\ncdef RowKernel row_table[2][{len(reductions)}]\n")
+    out.append(
+        f"cdef Block table[STORAGES][{len(kernels)}]\ncdef RowKernel row_table[2][{len(reductions)}]\n"
+    )
+    out += [f"table[{STORAGES[s]}][{i}] = block_{i}_{s}\n" for i, _, s in computed]
+    out += [f"exports.blocks[{storage}] = table[{storage}]\n" for storage in STORAGES.values()]
     for t, suffix in enumerate(TYPES):
-        out += [f"table[{t}][{i}] = block_{i}_{suffix}\n" for i in range(len(kernels))]
         out += [f"row_table[{t}][{i}] = {name}_{suffix}\n" for i, name in enumerate(reductions)]
-    out.append(f"fill_exports(&exports, {len(kernels)}, table[0], table[1], row_table[0], row_table[1])\n")
+        out.append(f"exports.rows[{t}] = row_table[{t}]\n")
+    out.append(f"exports.count = {len(kernels)}\n")
     out.append("blocks = PyCapsule_New(&exports, EXPORTS_NAME, NULL)\n")
     return "".join(out)
 

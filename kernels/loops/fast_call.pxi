@@ -1,22 +1,39 @@
-# The fast path.  Plain, alike, contiguous float32 or float64 arrays go straight to the kernel; arrays of any
-# strides and real dtype through the grid; what else NumPy understands by itself to the ufunc.  All that
+# The fast path.  Plain, alike, contiguous arrays of a type that the kernel computes in go straight to it; arrays
+# of any strides and real dtype, and lists of numbers, through the grid; what else NumPy understands by itself,
+# its subclasses included, to the ufunc.  All that
 # remains, every error included, is handed on, unchanged, to the general path in Python.
 
 cdef extern from *:
     """
     static inline bool plain_array(PyObject* o) { return Py_TYPE(o) == &PyArray_Type; }
+    static inline bool plain_list(PyObject* o) { return PyList_CheckExact(o) || PyTuple_CheckExact(o); }
     // What a ufunc may be given without asking which library it belongs to.
     static inline bool plain_scalar(PyObject* o) {
         return PyFloat_CheckExact(o) || PyLong_CheckExact(o) || PyBool_Check(o) || PyArray_IsScalar(o, Generic) ||
-               PyList_CheckExact(o) || PyTuple_CheckExact(o);
+               plain_list(o);
     }
     // Whether the ufunc may have it unseen.  With parameters integers may not: they take part in the
     // promotion there, but are cast to the type of x here.
     static inline bool suits_ufunc(PyObject* o, bool parameters) {
-        if (!plain_array(o))
+        if (!PyArray_Check(o))
             return parameters ? PyFloat_CheckExact(o) || PyArray_IsScalar(o, Floating) : plain_scalar(o);
         const int type = PyArray_TYPE((PyArrayObject*)o);
         return type == NPY_HALF || (type <= NPY_LONGDOUBLE && (type >= NPY_FLOAT || !parameters));
+    }
+    // A scalar of NumPy that a double holds; 0 and an error where it is none.
+    static inline bool plain_number(PyObject* o, double* value) {
+        if (PyArray_IsScalar(o, Float)) *value = PyArrayScalar_VAL(o, Float);
+        else if (PyArray_IsScalar(o, Double)) *value = PyArrayScalar_VAL(o, Double);
+        else return false;
+        return true;
+    }
+    // One call, and another if it raises: without the cost of a try where nothing does.
+    static PyObject* call_or_else(PyObject* f, PyObject* const* args, size_t nargsf, PyObject* names, PyObject* other,
+                                  PyObject* const* its_args, size_t its_nargsf, PyObject* its_names) {
+        PyObject* result = PyObject_Vectorcall(f, args, nargsf, names);
+        if (result || !PyErr_ExceptionMatches(PyExc_Exception)) return result;
+        PyErr_Clear();
+        return PyObject_Vectorcall(other, its_args, its_nargsf, its_names);
     }
     // Turns on vectorcall for a type, which Cython cannot declare.
     static void enable_vectorcall(PyTypeObject* type, Py_ssize_t offset) {
@@ -28,9 +45,13 @@ cdef extern from *:
     """
     ctypedef PyObject* (*vectorcallfunc)(PyObject*, PyObject* const*, size_t, PyObject*)
     bint plain_array(PyObject*)
+    bint plain_list(PyObject*)
+    bint plain_number(PyObject*, double*)
     bint suits_ufunc(PyObject*, bint)
+    object PyArray_FROM_O(PyObject*)
     void enable_vectorcall(PyTypeObject*, Py_ssize_t)
     Py_ssize_t PyVectorcall_NARGS(size_t)
+    object call_or_else(object, PyObject* const*, size_t, PyObject*, object, PyObject* const*, size_t, PyObject*)
     object PyObject_Vectorcall(object, PyObject* const*, size_t, PyObject*)
     Py_ssize_t PyTuple_GET_SIZE(PyObject*)
     PyObject* PyTuple_GET_ITEM(PyObject*, Py_ssize_t)
@@ -62,7 +83,7 @@ cdef class FastCall:
     cdef const Kernel* kernels      # [FLOAT32, FLOAT64]
     cdef const Kernel* from_y       # the same for backward(dy, y=y), or NULL
     cdef int arrays, parameters
-    cdef bint positional_out, keeps_integers, per_channel
+    cdef bint positional_out, per_channel
     cdef tuple names
     cdef object fast_ufunc
     cdef double[MAX_PARAMETERS] defaults
@@ -83,7 +104,6 @@ cdef class FastCall:
         self.bind(index, 1, row.parameters)
         self.fast_ufunc = ufunc
         self.positional_out = positional_out
-        self.keeps_integers = row.keeps_integers
         self.per_channel = row.channel_axis is not None
 
     def bind_backward(self, int index, int index_from_y, parameters, from_y_at_least):
@@ -166,7 +186,7 @@ cdef inline bint sort_arguments(FastCall self, PyObject* const* args, Py_ssize_t
                     known[k] = True
                     break
             else:
-                if (<object> name) not in UFUNC_KEYWORDS:
+                if not is_ufunc_keyword(name):
                     return False
                 given.only_out = False
     for k in range(self.parameters):
@@ -182,6 +202,15 @@ cdef inline bint sort_arguments(FastCall self, PyObject* const* args, Py_ssize_t
     return arrays == self.arrays and not (self.arrays == 2 and given.array_parameter)
 
 
+# By identity: names in calls are interned, and the general path knows the others.
+cdef inline bint is_ufunc_keyword(PyObject* name) noexcept:
+    cdef Py_ssize_t i
+    for i in range(PyTuple_GET_SIZE(<PyObject*> UFUNC_KEYWORDS)):
+        if name == PyTuple_GET_ITEM(<PyObject*> UFUNC_KEYWORDS, i):
+            return True
+    return False
+
+
 # A parameter that is a plain number and that the table accepts, or an array where nothing is unacceptable.
 cdef inline bint read_parameter(FastCall self, Py_ssize_t k, PyObject* value, Given* given) except -1:
     cdef double number
@@ -189,6 +218,8 @@ cdef inline bint read_parameter(FastCall self, Py_ssize_t k, PyObject* value, Gi
         number = PyFloat_AS_DOUBLE(value)
     elif PyLong_CheckExact(value):
         number = PyLong_AsDouble(value)
+    elif plain_number(value, &number):
+        pass
     elif plain_array(value) and self.parameters == 1:
         given.array_parameter = True
         given.arrays[self.arrays] = value
@@ -239,7 +270,9 @@ cdef inline object run_alike(FastCall self, Given* given):
     elif type_num == cnp.NPY_DOUBLE:
         kernel = &given.kernels[FLOAT64]
     else:
-        return None
+        kernel = kept_kernel(given.kernels, storage_of(type_num))
+        if kernel == NULL or kernel.inputs > 1:
+            return None
     order = layout(given.arrays[0], type_num)
     if self.arrays == 2:
         order &= layout(given.arrays[1], type_num)
@@ -285,34 +318,38 @@ cdef object run_ufunc(FastCall self, PyObject* const* args, Py_ssize_t nargs, si
                       Given* given):
     cdef PyObject* stack[2 * MAX_ARGUMENTS]
     cdef Py_ssize_t i, count = 0 if kwnames == NULL else PyTuple_GET_SIZE(kwnames), used = 0
+    cdef object first, second = None, left
     if self.parameters == 0:
-        try:
-            return PyObject_Vectorcall(self.fast_ufunc, args, nargsf, kwnames)
-        except Exception:
-            return PyObject_Vectorcall(self.general, args, nargsf, kwnames)
+        return call_or_else(self.fast_ufunc, args, nargsf, kwnames, self.general, args, nargsf, kwnames)
     if count > MAX_ARGUMENTS:
         return PyObject_Vectorcall(self.general, args, nargsf, kwnames)
-    values = [given.parameters[k] for k in range(self.parameters)]
-    keywords = []
+    first = given.parameters[0]
     stack[0] = args[0]
-    for i in range(self.parameters):
-        stack[1 + i] = <PyObject*> (<object> values[i])
+    stack[1] = <PyObject*> first
+    if self.parameters == 2:
+        second = given.parameters[1]
+        stack[2] = <PyObject*> second
     for i in range(count):
-        name = <object> PyTuple_GET_ITEM(kwnames, i)
-        if name not in self.names:
-            keywords.append(name)
+        if (<object> PyTuple_GET_ITEM(kwnames, i)) not in self.names:
             stack[1 + self.parameters + used] = args[nargs + i]
             used += 1
-    left = tuple(keywords)
+    cdef PyObject* named = kwnames
+    if 0 < used < count:
+        left = tuple([name for name in <object> kwnames if name not in self.names])
+        named = <PyObject*> left
+    return call_or_else(self.fast_ufunc, stack, 1 + self.parameters, named if used else NULL,
+                        self.general, args, nargsf, kwnames)
+
+
+# A list or tuple as an array, or None where it does not make one.
+cdef object as_array(PyObject* values):
     try:
-        return PyObject_Vectorcall(self.fast_ufunc, stack, 1 + self.parameters, <PyObject*> left if used else NULL)
+        return PyArray_FROM_O(values)
     except Exception:
-        return PyObject_Vectorcall(self.general, args, nargsf, kwnames)
+        return None
 
 
 cdef inline bint suits_grid(FastCall self, Given* given) noexcept:
-    if self.keeps_integers and storage_of(cnp.PyArray_TYPE(<cnp.ndarray> given.arrays[0])) > FLOAT16:
-        return False
     if self.arrays == 2:
         return same_shape(<cnp.ndarray> given.arrays[0], <cnp.ndarray> given.arrays[1])
     return broadcasts_as_meant(self, given)
@@ -324,7 +361,12 @@ cdef object fast_call(object obj, PyObject* const* args, size_t nargsf, PyObject
     cdef Given given
     cdef int j, count
     cdef bint plain = fast_calls and self.kernels != NULL and nargs > 0
+    cdef object listed
     if plain and sort_arguments(self, args, nargs, kwnames, &given):
+        if given.only_out and self.arrays == 1 and plain_list(given.arrays[0]):
+            listed = as_array(given.arrays[0])
+            if listed is not None:
+                given.arrays[0] = <PyObject*> listed
         for j in range(self.arrays):
             plain = plain and plain_array(given.arrays[j])
         if given.out != NULL:

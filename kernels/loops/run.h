@@ -53,14 +53,13 @@ static void run_contiguous(const Kernel& kernel, const Row& row, ptrdiff_t n) {
     alignas(64) char buffers[MAX_INPUTS + 1][MAX_REGISTER];
     const Block block = *kernel.block;
     const int bytes = kernel.item_bytes, last = kernel.inputs;
-    const ptrdiff_t rest = n % kernel.lanes, whole = n - rest;
+    const ptrdiff_t rest = n & (kernel.lanes - 1), whole = n - rest;
     Operands o;
     o.registers = whole / kernel.lanes;
     o.out = row.data[last];
     for (int j = 0; j < last; j++) {
         const bool splat = row.steps[j] == 0;
-        if (splat)
-            PACK[kernel.computes_in][kernel.computes_in](buffers[j], bytes, row.data[j], 0, kernel.lanes);
+        if (splat) packer(kernel, kernel.computes_in)(buffers[j], bytes, row.data[j], 0, kernel.lanes);
         o.in[j] = splat ? buffers[j] : row.data[j];
         o.advance[j] = splat ? 0 : kernel.lanes;
     }
@@ -101,12 +100,12 @@ static void run_packed(const Kernel& kernel, const Row& row, ptrdiff_t n) {
     for (ptrdiff_t start = 0; start < n; start += CHUNK) {
         const ptrdiff_t count = n - start < CHUNK ? n - start : CHUNK;
         for (int j = 0; j < last; j++)
-            PACK[kernel.computes_in][row.types[j]](buffers.row.data[j], kernel.item_bytes,
-                                                   row.data[j] + start * row.steps[j], row.steps[j],
-                                                   row.steps[j] == 0 ? 1 : count);
+            packer(kernel, row.types[j])(buffers.row.data[j], kernel.item_bytes,
+                                         row.data[j] + start * row.steps[j], row.steps[j],
+                                         row.steps[j] == 0 ? 1 : count);
         run_contiguous(kernel, buffers.row, count);
-        UNPACK[kernel.computes_in][row.types[last]](row.data[last] + start * row.steps[last], row.steps[last],
-                                                    buffers.row.data[last], kernel.item_bytes, count);
+        unpacker(kernel, row.types[last])(row.data[last] + start * row.steps[last], row.steps[last],
+                                          buffers.row.data[last], kernel.item_bytes, count);
     }
 }
 
