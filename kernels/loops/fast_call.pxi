@@ -49,6 +49,11 @@ cdef extern from *:
     bint plain_number(PyObject*, double*)
     bint suits_ufunc(PyObject*, bint)
     object PyArray_FROM_O(PyObject*)
+    ctypedef struct PyArray_Dims:
+        cnp.npy_intp* ptr
+        int len
+    cdef enum: NPY_CORDER
+    object PyArray_Newshape(cnp.ndarray, PyArray_Dims*, int)
     void enable_vectorcall(PyTypeObject*, Py_ssize_t)
     Py_ssize_t PyVectorcall_NARGS(size_t)
     object call_or_else(object, PyObject* const*, size_t, PyObject*, object, PyObject* const*, size_t, PyObject*)
@@ -67,6 +72,7 @@ cdef enum:
 cdef bint fast_calls = False
 cdef str OUT = "out"
 cdef str Y = "y"
+cdef str AXIS = "axis"
 cdef tuple UFUNC_KEYWORDS = ("where", "dtype", "casting", "order", "subok")
 
 
@@ -83,7 +89,8 @@ cdef class FastCall:
     cdef const Kernel* kernels      # [FLOAT32, FLOAT64]
     cdef const Kernel* from_y       # the same for backward(dy, y=y), or NULL
     cdef int arrays, parameters
-    cdef bint positional_out, per_channel
+    cdef bint positional_out
+    cdef int channel_axis           # negative: its parameter has no channels
     cdef tuple names
     cdef object fast_ufunc
     cdef double[MAX_PARAMETERS] defaults
@@ -95,6 +102,7 @@ cdef class FastCall:
 
     def __cinit__(self):
         self.vectorcall = <vectorcallfunc> fast_call
+        self.channel_axis = -1
 
     def __call__(self, *args, **kwargs):  # replaced by vectorcall, but must exist for obj.__call__
         return self.general(*args, **kwargs)
@@ -104,7 +112,8 @@ cdef class FastCall:
         self.bind(index, 1, row.parameters)
         self.fast_ufunc = ufunc
         self.positional_out = positional_out
-        self.per_channel = row.channel_axis is not None
+        if row.channel_axis is not None:
+            self.channel_axis = row.channel_axis
 
     def bind_backward(self, int index, int index_from_y, parameters, from_y_at_least):
         """Compute kernel `index` of dy and x, or `index_from_y` (unless negative) of dy and y."""
@@ -140,6 +149,7 @@ cdef struct Given:
     double parameters[MAX_PARAMETERS]
     const Kernel* kernels
     bint only_out        # no keyword of a ufunc but `out`
+    int axis
 
 
 # Sort the arguments; False where they are not simple enough.
@@ -152,6 +162,7 @@ cdef inline bint sort_arguments(FastCall self, PyObject* const* args, Py_ssize_t
     given.out = NULL
     given.kernels = self.kernels
     given.only_out = True
+    given.axis = self.channel_axis
     given.arrays[1] = NULL
     given.array_parameter = False
     for i in range(arrays):
@@ -178,6 +189,10 @@ cdef inline bint sort_arguments(FastCall self, PyObject* const* args, Py_ssize_t
             given.arrays[1] = args[nargs + i]
             given.kernels = self.from_y
             arrays = 2
+        elif name == <PyObject*> AXIS and self.channel_axis >= 0 and PyLong_CheckExact(args[nargs + i]):
+            if not -MAX_AXES <= <object> args[nargs + i] < MAX_AXES:
+                return False
+            given.axis = <object> args[nargs + i]
         else:
             for k in range(self.parameters):
                 if name == <PyObject*> (<object> self.names[k]):
@@ -234,13 +249,26 @@ cdef inline bint read_parameter(FastCall self, Py_ssize_t k, PyObject* value, Gi
     return self.above[k] < <float> number < INFINITY
 
 
-# One value per channel along axis 1 is what broadcasting makes of a vector up to two axes.
-cdef inline bint broadcasts_as_meant(FastCall self, Given* given) noexcept:
-    cdef cnp.ndarray weight
-    if not given.array_parameter or not self.per_channel:
-        return True
-    weight = <cnp.ndarray> given.arrays[self.arrays]
-    return cnp.PyArray_NDIM(weight) != 1 or cnp.PyArray_NDIM(<cnp.ndarray> given.arrays[self.arrays - 1]) <= 2
+# The array parameter, one value per channel shaped to broadcast along its axis; None where that takes a closer look.
+cdef object along_channels(FastCall self, Given* given):
+    cdef cnp.ndarray weight = <cnp.ndarray> given.arrays[self.arrays]
+    cdef cnp.npy_intp shape[MAX_AXES]
+    cdef PyArray_Dims shaped
+    cdef int i, ndim = cnp.PyArray_NDIM(<cnp.ndarray> given.arrays[0])
+    cdef int axis = given.axis + ndim if given.axis < 0 else given.axis
+    if self.channel_axis < 0 or cnp.PyArray_NDIM(weight) != 1 or cnp.PyArray_SIZE(weight) == 1:
+        return weight
+    if ndim < 2 and given.axis == self.channel_axis:
+        return weight
+    if not 0 <= axis < ndim or cnp.PyArray_SIZE(weight) != cnp.PyArray_DIMS(<cnp.ndarray> given.arrays[0])[axis]:
+        return None
+    if axis == ndim - 1:
+        return weight
+    shape[0] = cnp.PyArray_SIZE(weight)
+    for i in range(1, ndim - axis):
+        shape[i] = 1
+    shaped.ptr, shaped.len = shape, ndim - axis
+    return PyArray_Newshape(weight, &shaped, NPY_CORDER)
 
 
 # The layouts in which `a` is contiguous: 1 C, 2 Fortran, 3 both, 0 neither or not of `type_num`.
@@ -352,7 +380,7 @@ cdef object as_array(PyObject* values):
 cdef inline bint suits_grid(FastCall self, Given* given) noexcept:
     if self.arrays == 2:
         return same_shape(<cnp.ndarray> given.arrays[0], <cnp.ndarray> given.arrays[1])
-    return broadcasts_as_meant(self, given)
+    return True
 
 
 cdef object fast_call(object obj, PyObject* const* args, size_t nargsf, PyObject* kwnames):
@@ -361,7 +389,7 @@ cdef object fast_call(object obj, PyObject* const* args, size_t nargsf, PyObject
     cdef Given given
     cdef int j, count
     cdef bint plain = fast_calls and self.kernels != NULL and nargs > 0
-    cdef object listed
+    cdef object listed, weight
     if plain and sort_arguments(self, args, nargs, kwnames, &given):
         if given.only_out and self.arrays == 1 and plain_list(given.arrays[0]):
             listed = as_array(given.arrays[0])
@@ -373,6 +401,11 @@ cdef object fast_call(object obj, PyObject* const* args, size_t nargsf, PyObject
             plain = plain and plain_array(given.out)
         if plain and given.only_out:
             result = None if given.array_parameter else run_alike(self, &given)
+            if given.array_parameter:
+                weight = along_channels(self, &given)
+                if weight is None:
+                    return PyObject_Vectorcall(self.general, args, nargsf, kwnames)
+                given.arrays[self.arrays] = <PyObject*> weight
             if result is None and suits_grid(self, &given):
                 count = self.arrays + given.array_parameter
                 result = run_on_grid(given.kernels, given.arrays, count, self.arrays - 1, given.parameters,

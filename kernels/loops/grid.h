@@ -67,7 +67,7 @@ class Walk {
     const Grid& g_;
     ptrdiff_t index_[MAX_AXES];
     ptrdiff_t at_;
-    Row row_;
+    char* row_[MAX_INPUTS + 1];
 
 public:
     Walk(const Grid& g, ptrdiff_t element) : g_(g), at_(element % g.shape[g.axes - 1]) {
@@ -77,39 +77,43 @@ public:
             rest /= g.shape[a];
         }
         for (int j = 0; j <= g.kernel->inputs; j++) {
-            row_.data[j] = g.data[j];
-            for (int a = 0; a < g.axes - 1; a++) row_.data[j] += index_[a] * g.strides[j][a];
-            row_.steps[j] = g.strides[j][g.axes - 1];
-            row_.types[j] = g.types[j];
+            row_[j] = g.data[j];
+            for (int a = 0; a < g.axes - 1; a++) row_[j] += index_[a] * g.strides[j][a];
         }
     }
 
-    // The rest of the present row, at most `limit` elements of it.
-    Row next(ptrdiff_t limit, ptrdiff_t& n) {
-        const ptrdiff_t left = g_.shape[g_.axes - 1] - at_;
-        n = left < limit ? left : limit;
-        Row piece = row_;
-        for (int j = 0; j <= g_.kernel->inputs; j++) piece.data[j] += at_ * row_.steps[j];
+    // The rest of the present row, at most `limit` elements of it: how many, and where they are.
+    ptrdiff_t next(ptrdiff_t limit, char** data) {
+        const int columns = g_.axes - 1, last = g_.kernel->inputs;
+        const ptrdiff_t left = g_.shape[columns] - at_, n = left < limit ? left : limit;
+        for (int j = 0; j <= last; j++) data[j] = row_[j] + at_ * g_.strides[j][columns];
         at_ += n;
         if (n == left) {
             at_ = 0;
-            for (int a = g_.axes - 2; a >= 0; a--) {
+            for (int a = columns - 1; a >= 0; a--) {
                 const bool carry = ++index_[a] == g_.shape[a];
                 if (carry) index_[a] = 0;
-                for (int j = 0; j <= g_.kernel->inputs; j++)
-                    row_.data[j] += carry ? (1 - g_.shape[a]) * g_.strides[j][a] : g_.strides[j][a];
+                for (int j = 0; j <= last; j++)
+                    row_[j] += carry ? (1 - g_.shape[a]) * g_.strides[j][a] : g_.strides[j][a];
                 if (!carry) break;
             }
         }
-        return piece;
+        return n;
     }
 };
 
 static void run_rows_of(const Grid& g, ptrdiff_t first, ptrdiff_t end) {
+    Row row;
+    for (int j = 0; j <= g.kernel->inputs; j++) {
+        row.steps[j] = g.strides[j][g.axes - 1];
+        row.types[j] = g.types[j];
+    }
+    const bool direct = needs_no_packing(*g.kernel, row);
     Walk walk(g, first);
     for (ptrdiff_t n; first < end; first += n) {
-        const Row row = walk.next(end - first, n);
-        run_row(*g.kernel, row, n, g.plan.streaming);
+        n = walk.next(end - first, row.data);
+        if (direct) run_direct(*g.kernel, row, n, g.plan.streaming);
+        else run_packed(*g.kernel, row, n);
     }
 }
 

@@ -90,10 +90,14 @@ template<class T> static void copy_rows(char* to, ptrdiff_t to_row, const char* 
                                         ptrdiff_t from_step, ptrdiff_t rows, ptrdiff_t length) {
     const ptrdiff_t lanes = vec<T>::lanes;
     for (ptrdiff_t i = 0; i < rows; i++, to += to_row, from += from_row) {
-        if (from_step) {
-            for (ptrdiff_t k = 0; k < length; k++) ((T*)to)[k] = ((const T*)from)[k];
+        const T* const row = (const T*)from;
+        if (from_step && length >= lanes) {
+            for (ptrdiff_t k = 0; k < length - lanes; k += lanes) store((T*)to + k, load(row + k));
+            store((T*)to + length - lanes, load(row + length - lanes));
+        } else if (from_step) {
+            for (ptrdiff_t k = 0; k < length; k++) ((T*)to)[k] = row[k];
         } else {
-            const vec<T> value = broadcast(*(const T*)from);
+            const vec<T> value = broadcast(*row);
             for (ptrdiff_t k = 0; k < length; k += lanes) store((T*)to + k, value);
         }
     }

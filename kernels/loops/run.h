@@ -48,14 +48,19 @@ static inline bool needs_no_packing(const Kernel& kernel, const Row& row) {
     return true;
 }
 
-// n elements of such operands.
+static inline void copy_register(char* to, const char* from, int bytes) {
+    for (int i = 0; i < bytes; i += 16)
+        _mm_storeu_si128((__m128i*)(to + i), _mm_loadu_si128((const __m128i*)(from + i)));
+}
+
+// n elements of such operands.  What whole registers leave over is computed in one that overlaps them, first,
+// for the result may take an operand's place; what does not fill one at all, in a padded one.
 static void run_contiguous(const Kernel& kernel, const Row& row, ptrdiff_t n) {
     alignas(64) char buffers[MAX_INPUTS + 1][MAX_REGISTER];
     const Block block = *kernel.block;
-    const int bytes = kernel.item_bytes, last = kernel.inputs;
+    const int bytes = kernel.item_bytes, last = kernel.inputs, register_bytes = kernel.lanes * bytes;
     const ptrdiff_t rest = n & (kernel.lanes - 1), whole = n - rest;
     Operands o;
-    o.registers = whole / kernel.lanes;
     o.out = row.data[last];
     for (int j = 0; j < last; j++) {
         const bool splat = row.steps[j] == 0;
@@ -63,18 +68,29 @@ static void run_contiguous(const Kernel& kernel, const Row& row, ptrdiff_t n) {
         o.in[j] = splat ? buffers[j] : row.data[j];
         o.advance[j] = splat ? 0 : kernel.lanes;
     }
-    if (whole) block(o);
-    if (!rest) return;
-    for (int j = 0; j < last; j++) {
-        if (row.steps[j] == 0) continue;
-        memset(buffers[j], 0, sizeof buffers[j]);
-        memcpy(buffers[j], row.data[j] + whole * bytes, rest * bytes);
-        o.in[j] = buffers[j];
+    if (rest) {
+        Operands tail = o;
+        for (int j = 0; j < last; j++) {
+            if (row.steps[j] == 0) continue;
+            tail.in[j] = buffers[j];
+            if (whole) {
+                copy_register(buffers[j], row.data[j] + (n - kernel.lanes) * bytes, register_bytes);
+            } else {
+                memset(buffers[j], 0, sizeof buffers[j]);
+                memcpy(buffers[j], row.data[j], rest * bytes);
+            }
+        }
+        tail.out = buffers[last];
+        tail.registers = 1;
+        block(tail);
     }
-    o.out = buffers[last];
-    o.registers = 1;
-    block(o);
-    memcpy(row.data[last] + whole * bytes, buffers[last], rest * bytes);
+    if (whole) {
+        o.registers = whole / kernel.lanes;
+        block(o);
+    }
+    if (rest && whole)
+        copy_register(row.data[last] + (n - kernel.lanes) * bytes, buffers[last], register_bytes);
+    else if (rest) memcpy(row.data[last], buffers[last], rest * bytes);
 }
 
 // Contiguous buffers of the computing type for one chunk of every operand.
@@ -136,8 +152,13 @@ static void run_streaming(const Kernel& kernel, const Row& row, ptrdiff_t n) {
     if (end < n) run_contiguous(kernel, from_element(kernel, row, end), n - end);
 }
 
-static inline void run_row(const Kernel& kernel, const Row& row, ptrdiff_t n, bool streaming) {
-    if (!needs_no_packing(kernel, row)) run_packed(kernel, row, n);
-    else if (streaming) run_streaming(kernel, row, n);
+// Of operands that need no packing.
+static inline void run_direct(const Kernel& kernel, const Row& row, ptrdiff_t n, bool streaming) {
+    if (streaming) run_streaming(kernel, row, n);
     else run_contiguous(kernel, row, n);
+}
+
+static inline void run_row(const Kernel& kernel, const Row& row, ptrdiff_t n, bool streaming) {
+    if (needs_no_packing(kernel, row)) run_direct(kernel, row, n, streaming);
+    else run_packed(kernel, row, n);
 }
