@@ -48,49 +48,69 @@ static inline bool needs_no_packing(const Kernel& kernel, const Row& row) {
     return true;
 }
 
-static inline void copy_register(char* to, const char* from, int bytes) {
-    for (int i = 0; i < bytes; i += 16)
-        _mm_storeu_si128((__m128i*)(to + i), _mm_loadu_si128((const __m128i*)(from + i)));
+// At most a register, without a call: the last pieces overlap.
+static inline void copy_short(char* to, const char* from, ptrdiff_t bytes) {
+    if (bytes >= 16) {
+        for (ptrdiff_t i = 0; i < bytes - 16; i += 16) memcpy(to + i, from + i, 16);
+        memcpy(to + bytes - 16, from + bytes - 16, 16);
+    } else if (bytes >= 8) {
+        memcpy(to, from, 8), memcpy(to + bytes - 8, from + bytes - 8, 8);
+    } else if (bytes >= 4) {
+        memcpy(to, from, 4), memcpy(to + bytes - 4, from + bytes - 4, 4);
+    } else {
+        for (ptrdiff_t i = 0; i < bytes; i++) to[i] = from[i];
+    }
 }
 
-// n elements of such operands.  What whole registers leave over is computed in one that overlaps them, first,
-// for the result may take an operand's place; what does not fill one at all, in a padded one.
+// One register of elements from `start` on, or fewer, by way of a buffer, whose result is left there.
+static inline void run_buffered(const Kernel& kernel, const Row& row, Operands o, ptrdiff_t start,
+                                ptrdiff_t n, char (*buffers)[MAX_REGISTER]) {
+    const int bytes = kernel.item_bytes, last = kernel.inputs;
+    for (int j = 0; j < last; j++) {
+        if (row.steps[j] == 0) continue;
+        if (n < kernel.lanes) memset(buffers[j], 0, MAX_REGISTER);
+        copy_short(buffers[j], row.data[j] + start * bytes, n * bytes);
+        o.in[j] = buffers[j];
+    }
+    o.out = buffers[last];
+    o.registers = 1;
+    (*kernel.block)(o);
+}
+
+// n elements of such operands.  What whole registers leave over is computed in one that overlaps them: after
+// them, or first, where writing them could change what it reads.
 static void run_contiguous(const Kernel& kernel, const Row& row, ptrdiff_t n) {
     alignas(64) char buffers[MAX_INPUTS + 1][MAX_REGISTER];
     const Block block = *kernel.block;
-    const int bytes = kernel.item_bytes, last = kernel.inputs, register_bytes = kernel.lanes * bytes;
-    const ptrdiff_t rest = n & (kernel.lanes - 1), whole = n - rest;
+    const int bytes = kernel.item_bytes, last = kernel.inputs, lanes = kernel.lanes;
+    const ptrdiff_t rest = n & (lanes - 1), whole = n - rest;
+    char* const out = row.data[last];
+    bool beforehand = false;
     Operands o;
-    o.out = row.data[last];
+    o.out = out;
     for (int j = 0; j < last; j++) {
         const bool splat = row.steps[j] == 0;
-        if (splat) packer(kernel, kernel.computes_in)(buffers[j], bytes, row.data[j], 0, kernel.lanes);
+        if (splat) packer(kernel, kernel.computes_in)(buffers[j], bytes, row.data[j], 0, lanes);
+        beforehand |= row.data[j] < out + n * bytes && out < row.data[j] + n * bytes;
         o.in[j] = splat ? buffers[j] : row.data[j];
-        o.advance[j] = splat ? 0 : kernel.lanes;
+        o.advance[j] = splat ? 0 : lanes;
     }
-    if (rest) {
-        Operands tail = o;
-        for (int j = 0; j < last; j++) {
-            if (row.steps[j] == 0) continue;
-            tail.in[j] = buffers[j];
-            if (whole) {
-                copy_register(buffers[j], row.data[j] + (n - kernel.lanes) * bytes, register_bytes);
-            } else {
-                memset(buffers[j], 0, sizeof buffers[j]);
-                memcpy(buffers[j], row.data[j], rest * bytes);
-            }
-        }
-        tail.out = buffers[last];
-        tail.registers = 1;
-        block(tail);
+    if (!whole) {
+        if (!rest) return;
+        run_buffered(kernel, row, o, 0, rest, buffers);
+        return copy_short(out, buffers[last], rest * bytes);
     }
-    if (whole) {
-        o.registers = whole / kernel.lanes;
-        block(o);
-    }
-    if (rest && whole)
-        copy_register(row.data[last] + (n - kernel.lanes) * bytes, buffers[last], register_bytes);
-    else if (rest) memcpy(row.data[last], buffers[last], rest * bytes);
+    if (rest && beforehand) run_buffered(kernel, row, o, n - lanes, lanes, buffers);
+    o.registers = whole / lanes;
+    block(o);
+    if (!rest) return;
+    char* const end = out + (n - lanes) * bytes;
+    if (beforehand) return copy_short(end, buffers[last], lanes * bytes);
+    for (int j = 0; j < last; j++)
+        if (row.steps[j]) o.in[j] = row.data[j] + (n - lanes) * bytes;
+    o.out = end;
+    o.registers = 1;
+    block(o);
 }
 
 // Contiguous buffers of the computing type for one chunk of every operand.

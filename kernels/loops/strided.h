@@ -63,12 +63,27 @@ static void run_grid(Grid& g, const Settings& settings) {
     else run_share(&g, 0, 1);
 }
 
+// Whether an input's memory and the result's meet otherwise than in the same place, as NumPy allows where all
+// is right as long as elements are taken in order.
+static bool is_shifted(const Kernel& kernel, const Row& row, int input, ptrdiff_t n) {
+    const int last = kernel.inputs;
+    const char *a = row.data[input], *b = row.data[last];
+    if (a == b && row.steps[input] == row.steps[last]) return false;
+    const ptrdiff_t a_reach = row.steps[input] * (n - 1), b_reach = row.steps[last] * (n - 1);
+    const char *a_low = a_reach < 0 ? a + a_reach : a, *b_low = b_reach < 0 ? b + b_reach : b;
+    const ptrdiff_t a_bytes = (a_reach < 0 ? -a_reach : a_reach) + STORAGE_BYTES[row.types[input]];
+    const ptrdiff_t b_bytes = (b_reach < 0 ? -b_reach : b_reach) + STORAGE_BYTES[row.types[last]];
+    return a_low < b_low + b_bytes && b_low < a_low + a_bytes;
+}
+
 // Along one axis, without a grid where one thread does it: what a small call pays for.
 static void run(const Kernel& kernel, const Row& row, ptrdiff_t n, const Settings& settings) {
     bool same_place = false;
     for (int j = 0; j < kernel.inputs; j++) same_place |= row.data[j] == row.data[kernel.inputs];
     const Plan plan = make_plan(kernel, n, same_place, settings);
-    if (plan.threads == 1) {
+    bool alone = plan.threads == 1;
+    for (int j = 0; j < kernel.inputs && !alone; j++) alone = is_shifted(kernel, row, j, n);
+    if (alone) {
         const SilentFlags silent;
         run_row(kernel, row, n, plan.streaming);
         if (plan.streaming) _mm_sfence();
