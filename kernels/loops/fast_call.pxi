@@ -27,6 +27,19 @@ cdef extern from *:
         else return false;
         return true;
     }
+    // FLOAT64 for a Python float or numpy.float64, FLOAT32 for numpy.float32, -1 for anything else.
+    static inline int scalar_storage(PyObject* o) {
+        if (PyFloat_CheckExact(o) || Py_TYPE(o) == &PyDoubleArrType_Type) return FLOAT64;
+        return Py_TYPE(o) == &PyFloatArrType_Type ? FLOAT32 : -1;
+    }
+    // A scalar of NumPy with 0 in it, and where that is.
+    static PyObject* new_scalar(int storage, char** place) {
+        PyTypeObject* const type = storage == FLOAT64 ? &PyDoubleArrType_Type : &PyFloatArrType_Type;
+        PyObject* const made = type->tp_alloc(type, 0);
+        if (made && storage == FLOAT64) *place = (char*)&PyArrayScalar_VAL(made, Double);
+        else if (made) *place = (char*)&PyArrayScalar_VAL(made, Float);
+        return made;
+    }
     // One call, and another if it raises: without the cost of a try where nothing does.
     static PyObject* call_or_else(PyObject* f, PyObject* const* args, size_t nargsf, PyObject* names, PyObject* other,
                                   PyObject* const* its_args, size_t its_nargsf, PyObject* its_names) {
@@ -47,6 +60,8 @@ cdef extern from *:
     bint plain_array(PyObject*)
     bint plain_list(PyObject*)
     bint plain_number(PyObject*, double*)
+    int scalar_storage(PyObject*)
+    object new_scalar(int storage, char** place)
     bint suits_ufunc(PyObject*, bint)
     object PyArray_FROM_O(PyObject*)
     ctypedef struct PyArray_Dims:
@@ -341,6 +356,28 @@ cdef inline object run_alike(FastCall self, Given* given):
     return result
 
 
+# One number.
+cdef inline object run_scalar(FastCall self, Given* given, int storage):
+    cdef const Kernel* kernel = &given.kernels[storage]
+    cdef double x
+    cdef float[MAX_PARAMETERS + 1] as_float
+    cdef KernelRow row
+    cdef int k
+    cdef object result = new_scalar(storage, &row.data[kernel.inputs])
+    if not plain_number(given.arrays[0], &x):
+        x = PyFloat_AS_DOUBLE(given.arrays[0])
+    as_float[0] = <float> x
+    row.data[0] = <char*> &as_float[0] if storage == FLOAT32 else <char*> &x
+    for k in range(self.parameters):
+        as_float[k + 1] = <float> given.parameters[k]
+        row.data[k + 1] = <char*> &as_float[k + 1] if storage == FLOAT32 else <char*> &given.parameters[k]
+    for k in range(kernel.inputs + 1):
+        row.steps[k] = kernel.item_bytes
+        row.types[k] = kernel.computes_in
+    run(kernel[0], row, 1, settings)
+    return result
+
+
 # The ufunc, with parameters where it has inputs.  If it refuses, the general path finds out why.
 cdef object run_ufunc(FastCall self, PyObject* const* args, Py_ssize_t nargs, size_t nargsf, PyObject* kwnames,
                       Given* given):
@@ -387,10 +424,13 @@ cdef object fast_call(object obj, PyObject* const* args, size_t nargsf, PyObject
     cdef FastCall self = <FastCall> obj
     cdef Py_ssize_t nargs = PyVectorcall_NARGS(nargsf)
     cdef Given given
-    cdef int j, count
+    cdef int j, count, scalar
     cdef bint plain = fast_calls and self.kernels != NULL and nargs > 0
     cdef object listed, weight
     if plain and sort_arguments(self, args, nargs, kwnames, &given):
+        scalar = scalar_storage(given.arrays[0])
+        if scalar >= 0 and self.arrays == 1 and given.only_out and given.out == NULL and not given.array_parameter:
+            return run_scalar(self, &given, scalar)
         if given.only_out and self.arrays == 1 and plain_list(given.arrays[0]):
             listed = as_array(given.arrays[0])
             if listed is not None:
