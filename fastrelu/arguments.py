@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from . import interop
@@ -36,7 +38,7 @@ class TableCallable(FastCall):
     def __repr__(self):
         return f"<fastrelu.{self.__qualname__}>"
 
-    @property
+    @functools.cached_property
     def ufunc(self):
         """The real ``numpy.ufunc`` underneath; parameters are further inputs.
 

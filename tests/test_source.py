@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "kernels"
 FORMULAS = sorted((SOURCE / "formulas").glob("*.pxi"))
 HEADERS = sorted(SOURCE.glob("**/*.h"))
-FUNCTION = re.compile(r"^cdef inline ([NVW]) (\w+)\((.*)\) noexcept nogil:$", re.MULTILINE)
+FUNCTION = re.compile(r"^cdef inline ([VWNX]) (\w+)\((.*)\) noexcept nogil:$", re.MULTILINE)
 
 pytestmark = pytest.mark.skipif(not FORMULAS, reason="the source tree is not beside the tests")
 

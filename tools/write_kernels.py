@@ -16,6 +16,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TYPES = {"f": "float", "d": "double"}
+INTEGERS = [f"{sign}int{bits}" for bits in (8, 16, 32, 64) for sign in ("", "u")]
+STORAGES = dict(zip([*TYPES, *INTEGERS], ["FLOAT32", "FLOAT64", *map(str.upper, INTEGERS)], strict=True))
 HEADER = "# Written by tools/write_kernels.py from fastrelu/table.py: edit those.\n"
 
 
@@ -36,11 +38,11 @@ def tables():
 
 
 def formula_kinds():
-    """Map each formula to the kind of value it takes: ``vec`` or ``wide``."""
+    """Map each formula to the kind of value it takes: ``V``, ``W`` or ``N``."""
     kinds = {}
     for path in sorted((ROOT / "kernels/formulas").glob("*.pxi")):
-        for kind, name in re.findall(r"^cdef inline ([VW]) (\w+)\(", path.read_text(), re.MULTILINE):
-            kinds[name] = {"V": "vec", "W": "wide"}[kind]
+        for kind, name in re.findall(r"^cdef inline ([VWN]) (\w+)\(", path.read_text(), re.MULTILINE):
+            kinds[name] = kind
     return kinds
 
 
@@ -122,7 +124,7 @@ def coefficients_pxi():
 
 
 def block(index, kernel, kinds, suffix):
-    value = f"{kinds[kernel.formula]}_{suffix}"
+    value = f"{'wide' if kinds[kernel.formula] == 'W' else 'vec'}_{suffix}"
     literal = f"{kernel.formula}[{value}]"
     n = len(kernel.arguments)
     way = "backward" if kernel.inputs[0] == "dy" else "forward"
@@ -154,6 +156,11 @@ def block(index, kernel, kinds, suffix):
     )
 
 
+def keeps_integers(kernel):
+    rows = {row.qualname: row for row in table().ROWS}
+    return kernel.pass_ == "forward" and rows[kernel.row].keeps_integers
+
+
 def blocks_pyx():
     """The module that is compiled once for each instruction set."""
     kernels, reductions, kinds = table().KERNELS, table().REDUCTIONS, formula_kinds()
@@ -167,9 +174,16 @@ def blocks_pyx():
     for folder in ("math", "formulas"):
         out += [f'include "{folder}/{p.name}"\n' for p in sorted((ROOT / "kernels" / folder).glob("*.pxi"))]
     out.append('include "loops/blocks.pxi"\ninclude "tables.pxi"\n\n')
-    for index, kernel in enumerate(kernels):
-        out += [block(index, kernel, kinds, suffix) for suffix in TYPES]
-    borrowed = {i for i, kernel in enumerate(kernels) if kernel.formula in tabulated(kinds)}
+    computed = [(index, kernel, suffix) for index, kernel in enumerate(kernels) for suffix in TYPES]
+    integers = [(index, kernel) for index, kernel in enumerate(kernels) if keeps_integers(kernel)]
+    real_only = [kernel.formula for _, kernel in integers if kinds[kernel.formula] != "N"]
+    if real_only:
+        raise SystemExit(
+            f"fastrelu/table.py lets {', '.join(real_only)} keep integers: its formula must be of kind N"
+        )
+    computed += [(index, kernel, suffix) for index, kernel in integers for suffix in INTEGERS]
+    out += [block(index, kernel, kinds, suffix) for index, kernel, suffix in computed]
+    borrowed = {i for i, k in enumerate(kernels) if k.knot is None and k.formula in tabulated(kinds)}
     for name in reductions:
         for suffix, ctype in TYPES.items():
             value = f"wide_{suffix}"
@@ -182,14 +196,18 @@ def blocks_pyx():
                 f"    formulas.softmax_entry = softmax_entry[{value}]\n"
                 f"    {name}_rows[{ctype}](formulas, <const {ctype}*> a, <{ctype}*> out, rows, n)\n"
             )
-    out.append(f"cdef Block table[2][{len(kernels)}]\ncdef RowKernel row_table[2][{len(reductions)}]\n")
+    out.append(
+        f"cdef Block table[STORAGES][{len(kernels)}]\ncdef RowKernel row_table[2][{len(reductions)}]\n"
+    )
+    for i, _, s in computed:
+        own = f"block_{i}_{s}"
+        chosen = f"<Block> NULL if BORROWS_TABULATED else {own}" if i in borrowed else own
+        out.append(f"table[{STORAGES[s]}][{i}] = {chosen}\n")
+    out += [f"exports.blocks[{storage}] = table[{storage}]\n" for storage in STORAGES.values()]
     for t, suffix in enumerate(TYPES):
-        for i in range(len(kernels)):
-            own = f"block_{i}_{suffix}"
-            chosen = f"<Block> NULL if BORROWS_TABULATED else {own}" if i in borrowed else own
-            out.append(f"table[{t}][{i}] = {chosen}\n")
         out += [f"row_table[{t}][{i}] = {name}_{suffix}\n" for i, name in enumerate(reductions)]
-    out.append(f"fill_exports(&exports, {len(kernels)}, table[0], table[1], row_table[0], row_table[1])\n")
+        out.append(f"exports.rows[{t}] = row_table[{t}]\n")
+    out.append(f"exports.count = {len(kernels)}\n")
     out.append("blocks = PyCapsule_New(&exports, EXPORTS_NAME, NULL)\n")
     return "".join(out)
 

@@ -9,10 +9,11 @@ import os
 from ..table import KERNELS, REDUCTIONS, ROWS
 from . import Backend
 
-__all__ = ["BACKEND", "BUILT", "INSTRUCTION_SETS", "ISA", "KERNEL_INDEX", "ufuncs"]
+__all__ = ["BACKEND", "BUILT", "INSTRUCTION_SETS", "ISA", "KERNEL_INDEX", "computes", "ufuncs"]
 
 # Best first, with the x86-64 level that each needs.
 INSTRUCTION_SETS = {"avx512": 4, "avx2": 3, "x86_64_v2": 2}
+INTEGERS = "?bBhHiIlLqQ"  # dtype characters
 KERNEL_INDEX = {kernel.name: index for index, kernel in enumerate(KERNELS)}
 
 try:
@@ -64,6 +65,11 @@ def _load():
     )
 
 
+def computes(kernel, dtype):
+    """Whether a compiled kernel, and not the reference, serves this dtype as it is."""
+    return bool(ISA) and ufuncs.plan(KERNEL_INDEX[kernel.name], dtype, 1, False) is not None
+
+
 @functools.cache
 def _rows(name, char):
     if char not in "fd" or name not in REDUCTIONS:
@@ -83,10 +89,10 @@ def _by_reference(kernel):
 
 def _make(kernel):
     row = next(row for row in ROWS if row.qualname == kernel.row)
-    integers = "?bBhHiIlLqQ" if row.keeps_integers and kernel.pass_ == "forward" else ""
+    integers = INTEGERS if row.keeps_integers and kernel.pass_ == "forward" else ""
     doc = f"{row.summary} {kernel.pass_.replace('_', ' ')}: see fastrelu.{row.qualname}."
     name = f"{kernel.name}.ufunc"
-    ufunc = ufuncs.make_ufunc(KERNEL_INDEX[kernel.name], name, doc, _by_reference(kernel), integers + "g")
+    ufunc = ufuncs.make_ufunc(KERNEL_INDEX[kernel.name], name, doc, _by_reference(kernel), integers + "efdg")
     try:  # pickle finds the ufunc by these; before NumPy 2.2 it searches sys.modules instead
         ufunc.__module__ = "fastrelu"
         ufunc.__qualname__ = name
@@ -99,12 +105,11 @@ def _elementwise(kernel):
     """The kernel as a callable: over whole arrays by our own threads where possible, else by its ufunc."""
     index, ufunc = KERNEL_INDEX[kernel.name], UFUNCS[kernel]
     lead = kernel.inputs.index(kernel.arguments[0])  # x or y: the one whose dtype the result has
-    keeps_integers = len(ufunc.types) > 4
 
     def call(*inputs, **keywords):
         own = inputs[lead].dtype
         simple = keywords.keys() <= {"out", "dtype"} and keywords.get("dtype") in (None, own)
-        if simple and not (keeps_integers and own.kind in "biu"):
+        if simple:
             result = ufuncs.call_arrays(index, inputs, keywords.get("out"), lead)
             if result is not None:
                 return result

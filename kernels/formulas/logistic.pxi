@@ -3,15 +3,15 @@
 # All stand on e = exp(-abs(x)), which never overflows: for x > 0 the sigmoid is 1 / (1 + e), for x < 0 it
 # is e / (1 + e), and f'(x) follows from f'(-x) by symmetry.  `restore_tail` closes the side that goes to 0.
 
-cdef inline N where_positive(N x, N yes, N no) noexcept nogil:
+cdef inline X where_positive(X x, X yes, X no) noexcept nogil:
     return where_gt(x, splat(x, 0.0), yes, no)
 
-cdef inline N negative_magnitude(N x) noexcept nogil:
+cdef inline X negative_magnitude(X x) noexcept nogil:
     return turn_sign(magnitude(x), splat(x, -1.0))
 
 # A parameter outside its domain makes the lane NaN.
-cdef inline N if_positive_and_finite(N parameter, N y) noexcept nogil:
-    cdef N nan = splat(y, NAN)
+cdef inline X if_positive_and_finite(X parameter, X y) noexcept nogil:
+    cdef X nan = splat(y, NAN)
     y = where_gt(parameter, splat(y, 0.0), y, nan)
     return where_gt(splat(y, INFINITY), parameter, y, nan)
 

@@ -6,21 +6,30 @@ cdef extern from * nogil:
     """
     #include "loops/tabulated.h"
     #include "loops/rows.h"
-    static Exports exports;
-    static void fill_exports(Exports* e, int count, const Block* f, const Block* d,
-                             const RowKernel* rows_f, const RowKernel* rows_d) {
-        *e = {count, {vec<float>::lanes, vec<double>::lanes}, {f, d}, {rows_f, rows_d}};
-    }
+    #include "loops/pack.h"
+    static Exports exports = {0, sizeof(vec<float>), {}, {}, &CONVERTERS};
     """
     cdef struct Operands:
         pass
     ctypedef void (*Block)(const Operands&) noexcept nogil
     ctypedef void (*RowKernel)(const void*, void*, ptrdiff_t, ptrdiff_t) noexcept nogil
+    enum: STORAGES
     cdef struct Exports:
-        pass
+        int count
+        const Block* blocks[STORAGES]
+        const RowKernel* rows[2]
+    enum: FLOAT32
+    enum: FLOAT64
+    enum: INT8
+    enum: UINT8
+    enum: INT16
+    enum: UINT16
+    enum: INT32
+    enum: UINT32
+    enum: INT64
+    enum: UINT64
     Exports exports
     const char* EXPORTS_NAME
-    void fill_exports(Exports*, int, const Block*, const Block*, const RowKernel*, const RowKernel*)
 
     void forward1 "forward" [R](R (*)(R) noexcept nogil, const Operands&)
     void forward2 "forward" [R](R (*)(R, R) noexcept nogil, const Operands&)

@@ -3,6 +3,8 @@
 #pragma once
 #include <immintrin.h>
 
+#include "simd/half.h"
+
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 
 template<class T> struct vec;
@@ -25,8 +27,14 @@ static ALWAYS_INLINE vec<double> broadcast(double a) { return {_mm512_set1_pd(a)
 
 static ALWAYS_INLINE vec<float> load(const float* p) { return {_mm512_loadu_ps(p)}; }
 static ALWAYS_INLINE vec<double> load(const double* p) { return {_mm512_loadu_pd(p)}; }
+static ALWAYS_INLINE vec<float> load(const half* p) {
+    return {_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p))};
+}
 static ALWAYS_INLINE void store(float* p, vec<float> a) { _mm512_storeu_ps(p, a.v); }
 static ALWAYS_INLINE void store(double* p, vec<double> a) { _mm512_storeu_pd(p, a.v); }
+static ALWAYS_INLINE void store(half* p, vec<float> a) {
+    _mm256_storeu_si256((__m256i*)p, _mm512_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT));
+}
 
 static ALWAYS_INLINE vec<double> fma(vec<double> a, vec<double> b, vec<double> c) {
     return {_mm512_fmadd_pd(a.v, b.v, c.v)};

@@ -10,6 +10,7 @@
 #else
 #include "simd/x86_64_v2.h"
 #endif
+#include "simd/integers.h"
 
 template<class T> ALWAYS_INLINE vec<T> splat(vec<T>, double a) { return broadcast((T)a); }
 

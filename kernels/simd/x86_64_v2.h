@@ -3,6 +3,8 @@
 #pragma once
 #include <nmmintrin.h>
 
+#include "simd/half.h"
+
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 
 template<class T> struct vec;
@@ -25,8 +27,12 @@ static ALWAYS_INLINE vec<double> broadcast(double a) { return {_mm_set1_pd(a)}; 
 
 static ALWAYS_INLINE vec<float> load(const float* p) { return {_mm_loadu_ps(p)}; }
 static ALWAYS_INLINE vec<double> load(const double* p) { return {_mm_loadu_pd(p)}; }
+static ALWAYS_INLINE vec<float> load(const half* p) { return {__m128{p[0], p[1], p[2], p[3]}}; }
 static ALWAYS_INLINE void store(float* p, vec<float> a) { _mm_storeu_ps(p, a.v); }
 static ALWAYS_INLINE void store(double* p, vec<double> a) { _mm_storeu_pd(p, a.v); }
+static ALWAYS_INLINE void store(half* p, vec<float> a) {
+    for (int i = 0; i < 4; i++) p[i] = half(a.v[i]);
+}
 
 // Two roundings: used where one more of them in a low-order term does not matter.
 static ALWAYS_INLINE vec<double> fma(vec<double> a, vec<double> b, vec<double> c) {
