@@ -54,9 +54,9 @@ BUILT = _built()
 ISA = _choose()
 
 
-def _load():
+def _load(isa):
     # The module's own start-up code uses its instructions, so it is imported only after the probe.
-    module = importlib.import_module(f"fastrelu.kernels._{ISA}")
+    module = importlib.import_module(f"fastrelu.kernels._{isa}")
     costs = [row.cost for row in ROWS for _ in row.kernels()]
     ufuncs.use_blocks(
         module, [(len(kernel.inputs), cost) for kernel, cost in zip(KERNELS, costs, strict=True)]
@@ -113,7 +113,7 @@ def _elementwise(kernel):
 
 
 if ISA:
-    _load()
+    _load(ISA)
     UFUNCS = {kernel: _make(kernel) for kernel in KERNELS}
     _detail, _cached = f"SIMD kernels for {ISA}", functools.cache(_elementwise)
     BACKEND = Backend("cython", True, _detail, _cached, _rows, ufuncs.empty)
