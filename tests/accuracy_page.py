@@ -183,12 +183,12 @@ def _peers(configuration):
     with peers.session(names, threads=1):
         for operation in peers.operations(passes=["forward"]):
             if not operation.is_reduction:
-                cells = [_peer_error(name, operation) for name in ("fastrelu", *names)]
+                cells = [peer_error(name, operation) for name in ("fastrelu", *names)]
                 text += f"| {operation.function} | {' | '.join(cells)} |\n"
     return text
 
 
-def _peer_error(name, operation):
+def peer_error(name, operation):
     """The cell of one peer."""
     import cases
     import numpy as np
