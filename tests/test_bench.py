@@ -301,3 +301,22 @@ def test_the_limit_of_the_speed_page_copies(tmp_path, monkeypatch):
         copy(target[start:end], source[start:end])
         expected = np.where((np.arange(1000) >= start) & (np.arange(1000) < end), source, 0)
         np.testing.assert_array_equal(target, expected)
+
+
+def test_data_dependence_reports_every_kind_of_input(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "bench")
+    import data_dependence
+
+    file = tmp_path / "ratios.json"
+    arguments = ["--op", "tanh", "--size", "100", "--seconds", "0", "--json", str(file)]
+    assert data_dependence.main(arguments) == 0
+    ratios = json.loads(file.read_text())["ratios"]
+    assert set(ratios) == {str(o) for o in OPERATIONS if o.function == "tanh"}
+    for row in ratios.values():
+        assert row.keys() == data_dependence.INPUTS.keys()
+        assert row["N(0, 1)"] == 1
+    assert capsys.readouterr().out.count("tanh backward_from_y") == 1
+    operation = peers.operations(["tanh"], ["forward"])[0]
+    tails = data_dependence.given(operation, "float32", 1000, data_dependence.tails).x.astype(float)
+    size = np.where(tails > -15, np.exp(-(tails**2) / 2), np.exp(tails))  # N(0, 1)'s density, or exp
+    assert np.mean((size > 0) & (size < np.finfo(np.float32).tiny)) > 0.99
