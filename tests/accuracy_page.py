@@ -93,13 +93,12 @@ def _page(records, configurations):
 def _coverage(records):
     from measure import WINDOW
 
-    strides = {r["stride"] for _, r in records}
-    text = "Lines with 4,294,967,296 points have every float32 there is.\n" if 1 in strides else ""
-    for stride in sorted(strides - {1}):
-        text += f"{'The others' if text else 'The lines'} have every {stride:,}th bit pattern, and dense "
+    text = 'Inputs "all": every float32 there is, of which `points` can come. '
+    if any(r["stride"] > 1 for _, r in records):
         text += (
-            f"windows: {WINDOW:,} neighbours on either side of each root, knot, threshold and underflow.\n"
+            f"Otherwise besides the stride dense windows: {WINDOW:,} neighbours on either side of each root, "
         )
+        text += "knot, threshold and underflow. "
     return text.rstrip()
 
 
@@ -127,7 +126,7 @@ def _table(records, exact):
     for isa, r in records:
         (worst, at), (second, there) = ranked(r)[:2]
         counts = [f"{r['above'].get(level, 0):,}" for level in ("0.75", "1")]
-        points = f"{r['points']:,}" + (f" | {r['exact points']:,}" if exact else "")
+        points = f"{r['points']:,} | {r['exact points']:,}" if exact else f"{_inputs(r)} | {r['points']:,}"
         key = (
             *_named(r["kernel"]),
             ", ".join(f"{p:g}" for p in r["parameters"]),
@@ -139,7 +138,14 @@ def _table(records, exact):
             *counts,
         )
         lines.setdefault(key, []).append((SHOWN.get(isa, isa), r["date"]))
-    head = ["date", "ISA", "op", "pass", "with", "points", *(["exact points"] if exact else [])]
+    head = [
+        "date",
+        "ISA",
+        "op",
+        "pass",
+        "with",
+        *(["points", "exact points"] if exact else ["inputs", "points"]),
+    ]
     head += ["max ULP", "at", "next", "at", "> 0.75", "> 1"]
     text = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
     order = {r["kernel"]: i for i, (_, r) in enumerate(records)}
@@ -163,6 +169,11 @@ def _kernel(key):
     from cases import KERNELS
 
     return next(k.name for _, k in KERNELS if _named(k.name) == key[:2])
+
+
+def _inputs(record):
+    every = f"every {record['stride']:,}th" if record["stride"] > 1 else "all"
+    return every + record["share"]
 
 
 def _number(ulp, x, record):

@@ -141,7 +141,11 @@ def run(job, options, state, pool, path):
     name, parameters, dtype = job
     row, kernel = cases.BY_NAME[name]
     stride = 0 if dtype == "float64" else options.stride
-    share = "" if stride == 0 or len(options.regions) == 512 else f" of {options.regions}"
+    share = (
+        ""
+        if stride == 0 or len(options.regions) == 512
+        else f" of binades {options.regions.start} to {options.regions.stop - 1}"
+    )
     record = state["done"].setdefault(
         f"{name} {parameters} {dtype} {stride}{share}",
         {"kernel": name, "parameters": parameters, "dtype": dtype, "stride": stride, "share": share}

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cases
 import measure
 import numpy as np
 import pytest
@@ -73,6 +74,25 @@ def test_the_fast_measure_of_float32_agrees_with_the_careful_one():
         assert ruler(np.ones(3, np.float32), ones) is None
     for wrong in (np.inf, np.nan):
         assert not ruler(np.array([1, wrong, 1], np.float32), np.ones(3)).max() < np.inf
+
+
+def test_one_wrong_value_in_a_binade_is_found(monkeypatch):
+    row, kernel = BY_NAME["sigmoid"]
+    right, spot = cases.function(kernel), np.float32(0.8)
+
+    def wrong(x, out=None):
+        out = right(x, out=out)
+        out[x == spot] *= np.float32(1 + 2.0**-21)
+        return out
+
+    monkeypatch.setattr(cases, "function", lambda kernel: wrong)
+    found, region = measure.Found(), int(spot.view(np.uint32)) >> 23
+    measure.sweep_region(row, kernel, region, (), 1, found)
+    ulp, x = found.record["worst"][str(region)][0]
+    assert float.fromhex(x) == spot
+    assert abs(ulp - 0.69 * 8) <= 1  # two roundings
+    assert found.record["points"] == 1 << 23
+    assert found.record["above"] == {"budget": 1, "0.75": 1, "1": 1}
 
 
 def test_an_oracle_that_is_off_is_noticed(monkeypatch):
