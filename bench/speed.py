@@ -84,11 +84,19 @@ def key(*cell):
 
 
 def load(path):
+    """The state so far; never one that other kernels have left."""
     from fastrelu.config import configuration
 
-    if path.exists():
-        return json.loads(path.read_text())
-    return {"configuration": configuration(), "date": f"{datetime.date.today()}", "cells": {}}
+    sys.path.insert(0, str(ROOT / "tests"))
+    from sweep import fingerprint
+
+    if not path.exists():
+        about = {"kernels": fingerprint(), "configuration": configuration()}
+        return about | {"date": f"{datetime.date.today()}", "cells": {}}
+    state = json.loads(path.read_text())
+    if state["kernels"] != fingerprint():
+        raise SystemExit(f"--state: {path} belongs to other kernels; name another file to measure these")
+    return state
 
 
 def save(path, state):
@@ -250,7 +258,6 @@ def beside(cells, accuracy):
 
 def errors(operations):
     """{operation: {library: its cell of the accuracy page}}, forward."""
-    sys.path.insert(0, str(ROOT / "tests"))
     from accuracy_page import peer_error
 
     from fastrelu import peers
