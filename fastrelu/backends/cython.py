@@ -55,10 +55,10 @@ BUILT = _built()
 ISA = _choose()
 
 
-def _load():
+def _load(isa):
     # The module's own start-up code uses its instructions, so it is imported only after the probe.
-    module = importlib.import_module(f"fastrelu.kernels._{ISA}")
-    lower = importlib.import_module(f"fastrelu.kernels._{'avx2' if ISA == 'avx512' else ISA}")
+    module = importlib.import_module(f"fastrelu.kernels._{isa}")
+    lower = importlib.import_module(f"fastrelu.kernels._{'avx2' if isa == 'avx512' else isa}")
     costs = [row.cost for row in ROWS for _ in row.kernels()]
     ufuncs.use_blocks(
         module, lower, [(len(kernel.inputs), cost) for kernel, cost in zip(KERNELS, costs, strict=True)]
@@ -119,7 +119,7 @@ def _elementwise(kernel):
 
 
 if ISA:
-    _load()
+    _load(ISA)
     UFUNCS = {kernel: _make(kernel) for kernel in KERNELS}
     _detail, _cached = f"SIMD kernels for {ISA}", functools.cache(_elementwise)
     BACKEND = Backend("cython", True, _detail, _cached, _rows, ufuncs.empty)

@@ -143,6 +143,15 @@ NUMPY = {
     ),
 }
 
+# Over `dy`, where that is not the last step written elsewhere; `m` is a scratch mask.
+_LEAK_IN_PLACE = "np.less_equal({0}, 0, out=m); np.multiply(dy, {1}, out=dy, where=m)"
+NUMPY_IN_PLACE = {
+    "leaky_relu backward": _LEAK_IN_PLACE.format("x", 0.01),
+    "leaky_relu backward_from_y": _LEAK_IN_PLACE.format("y", 0.01),
+    "prelu backward": _LEAK_IN_PLACE.format("x", 0.25),
+    "prelu backward_from_y": _LEAK_IN_PLACE.format("y", 0.25),
+}
+
 _SCIPY_SIGMOID = "special.expit(x, out=out)"
 
 SCIPY = {
@@ -216,7 +225,7 @@ TORCH = {
 
 
 def _scratch(data):
-    return {name: np.empty_like(data.x) for name in ("t", "u")}
+    return {name: np.empty_like(data.x) for name in ("t", "u")} | {"m": np.empty(data.shape, bool)}
 
 
 def numpy_job(operation: Operation, data: Data, threads: int) -> Job:
