@@ -41,6 +41,24 @@ cdef inline W elu_wrt_alpha(W x, W alpha) noexcept nogil:
     return where_ge(alpha, splat(x, 0.0), y, splat(x, NAN))
 
 
+cdef inline W selu_lambda(W x) noexcept nogil:
+    return constant(x, SELU_LAMBDA[0], SELU_LAMBDA[1])
+
+cdef inline W selu_lambda_alpha(W x) noexcept nogil:
+    return constant(x, SELU_LAMBDA_ALPHA[0], SELU_LAMBDA_ALPHA[1])
+
+cdef inline W selu(W x) noexcept nogil:
+    return where_positive(x, x * selu_lambda(x), selu_lambda_alpha(x) * expm1_below(x))
+
+cdef inline W selu_slope(W x) noexcept nogil:
+    cdef W a = negative_magnitude(x)
+    return where_positive(x, selu_lambda(x), restore_tail(selu_lambda_alpha(x) * exp_nonpositive(a), a))
+
+cdef inline W selu_slope_from_y(W y) noexcept nogil:
+    # settled, because beside -lambda alpha only the low part is left
+    return where_positive(y, selu_lambda(y), settled(y + selu_lambda_alpha(y)))
+
+
 cdef inline W softplus(W x, W beta) noexcept nogil:
     cdef W a = beta * x
     cdef W bend = log1p_unit(exp_nonpositive(negative_magnitude(a))) / beta
@@ -73,6 +91,18 @@ cdef inline W sigmoid_slope_from_y(W y) noexcept nogil:
     return y * (1.0 - y)
 
 
+cdef inline W log_sigmoid(W x) noexcept nogil:
+    cdef W a = negative_magnitude(x)
+    cdef W bend = log1p_unit(exp_nonpositive(a))
+    return where_positive(x, restore_tail(turn_sign(bend, splat(x, -1.0)), a), x - bend)
+
+cdef inline W log_sigmoid_slope(W x) noexcept nogil:
+    return sigmoid(turn_sign(x, splat(x, -1.0)))
+
+cdef inline W log_sigmoid_slope_from_y(W y) noexcept nogil:
+    return magnitude(expm1_nonpositive(negative_magnitude(y)))
+
+
 cdef inline W silu(W x, W beta) noexcept nogil:
     cdef W a = beta * x
     cdef W e = exp_nonpositive(negative_magnitude(a))
@@ -92,6 +122,28 @@ cdef inline W silu_wrt_beta(W x, W beta) noexcept nogil:
     cdef W e = exp_nonpositive(a)
     cdef W t = until_floor(x, a) / (1.0 + e)
     return if_positive_and_finite(beta, restore_tail(t * (t * e), a))
+
+
+# tanh(log(1 + exp(x))) = n / d with n = exp(x) (exp(x) + 2), d = n + 2; for x > 0 both are divided by exp(2x).
+cdef inline W mish_numerator(W x, W e) noexcept nogil:
+    return e * 2.0 + where_positive(x, splat(x, 1.0), e * e)
+
+cdef inline W mish_denominator(W x, W e, W n) noexcept nogil:
+    return n + where_positive(x, e * e, splat(x, 1.0)) * 2.0
+
+cdef inline W mish(W x) noexcept nogil:
+    cdef W e = exp_nonpositive(negative_magnitude(x))
+    cdef W n = mish_numerator(x, e)
+    return restore_tail(until_floor(x, x) * (n / mish_denominator(x, e, n)), x)
+
+# (n d + 4 x exp(x) (1 + exp(x))) / d^2, for x > 0 divided by exp(4x).
+cdef inline W mish_slope(W x) noexcept nogil:
+    cdef W z = at_most(magnitude(x), 0.0 - exp_floor(x))
+    cdef W e = exp_nonpositive_full(0.0 - z)
+    cdef W n = mish_numerator(x, e)
+    cdef W d = mish_denominator(x, e, n)
+    cdef W bend = turn_sign(z, x) * 4.0 * (where_positive(x, e * e, e) * (1.0 + e))
+    return restore_tail((n * d + bend) / (d * d), x)
 
 
 cdef inline W tanh(W x) noexcept nogil:
