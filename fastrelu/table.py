@@ -63,6 +63,11 @@ class Kernel:
         return self.row if self.pass_ == "forward" else f"{self.row}.{self.pass_}"
 
     @property
+    def summed(self) -> bool:
+        """Whether its results are summed: a parameter may have been broadcast."""
+        return self.pass_.startswith("backward_wrt_")
+
+    @property
     def arguments(self) -> tuple[str, ...]:
         """The inputs that the formula itself takes."""
         named = self.inputs if self.inputs[0] != "dy" else self.inputs[1:]

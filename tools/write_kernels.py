@@ -71,6 +71,19 @@ def block(index, kernel, kind, suffix):
     )
 
 
+def sum_block(index, kernel, kind, suffix):
+    """The two blocks that sum a kernel's results."""
+    value, n = f"{kind}_{suffix}", len(kernel.arguments)
+    literal = f"{kernel.formula}[{value}]"
+    return (
+        f"cdef Pair along_{index}_{suffix}(const Operands& o, ptrdiff_t n) noexcept nogil:\n"
+        f"    return sum_along{n}[{value}]({literal}, o, n)\n"
+        f"cdef void columns_{index}_{suffix}(const Operands& o, ptrdiff_t n, double* high, double* low) "
+        f"noexcept nogil:\n"
+        f"    sum_columns{n}[{value}]({literal}, o, n, high, low)\n"
+    )
+
+
 def blocks_pyx():
     """The module that is compiled once for each instruction set."""
     kernels, reductions, kinds = table().KERNELS, table().REDUCTIONS, formula_kinds()
@@ -83,9 +96,10 @@ def blocks_pyx():
     out.append('include "coefficients.pxi"\n')
     for folder in ("math", "formulas"):
         out += [f'include "{folder}/{p.name}"\n' for p in sorted((ROOT / "kernels" / folder).glob("*.pxi"))]
-    out.append('include "loops/blocks.pxi"\n\n')
+    out.append('include "loops/blocks.pxi"\ninclude "loops/sum_blocks.pxi"\n\n')
     for index, kernel in enumerate(kernels):
         out += [block(index, kernel, kinds[kernel.formula], suffix) for suffix in TYPES]
+        out += [sum_block(index, kernel, kinds[kernel.formula], suffix) for suffix in TYPES if kernel.summed]
     for name in reductions:
         for suffix, ctype in TYPES.items():
             value = f"wide_{suffix}"
@@ -103,7 +117,14 @@ def blocks_pyx():
         out += [f"table[{t}][{i}] = block_{i}_{suffix}\n" for i in range(len(kernels))]
         out += [f"row_table[{t}][{i}] = {name}_{suffix}\n" for i, name in enumerate(reductions)]
     out.append(f"fill_exports(&exports, {len(kernels)}, table[0], table[1], row_table[0], row_table[1])\n")
-    out.append("blocks = PyCapsule_New(&exports, EXPORTS_NAME, NULL)\n")
+    out.append("blocks = PyCapsule_New(&exports, EXPORTS_NAME, NULL)\n\n")
+    out.append(f"cdef SumBlocks sum_table[2][{len(kernels)}]\n")
+    for t, suffix in enumerate(TYPES):
+        for i in (i for i, kernel in enumerate(kernels) if kernel.summed):
+            out.append(f"sum_table[{t}][{i}].along = along_{i}_{suffix}\n")
+            out.append(f"sum_table[{t}][{i}].columns = columns_{i}_{suffix}\n")
+        out.append(f"sum_exports.blocks[{t}] = sum_table[{t}]\n")
+    out.append(f"sum_exports.count = {len(kernels)}\nsums = PyCapsule_New(&sum_exports, SUMS_NAME, NULL)\n")
     return "".join(out)
 
 

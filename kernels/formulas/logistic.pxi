@@ -51,8 +51,8 @@ cdef inline W selu(W x) noexcept nogil:
     return where_positive(x, x * selu_lambda(x), selu_lambda_alpha(x) * expm1_below(x))
 
 cdef inline W selu_slope(W x) noexcept nogil:
-    cdef W a = negative_magnitude(x)
-    return where_positive(x, selu_lambda(x), restore_tail(selu_lambda_alpha(x) * exp_nonpositive(a), a))
+    cdef W e = where_positive(x, splat(x, 1.0), exp_nonpositive(negative_magnitude(x)))
+    return restore_tail(e * where_positive(x, selu_lambda(x), selu_lambda_alpha(x)), x)
 
 cdef inline W selu_slope_from_y(W y) noexcept nogil:
     # settled, because beside -lambda alpha only the low part is left
