@@ -335,3 +335,4 @@ def rows(int index, a, out):
 
 include "loops/arrays.pxi"
 include "loops/fast_call.pxi"
+include "loops/sums.pxi"

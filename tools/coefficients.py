@@ -299,6 +299,14 @@ def split(value, kept):
     return float(a), float(value - a)
 
 
+def selu_constants():
+    """Return lambda and lambda alpha of SELU: N(0, 1) keeps its mean and its variance."""
+    q, r = mp.erfc(1 / mp.sqrt(2)) * mp.sqrt(mp.e), mp.erfc(mp.sqrt(2)) * mp.e**2
+    alpha = mp.sqrt(2 / mp.pi) / (1 - q)
+    scale = (1 - q) * mp.sqrt(2 * mp.pi) / mp.sqrt(2 * r + mp.pi * q**2 - 2 * (2 + mp.pi) * q + mp.pi + 2)
+    return scale, scale * alpha
+
+
 def constant_entries():
     """Constants as pairs."""
     ln2, slope = mp.log(2), mp.sqrt(2 / mp.pi)
@@ -312,6 +320,9 @@ def constant_entries():
     )
     yield Entry("INV_SQRT_2PI", pair(1 / mp.sqrt(2 * mp.pi)), "1 / sqrt(2 pi)")
     yield Entry("GELU_ROOT", pair(gelu_root()), "R > 0: gelu'(-R) = 0")
+    scale, depth = selu_constants()
+    yield Entry("SELU_LAMBDA", pair(scale), "lambda of SELU")
+    yield Entry("SELU_LAMBDA_ALPHA", pair(depth), "lambda alpha of SELU")
 
 
 def near_root_entries(neighbourhood=0.042):

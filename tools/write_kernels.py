@@ -161,6 +161,19 @@ def keeps_integers(kernel):
     return kernel.pass_ == "forward" and rows[kernel.row].keeps_integers
 
 
+def sum_block(index, kernel, kinds, suffix):
+    """The two blocks that sum a kernel's results."""
+    value, n = f"{'wide' if kinds[kernel.formula] == 'W' else 'vec'}_{suffix}", len(kernel.arguments)
+    literal = f"{kernel.formula}[{value}]"
+    return (
+        f"cdef Pair along_{index}_{suffix}(const Operands& o, ptrdiff_t n) noexcept nogil:\n"
+        f"    return sum_along{n}[{value}]({literal}, o, n)\n"
+        f"cdef void columns_{index}_{suffix}(const Operands& o, ptrdiff_t n, double* high, double* low) "
+        f"noexcept nogil:\n"
+        f"    sum_columns{n}[{value}]({literal}, o, n, high, low)\n"
+    )
+
+
 def blocks_pyx():
     """The module that is compiled once for each instruction set."""
     kernels, reductions, kinds = table().KERNELS, table().REDUCTIONS, formula_kinds()
@@ -173,7 +186,7 @@ def blocks_pyx():
     out.append('include "coefficients.pxi"\n')
     for folder in ("math", "formulas"):
         out += [f'include "{folder}/{p.name}"\n' for p in sorted((ROOT / "kernels" / folder).glob("*.pxi"))]
-    out.append('include "loops/blocks.pxi"\ninclude "tables.pxi"\n\n')
+    out.append('include "loops/blocks.pxi"\ninclude "loops/sum_blocks.pxi"\ninclude "tables.pxi"\n\n')
     computed = [(index, kernel, suffix) for index, kernel in enumerate(kernels) for suffix in TYPES]
     integers = [(index, kernel) for index, kernel in enumerate(kernels) if keeps_integers(kernel)]
     real_only = [kernel.formula for _, kernel in integers if kinds[kernel.formula] != "N"]
@@ -184,6 +197,10 @@ def blocks_pyx():
     computed += [(index, kernel, suffix) for index, kernel in integers for suffix in INTEGERS]
     out += [block(index, kernel, kinds, suffix) for index, kernel, suffix in computed]
     borrowed = {i for i, k in enumerate(kernels) if k.knot is None and k.formula in tabulated(kinds)}
+    summed = [
+        (index, kernel, suffix) for index, kernel in enumerate(kernels) if kernel.summed for suffix in TYPES
+    ]
+    out += [sum_block(index, kernel, kinds, suffix) for index, kernel, suffix in summed]
     for name in reductions:
         for suffix, ctype in TYPES.items():
             value = f"wide_{suffix}"
@@ -209,6 +226,13 @@ def blocks_pyx():
         out.append(f"exports.rows[{t}] = row_table[{t}]\n")
     out.append(f"exports.count = {len(kernels)}\n")
     out.append("blocks = PyCapsule_New(&exports, EXPORTS_NAME, NULL)\n")
+    out.append(f"cdef SumBlocks sum_table[2][{len(kernels)}]\n")
+    for t, suffix in enumerate(TYPES):
+        for i in (i for i, kernel in enumerate(kernels) if kernel.summed):
+            out.append(f"sum_table[{t}][{i}].along = along_{i}_{suffix}\n")
+            out.append(f"sum_table[{t}][{i}].columns = columns_{i}_{suffix}\n")
+        out.append(f"sum_exports.blocks[{t}] = sum_table[{t}]\n")
+    out.append(f"sum_exports.count = {len(kernels)}\nsums = PyCapsule_New(&sum_exports, SUMS_NAME, NULL)\n")
     return "".join(out)
 
 

@@ -30,6 +30,9 @@ class Backend:
         ``rows(name, char)`` gives ``f(a, out)`` over contiguous rows of a dtype, or None where it has none.
     empty : callable
         ``empty(shape, dtype)`` gives memory for a result.
+    sums : callable
+        ``sums(kernel, char)`` gives ``f(lengths, arrays, result, dx, gradient)``, which sums the kernel's
+        results over contiguous arrays of a dtype (and computes kernel `gradient` into `dx`), or None.
     """
 
     name: str
@@ -38,6 +41,7 @@ class Backend:
     elementwise: Callable | None = field(default=None, repr=False)
     rows: Callable = field(default=lambda name, char: None, repr=False)
     empty: Callable = field(default=np.empty, repr=False)
+    sums: Callable = field(default=lambda kernel, char: None, repr=False)
 
 
 def _not_yet(name, what):

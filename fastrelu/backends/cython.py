@@ -59,6 +59,7 @@ def _load(isa):
     # The module's own start-up code uses its instructions, so it is imported only after the probe.
     module = importlib.import_module(f"fastrelu.kernels._{isa}")
     lower = importlib.import_module(f"fastrelu.kernels._{'avx2' if isa == 'avx512' else isa}")
+    ufuncs.use_sums(module)
     costs = [row.cost for row in ROWS for _ in row.kernels()]
     ufuncs.use_blocks(
         module, lower, [(len(kernel.inputs), cost) for kernel, cost in zip(KERNELS, costs, strict=True)]
@@ -118,11 +119,23 @@ def _elementwise(kernel):
     return call
 
 
+@functools.cache
+def _sums(kernel, char):
+    if char not in "fd":
+        return None
+    index = KERNEL_INDEX[kernel.name]
+
+    def sum_terms(lengths, arrays, result, dx=None, gradient=kernel):
+        ufuncs.sum_terms(index, KERNEL_INDEX[gradient.name], lengths, arrays, result, dx)
+
+    return sum_terms
+
+
 if ISA:
     _load(ISA)
     UFUNCS = {kernel: _make(kernel) for kernel in KERNELS}
     _detail, _cached = f"SIMD kernels for {ISA}", functools.cache(_elementwise)
-    BACKEND = Backend("cython", True, _detail, _cached, _rows, ufuncs.empty)
+    BACKEND = Backend("cython", True, _detail, _cached, _rows, ufuncs.empty, _sums)
 elif ufuncs is None:
     BACKEND = Backend(
         "cython", False, "nothing was compiled when fastrelu was installed (no C++ compiler was found)"

@@ -63,6 +63,36 @@ cdef inline V elu_wrt_alpha_from_expm1_ratio(V x, V alpha, V at, V high, V low, 
     return where_ge(alpha, splat(x, 0.0), y, splat(x, NAN))
 
 
+cdef inline W selu_lambda(W x) noexcept nogil:
+    return constant(x, SELU_LAMBDA[0], SELU_LAMBDA[1])
+
+cdef inline W selu_lambda_alpha(W x) noexcept nogil:
+    return constant(x, SELU_LAMBDA_ALPHA[0], SELU_LAMBDA_ALPHA[1])
+
+cdef inline W selu(W x) noexcept nogil:
+    return where_positive(x, x * selu_lambda(x), selu_lambda_alpha(x) * expm1_below(x))
+
+cdef inline V selu_from_expm1_ratio(V x, V at, V high, V low, V scale) noexcept nogil:
+    cdef V total = fused(at, high, at * low)
+    cdef V lost = fused(at, high, splat(x, 0.0) - total) + at * low
+    cdef V below = times_constant(total, lost, SELU_LAMBDA_ALPHA)
+    return where_positive(x, times_constant(x, splat(x, 0.0), SELU_LAMBDA), turn_sign(magnitude(below), x))
+
+cdef inline W selu_slope(W x) noexcept nogil:
+    cdef W e = where_positive(x, splat(x, 1.0), exp_nonpositive(negative_magnitude(x)))
+    return restore_tail(e * where_positive(x, selu_lambda(x), selu_lambda_alpha(x)), x)
+
+cdef inline V selu_slope_from_exp(V x, V at, V high, V low, V scale) noexcept nogil:
+    cdef V total = high + low
+    cdef V below = times_constant(total, (high - total) + low, SELU_LAMBDA_ALPHA) * scale
+    return where_positive(x, splat(x, SELU_LAMBDA[0]), below)
+
+# Beside y = -lambda alpha only what rounding that constant lost is left of the sum.
+cdef inline V selu_slope_from_y(V y) noexcept nogil:
+    cdef V below = (y + splat(y, SELU_LAMBDA_ALPHA[0])) + constant_low(y, SELU_LAMBDA_ALPHA)
+    return where_positive(y, splat(y, SELU_LAMBDA[0]), below)
+
+
 cdef inline V softplus_position(V x, V beta) noexcept nogil:
     return beta * x
 
@@ -139,6 +169,33 @@ cdef inline V sigmoid_slope_from_y(V y) noexcept nogil:
     return times_pair(y, rest, (splat(y, 1.0) - rest) - y)
 
 
+cdef inline W log_sigmoid(W x) noexcept nogil:
+    cdef W a = negative_magnitude(x)
+    cdef W bend = log1p_unit(exp_nonpositive(a))
+    return where_positive(x, restore_tail(turn_sign(bend, splat(x, -1.0)), a), x - bend)
+
+cdef inline V log_sigmoid_position(V x) noexcept nogil:
+    return splat(x, 0.0) - x
+
+cdef inline V log_sigmoid_from_softplus(V x, V at, V high, V low, V scale) noexcept nogil:
+    return splat(x, -1.0) * larger(splat(x, 0.0) - x, entry_sum(high, low, scale))
+
+cdef inline W log_sigmoid_slope(W x) noexcept nogil:
+    return sigmoid(turn_sign(x, splat(x, -1.0)))
+
+cdef inline V log_sigmoid_slope_from_sigmoid(V x, V at, V high, V low, V scale) noexcept nogil:
+    return entry_sum(high, low, scale)
+
+cdef inline V log_sigmoid_slope_from_y_position(V y) noexcept nogil:
+    return negative_magnitude(y)
+
+cdef inline V log_sigmoid_slope_from_y_from_expm1_ratio(V y, V at, V high, V low, V scale) noexcept nogil:
+    return magnitude(fused(at, high, at * low))
+
+cdef inline W log_sigmoid_slope_from_y(W y) noexcept nogil:
+    return magnitude(expm1_nonpositive(negative_magnitude(y)))
+
+
 cdef inline V silu_position(V x, V beta) noexcept nogil:
     return beta * x
 
@@ -178,6 +235,34 @@ cdef inline W silu_wrt_beta(W x, W beta) noexcept nogil:
     cdef W e = exp_nonpositive(a)
     cdef W t = until_floor(x, a) / (1.0 + e)
     return if_positive_and_finite(beta, restore_tail(t * (t * e), a))
+
+
+# tanh(log(1 + exp(x))) = n / d with n = exp(x) (exp(x) + 2), d = n + 2; for x > 0 both are divided by exp(2x).
+cdef inline W mish_numerator(W x, W e) noexcept nogil:
+    return e * 2.0 + where_positive(x, splat(x, 1.0), e * e)
+
+cdef inline W mish_denominator(W x, W e, W n) noexcept nogil:
+    return n + where_positive(x, e * e, splat(x, 1.0)) * 2.0
+
+cdef inline W mish(W x) noexcept nogil:
+    cdef W e = exp_nonpositive(negative_magnitude(x))
+    cdef W n = mish_numerator(x, e)
+    return restore_tail(until_floor(x, x) * (n / mish_denominator(x, e, n)), x)
+
+cdef inline V mish_from_mish_ratio(V x, V at, V high, V low, V scale) noexcept nogil:
+    return entry_product(x, high, low, scale)
+
+# (n d + 4 x exp(x) (1 + exp(x))) / d^2, for x > 0 divided by exp(4x).
+cdef inline W mish_slope(W x) noexcept nogil:
+    cdef W z = at_most(magnitude(x), 0.0 - exp_floor(x))
+    cdef W e = exp_nonpositive_full(0.0 - z)
+    cdef W n = mish_numerator(x, e)
+    cdef W d = mish_denominator(x, e, n)
+    cdef W bend = turn_sign(z, x) * 4.0 * (where_positive(x, e * e, e) * (1.0 + e))
+    return restore_tail((n * d + bend) / (d * d), x)
+
+cdef inline V mish_slope_from_table(V x, V at, V high, V low, V scale) noexcept nogil:
+    return near_root(x, splat(x, 0.0), MISH_SLOPE_NEAR, entry_sum(high, low, scale))
 
 
 cdef inline V tanh_position(V x) noexcept nogil:

@@ -88,6 +88,7 @@ cdef bint fast_calls = False
 cdef str OUT = "out"
 cdef str Y = "y"
 cdef str AXIS = "axis"
+cdef str AT_ZERO = "at_zero"
 cdef tuple UFUNC_KEYWORDS = ("where", "dtype", "casting", "order", "subok")
 
 
@@ -103,9 +104,12 @@ cdef class FastCall:
     cdef vectorcallfunc vectorcall
     cdef const Kernel* kernels      # [FLOAT32, FLOAT64]
     cdef const Kernel* from_y       # the same for backward(dy, y=y), or NULL
+    cdef const Kernel* at_knot      # and for backward(dy, x, at_zero=...)
     cdef int arrays, parameters
     cdef bint positional_out
     cdef int channel_axis           # negative: its parameter has no channels
+    cdef int gradient_index, learned_index  # of kernels, where a parameter is learned
+    cdef object of_x                        # and what gives the gradient of x alone
     cdef tuple names
     cdef object fast_ufunc
     cdef double[MAX_PARAMETERS] defaults
@@ -114,6 +118,8 @@ cdef class FastCall:
     cdef double[MAX_PARAMETERS] from_y_at_least
     cdef bint[MAX_PARAMETERS] required
     cdef public object general
+    cdef str option                 # the keyword that chooses among `choices`, callables by its value
+    cdef dict choices
 
     def __cinit__(self):
         self.vectorcall = <vectorcallfunc> fast_call
@@ -130,13 +136,19 @@ cdef class FastCall:
         if row.channel_axis is not None:
             self.channel_axis = row.channel_axis
 
-    def bind_backward(self, int index, int index_from_y, parameters, from_y_at_least):
-        """Compute kernel `index` of dy and x, or `index_from_y` (unless negative) of dy and y."""
+    def bind_backward(self, int index, int index_from_y, int index_at_knot, parameters, from_y_at_least):
+        """Compute kernel `index` of dy and x; of dy and y, or with `at_zero`, another one (unless negative)."""
         self.bind(index, 2, parameters)
         if index_from_y >= 0:
             self.from_y = &tables.kernels[2 * index_from_y]
+        if index_at_knot >= 0:
+            self.at_knot = &tables.kernels[2 * index_at_knot]
         for i, least in enumerate(from_y_at_least):
             self.from_y_at_least[i] = least
+
+    def bind_option(self, str keyword, dict choices):
+        """With `keyword` call the one of `choices` that it names instead, without it."""
+        self.option, self.choices = sys.intern(keyword), choices
 
     cdef bind(self, int index, int arrays, parameters):
         self.kernels = &tables.kernels[2 * index]
@@ -161,7 +173,8 @@ cdef struct Given:
     PyObject* arrays[3]  # x or y; dy and x or y; then a parameter that is an array
     bint array_parameter
     PyObject* out
-    double parameters[MAX_PARAMETERS]
+    double parameters[MAX_PARAMETERS + 1]  # the last may be `at_zero`
+    int parameter_count
     const Kernel* kernels
     bint only_out        # no keyword of a ufunc but `out`
     int axis
@@ -176,6 +189,7 @@ cdef inline bint sort_arguments(FastCall self, PyObject* const* args, Py_ssize_t
     cdef Py_ssize_t arrays = min(nargs, <Py_ssize_t> self.arrays)
     given.out = NULL
     given.kernels = self.kernels
+    given.parameter_count = self.parameters
     given.only_out = True
     given.axis = self.channel_axis
     given.arrays[1] = NULL
@@ -200,6 +214,15 @@ cdef inline bint sort_arguments(FastCall self, PyObject* const* args, Py_ssize_t
             if given.out != NULL:
                 return False
             given.out = args[nargs + i]
+        elif name == <PyObject*> AT_ZERO and self.at_knot != NULL and nargs == 2:
+            if PyFloat_CheckExact(args[nargs + i]):
+                given.parameters[self.parameters] = PyFloat_AS_DOUBLE(args[nargs + i])
+            elif PyLong_CheckExact(args[nargs + i]):
+                given.parameters[self.parameters] = PyLong_AsDouble(args[nargs + i])
+            else:
+                return False
+            given.parameter_count = self.parameters + 1
+            given.kernels = self.at_knot
         elif name == <PyObject*> Y and self.from_y != NULL and nargs == 1:
             given.arrays[1] = args[nargs + i]
             given.kernels = self.from_y
@@ -224,7 +247,7 @@ cdef inline bint sort_arguments(FastCall self, PyObject* const* args, Py_ssize_t
             if self.required[k]:
                 return False
             given.parameters[k] = self.defaults[k]
-        if given.kernels != self.kernels and (
+        if given.kernels == self.from_y and self.from_y != NULL and (
                 given.array_parameter or not given.parameters[k] >= self.from_y_at_least[k]):
             return False
     if given.out == <PyObject*> None:
@@ -305,7 +328,7 @@ cdef inline object run_alike(FastCall self, Given* given):
     cdef cnp.ndarray x = <cnp.ndarray> given.arrays[0]
     cdef int type_num = cnp.PyArray_TYPE(x), order, j, k, last, bytes
     cdef const Kernel* kernel
-    cdef float[MAX_PARAMETERS] as_float
+    cdef float[MAX_PARAMETERS + 1] as_float
     cdef KernelRow row
     cdef Py_ssize_t size
     if type_num == cnp.NPY_FLOAT:
@@ -342,7 +365,7 @@ cdef inline object run_alike(FastCall self, Given* given):
         row.types[j] = kernel.computes_in
     for j in range(self.arrays):
         row.data[j] = <char*> cnp.PyArray_DATA(<cnp.ndarray> given.arrays[j])
-    for k in range(self.parameters):
+    for k in range(given.parameter_count):
         as_float[k] = <float> given.parameters[k]
         row.data[self.arrays + k] = (
             <char*> &as_float[k] if kernel.computes_in == FLOAT32 else <char*> &given.parameters[k])
@@ -420,13 +443,57 @@ cdef inline bint suits_grid(FastCall self, Given* given) noexcept:
     return True
 
 
+# The same call without one of its arguments, the last positional one or a keyword.
+cdef object call_without(object callable, Py_ssize_t left_out, PyObject* const* args, Py_ssize_t nargs,
+                         PyObject* kwnames):
+    cdef PyObject* stack[2 * MAX_ARGUMENTS]
+    cdef Py_ssize_t i, used = 0, count = 0 if kwnames == NULL else PyTuple_GET_SIZE(kwnames)
+    cdef tuple names = () if kwnames == NULL else <tuple> (<object> kwnames)
+    for i in range(nargs + count):
+        if i != left_out:
+            stack[used] = args[i]
+            used += 1
+    if left_out < nargs:
+        nargs -= 1
+    else:
+        names = names[:left_out - nargs] + names[left_out - nargs + 1:]
+    return PyObject_Vectorcall(callable, stack, nargs, <PyObject*> names if names else NULL)
+
+
+# Where among the arguments keyword `name` stands, or -1; nowhere, too, if there are more of them than usual.
+cdef inline Py_ssize_t position_of(str name, Py_ssize_t nargs, PyObject* kwnames) noexcept:
+    cdef Py_ssize_t i
+    if kwnames != NULL and nargs <= MAX_ARGUMENTS and PyTuple_GET_SIZE(kwnames) <= MAX_ARGUMENTS:
+        for i in range(PyTuple_GET_SIZE(kwnames)):
+            if PyTuple_GET_ITEM(kwnames, i) == <PyObject*> name:
+                return nargs + i
+    return -1
+
+
+# The variant that an option chooses, called without it; None where the general path must look.
+cdef object call_chosen(FastCall self, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames):
+    cdef Py_ssize_t position = position_of(self.option, nargs, kwnames)
+    if position < 0 and self.arrays == 1 and nargs == 2 and (
+            kwnames == NULL or PyTuple_GET_SIZE(kwnames) <= MAX_ARGUMENTS):
+        position = 1
+    elif position < 0 or nargs > self.arrays:
+        return None
+    value = <object> args[position]
+    variant = self.choices.get(value) if type(value) is str else None
+    return None if variant is None else call_without(variant, position, args, nargs, kwnames)
+
+
 cdef object fast_call(object obj, PyObject* const* args, size_t nargsf, PyObject* kwnames):
     cdef FastCall self = <FastCall> obj
     cdef Py_ssize_t nargs = PyVectorcall_NARGS(nargsf)
     cdef Given given
     cdef int j, count, scalar
     cdef bint plain = fast_calls and self.kernels != NULL and nargs > 0
-    cdef object listed, weight
+    cdef object listed, weight, result
+    if self.option is not None and (kwnames != NULL or nargs > self.arrays):
+        result = call_chosen(self, args, nargs, kwnames)
+        if result is not None:
+            return result
     if plain and sort_arguments(self, args, nargs, kwnames, &given):
         scalar = scalar_storage(given.arrays[0])
         if scalar >= 0 and self.arrays == 1 and given.only_out and given.out == NULL and not given.array_parameter:
@@ -449,7 +516,7 @@ cdef object fast_call(object obj, PyObject* const* args, size_t nargsf, PyObject
             if result is None and suits_grid(self, &given):
                 count = self.arrays + given.array_parameter
                 result = run_on_grid(given.kernels, given.arrays, count, self.arrays - 1, given.parameters,
-                                     self.parameters - given.array_parameter, given.out)
+                                     given.parameter_count - given.array_parameter, given.out)
             if result is not None:
                 return result
         if self.fast_ufunc is not None and not given.array_parameter and suits_ufunc(given.arrays[0], self.parameters > 0):

@@ -27,6 +27,18 @@ cdef inline V entry_product(V x, V high, V low, V scale) noexcept nogil:
 cdef inline V times_pair(V factor, V total, V lost) noexcept nogil:
     return fused(factor, total, factor * lost)
 
+# What rounding a constant, given as a pair of doubles, to the type has lost.
+cdef inline V constant_low(V x, const double* c) noexcept nogil:
+    if V is vec_f:
+        return splat(x, c[0] - <double> <float> c[0])
+    else:
+        return splat(x, c[1])
+
+# Such a constant times (total + lost).
+cdef inline V times_constant(V total, V lost, const double* c) noexcept nogil:
+    cdef V high = splat(total, c[0])
+    return fused(high, total, fused(high, lost, constant_low(total, c) * total))
+
 # A table's absolute error is too large beside a root of the function.  There, in float, with u the distance from
 # the root's nearest float: f(root) + u (slope + u (...)).  Double promises an absolute error only.
 cdef inline V near_root(V x, V error, const double* c, V otherwise) noexcept nogil:
