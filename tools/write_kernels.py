@@ -228,7 +228,7 @@ def blocks_pyx():
     out.append("blocks = PyCapsule_New(&exports, EXPORTS_NAME, NULL)\n")
     out.append(f"cdef SumBlocks sum_table[2][{len(kernels)}]\n")
     for t, suffix in enumerate(TYPES):
-        for i in (i for i, kernel in enumerate(kernels) if kernel.summed):
+        for i, _ in summed:
             out.append(f"sum_table[{t}][{i}].along = along_{i}_{suffix}\n")
             out.append(f"sum_table[{t}][{i}].columns = columns_{i}_{suffix}\n")
         out.append(f"sum_exports.blocks[{t}] = sum_table[{t}]\n")
