@@ -94,6 +94,7 @@ cdef extern from * nogil:
         ptrdiff_t work_per_thread
         ptrdiff_t streaming_bytes
     cdef struct Kernel:
+        int index
         const Block* block
         const Converters* converters
         int inputs
@@ -205,6 +206,7 @@ def use_blocks(module, lower, kernels):
 
 
 cdef void set_kernel(Kernel* kernel, const Exports* exports, int compute, int index, int inputs, int cost) noexcept:
+    kernel.index = index
     kernel.block = &exports.blocks[compute][index]
     kernel.converters = exports.converters
     kernel.inputs = inputs

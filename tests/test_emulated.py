@@ -52,8 +52,9 @@ def emulated(tmp_path_factory):
     specification = importlib.util.spec_from_file_location(full, built)
     sys.modules[full] = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(sys.modules[full])
+    cython.LENDERS[NAME] = "avx2"
     yield
-    del sys.modules[full]
+    del sys.modules[full], cython.LENDERS[NAME]
 
 
 @contextlib.contextmanager

@@ -197,10 +197,8 @@ def blocks_pyx():
     computed += [(index, kernel, suffix) for index, kernel in integers for suffix in INTEGERS]
     out += [block(index, kernel, kinds, suffix) for index, kernel, suffix in computed]
     borrowed = {i for i, k in enumerate(kernels) if k.knot is None and k.formula in tabulated(kinds)}
-    summed = [
-        (index, kernel, suffix) for index, kernel in enumerate(kernels) if kernel.summed for suffix in TYPES
-    ]
-    out += [sum_block(index, kernel, kinds, suffix) for index, kernel, suffix in summed]
+    summed = [(index, kernel) for index, kernel in enumerate(kernels) if kernel.summed]
+    out += [sum_block(index, kernel, kinds, suffix) for index, kernel in summed for suffix in TYPES]
     for name in reductions:
         for suffix, ctype in TYPES.items():
             value = f"wide_{suffix}"

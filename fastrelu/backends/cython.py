@@ -9,7 +9,7 @@ import os
 from ..table import KERNELS, REDUCTIONS, ROWS
 from . import Backend
 
-__all__ = ["BACKEND", "BUILT", "INSTRUCTION_SETS", "ISA", "KERNEL_INDEX", "computes", "ufuncs"]
+__all__ = ["BACKEND", "BUILT", "INSTRUCTION_SETS", "ISA", "KERNEL_INDEX", "LENDERS", "computes", "ufuncs"]
 
 # Best first, with the x86-64 level that each needs.
 INSTRUCTION_SETS = {"avx512": 4, "avx2": 3, "x86_64_v2": 2}
@@ -55,10 +55,14 @@ BUILT = _built()
 ISA = _choose()
 
 
+# Which set lends another the blocks that it exports none of (kernels/loops/tabulated.h).
+LENDERS = {"avx512": "avx2"}
+
+
 def _load(isa):
     # The module's own start-up code uses its instructions, so it is imported only after the probe.
     module = importlib.import_module(f"fastrelu.kernels._{isa}")
-    lower = importlib.import_module(f"fastrelu.kernels._{'avx2' if isa == 'avx512' else isa}")
+    lower = importlib.import_module(f"fastrelu.kernels._{LENDERS.get(isa, isa)}")
     ufuncs.use_sums(module)
     costs = [row.cost for row in ROWS for _ in row.kernels()]
     ufuncs.use_blocks(

@@ -75,8 +75,9 @@ cdef inline W selu(W x) noexcept nogil:
 cdef inline V selu_from_expm1_ratio(V x, V at, V high, V low, V scale) noexcept nogil:
     cdef V total = fused(at, high, at * low)
     cdef V lost = fused(at, high, splat(x, 0.0) - total) + at * low
-    cdef V below = times_constant(total, lost, SELU_LAMBDA_ALPHA)
-    return where_positive(x, times_constant(x, splat(x, 0.0), SELU_LAMBDA), turn_sign(magnitude(below), x))
+    cdef V below = turn_sign(magnitude(times_constant(total, lost, SELU_LAMBDA_ALPHA)), x)
+    cdef V above = times_constant(smaller(greatest(x), x), splat(x, 0.0), SELU_LAMBDA)
+    return where_positive(x, where_gt(x, greatest(x), x, above), below)
 
 cdef inline W selu_slope(W x) noexcept nogil:
     cdef W e = where_positive(x, splat(x, 1.0), exp_nonpositive(negative_magnitude(x)))

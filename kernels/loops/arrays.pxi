@@ -124,7 +124,7 @@ cdef inline const Kernel* kept_kernel(const Kernel* kernels, int storage) noexce
     """The kernel that keeps integers of a storage, of the same formula; NULL where there is none."""
     if storage <= FLOAT16:
         return NULL
-    return kernel_for((kernels - tables.kernels) // 2, storage)
+    return kernel_for(kernels.index, storage)
 
 
 # Run a kernel over ndarrays of any strides that broadcast, then scalar parameters; array `lead` decides the

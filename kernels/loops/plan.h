@@ -24,6 +24,7 @@ static inline int threads_for(ptrdiff_t work, const Settings& settings) {
 }
 
 struct Kernel {
+    int index;           // in the table
     const Block* block;  // of the chosen instruction set, as are its conversions
     const Converters* converters;
     int inputs;

@@ -12,11 +12,17 @@
 template<class T> ALWAYS_INLINE wide<T> widened(vec<T> a) { return widen(a); }
 template<class T> ALWAYS_INLINE wide<T> widened(wide<T> a) { return a; }
 
+// Register i of operand j.  The kernel of the same name may have been lent by another instruction set, so
+// what `advance` says counts only as yes or no.
+template<class T> ALWAYS_INLINE const T* place(const Operands& o, size_t j, ptrdiff_t i) {
+    return (const T*)o.in[j] + (o.advance[j] ? i * vec<T>::lanes : 0);
+}
+
 // The terms of register i.
 template<class T, class R, class... A, size_t... I>
 ALWAYS_INLINE wide<T> term(R (*formula)(A...), const Operands& o, ptrdiff_t i, std::index_sequence<I...>) {
-    const wide<T> dy = widen(load((const T*)o.in[0] + i * o.advance[0]));
-    return chain(dy, widened(formula(take((A*)0, (const T*)o.in[1 + I] + i * o.advance[1 + I])...)));
+    const wide<T> dy = widen(load(place<T>(o, 0, i)));
+    return chain(dy, widened(formula(take((A*)0, place<T>(o, 1 + I, i))...)));
 }
 
 // The same for a last, partial register; lanes behind its end count as 0, whatever the formula makes of them.
@@ -26,7 +32,7 @@ ALWAYS_INLINE wide<T> last_term(R (*formula)(A...), const Operands& o, ptrdiff_t
     T buffers[1 + sizeof...(A)][lanes] = {}, counts[lanes] = {};
     Operands padded = {};
     for (size_t j = 0; j <= sizeof...(A); j++) {
-        memcpy(buffers[j], (const T*)o.in[j] + i * o.advance[j], (o.advance[j] ? rest : lanes) * sizeof(T));
+        memcpy(buffers[j], place<T>(o, j, i), (o.advance[j] ? rest : lanes) * sizeof(T));
         padded.in[j] = buffers[j];
     }
     for (int lane = 0; lane < rest; lane++) counts[lane] = 1;

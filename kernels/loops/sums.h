@@ -60,8 +60,8 @@ static inline void operands_at(const Sums& s, ptrdiff_t element, ptrdiff_t kept,
 static inline void spread(const Sums& s, char (*splats)[MAX_REGISTER], Operands& o) {
     for (int j = 2; j < s.kernel->inputs; j++) {
         if (o.advance[j]) continue;
-        for (int lane = 0; lane < s.kernel->lanes; lane++)
-            memcpy(splats[j] + lane * s.kernel->item_bytes, o.in[j], s.kernel->item_bytes);
+        for (int at = 0; at < MAX_REGISTER; at += s.kernel->item_bytes)  // whatever the register's length
+            memcpy(splats[j] + at, o.in[j], s.kernel->item_bytes);
         o.in[j] = splats[j];
     }
 }

@@ -45,12 +45,36 @@ EMULATED __m512d fmadd_pd(__m512d a, __m512d b, __m512d c) {
 EMULATED __m512d fmsub_pd(__m512d a, __m512d b, __m512d c) {
     return join(_mm256_fmsub_pd(lower(a), lower(b), lower(c)), _mm256_fmsub_pd(upper(a), upper(b), upper(c)));
 }
+EMULATED __m512 fmadd_ps(__m512 a, __m512 b, __m512 c) {
+    return join(_mm256_fmadd_ps(lower(a), lower(b), lower(c)), _mm256_fmadd_ps(upper(a), upper(b), upper(c)));
+}
+EMULATED __m512 fmsub_ps(__m512 a, __m512 b, __m512 c) {
+    return join(_mm256_fmsub_ps(lower(a), lower(b), lower(c)), _mm256_fmsub_ps(upper(a), upper(b), upper(c)));
+}
+EMULATED __m512 max_ps(__m512 a, __m512 b) {
+    return join(_mm256_max_ps(lower(a), lower(b)), _mm256_max_ps(upper(a), upper(b)));
+}
+EMULATED __m512d max_pd(__m512d a, __m512d b) {
+    return join(_mm256_max_pd(lower(a), lower(b)), _mm256_max_pd(upper(a), upper(b)));
+}
+EMULATED __m512 min_ps(__m512 a, __m512 b) {
+    return join(_mm256_min_ps(lower(a), lower(b)), _mm256_min_ps(upper(a), upper(b)));
+}
+EMULATED __m512d min_pd(__m512d a, __m512d b) {
+    return join(_mm256_min_pd(lower(a), lower(b)), _mm256_min_pd(upper(a), upper(b)));
+}
 
 EMULATED __m512d cvtps_pd(__m256 a) {
     return join(_mm256_cvtps_pd(_mm256_castps256_ps128(a)), _mm256_cvtps_pd(_mm256_extractf128_ps(a, 1)));
 }
 EMULATED __m256 cvtpd_ps(__m512d a) {
     return _mm256_set_m128(_mm256_cvtpd_ps(upper(a)), _mm256_cvtpd_ps(lower(a)));
+}
+EMULATED __m512 cvtph_ps(__m256i a) {
+    return join(_mm256_cvtph_ps(_mm256_castsi256_si128(a)), _mm256_cvtph_ps(_mm256_extracti128_si256(a, 1)));
+}
+template<int ROUNDING> EMULATED __m256i cvtps_ph(__m512 a) {
+    return _mm256_set_m128i(_mm256_cvtps_ph(upper(a), ROUNDING), _mm256_cvtps_ph(lower(a), ROUNDING));
 }
 EMULATED __m256 castps512_ps256(__m512 a) { return lower(a); }
 EMULATED __m512 castps256_ps512(__m256 a) { return join(a, a); }
@@ -69,8 +93,16 @@ EMULATED __m512 insertf32x8(__m512 a, __m256 b, int half) {
 #define _mm512_storeu_pd emulated::storeu_pd
 #define _mm512_fmadd_pd emulated::fmadd_pd
 #define _mm512_fmsub_pd emulated::fmsub_pd
+#define _mm512_fmadd_ps emulated::fmadd_ps
+#define _mm512_fmsub_ps emulated::fmsub_ps
+#define _mm512_max_ps emulated::max_ps
+#define _mm512_max_pd emulated::max_pd
+#define _mm512_min_ps emulated::min_ps
+#define _mm512_min_pd emulated::min_pd
 #define _mm512_cvtps_pd emulated::cvtps_pd
 #define _mm512_cvtpd_ps emulated::cvtpd_ps
+#define _mm512_cvtph_ps emulated::cvtph_ps
+#define _mm512_cvtps_ph(a, rounding) emulated::cvtps_ph<rounding>(a)
 #define _mm512_castps512_ps256 emulated::castps512_ps256
 #define _mm512_castps256_ps512 emulated::castps256_ps512
 #define _mm512_extractf32x8_ps emulated::extractf32x8_ps
