@@ -18,8 +18,8 @@ __all__ = ["log_softmax", "logsumexp", "softmax"]
 def _normalise(function, x, axis, out):
     """softmax and log_softmax: as many values as entries."""
     name = function.__name__
-    if type(x) is np.ndarray and (out is None or type(out) is np.ndarray):
-        result = _fast(name, x, axis, out)
+    if type(x) is np.ndarray and (kernel := dispatch.rows_kernel(name, x.dtype)) is not None:
+        result = kernel(x, axis, out)
         if result is not None:
             return result
     options = {"axis": axis} if out is None else {"axis": axis, "out": out}
@@ -34,28 +34,6 @@ def _normalise(function, x, axis, out):
     if masked and out is None:
         return np.ma.array(result, mask=x.mask)
     return rowwise.finish(x, result, target, out)
-
-
-def _fast(name, x, axis, out):
-    """Straight to the kernel: no temporary, no copy.  None where something is in the way."""
-    matrix = rowwise.contiguous_rows(x, axis)
-    if matrix is None or (kernel := dispatch.rows_kernel(name, x.dtype)) is None:
-        return None
-    if out is None:
-        out = dispatch.empty(x.shape, x.dtype)
-    elif out is not x:  # in place is fine: an entry is read before it is written, and none after
-        flags = out.flags
-        if not (
-            out.dtype == x.dtype
-            and out.shape == x.shape
-            and (flags.c_contiguous and flags.aligned and flags.writeable)
-            and not np.may_share_memory(x, out)
-        ):
-            return None
-    elif not x.flags.writeable:
-        return None
-    kernel(matrix, out.reshape(matrix.shape))
-    return out
 
 
 # logsumexp
@@ -124,13 +102,11 @@ def logsumexp(a, axis=None, b=None, keepdims=False, return_sign=False, *, out=No
     >>> print(round(float(value), 4), sign)
     0.5413 -1.0
     """
-    if type(a) is np.ndarray and b is None and out is None and not return_sign:
-        matrix = rowwise.contiguous_rows(a, axis)
-        if matrix is not None and (kernel := dispatch.rows_kernel("logsumexp", a.dtype)) is not None:
-            result = np.empty(len(matrix), a.dtype)
-            kernel(matrix, result)
-            kept = () if axis is None else a.shape[:-1]
-            return result.reshape(kept + (1,) * (a.ndim - len(kept)) if keepdims else kept)[()]
+    if type(a) is np.ndarray and b is None and not return_sign:
+        kernel = dispatch.rows_kernel("logsumexp", a.dtype)
+        result = None if kernel is None else kernel(a, axis, out, keepdims)
+        if result is not None:
+            return result if out is not None else result[()]
     options = {"axis": axis, "b": b, "keepdims": keepdims, "return_sign": return_sign}
     options |= {} if out is None else {"out": out}
     outs = out if isinstance(out, tuple) else (out,) * (1 + bool(return_sign))
