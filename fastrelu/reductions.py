@@ -303,6 +303,11 @@ def _logsumexp_backward(dy, x, axis=None, b=None, keepdims=False, *, out=None):
     >>> print(fr.logsumexp.backward(2.0, [0.0, 0.0, -float("inf")]))
     [1. 1. 0.]
     """
+    if type(x) is np.ndarray and b is None:
+        kernel = dispatch.rows_kernel("logsumexp.backward", x.dtype)
+        result = None if kernel is None else kernel(x, axis, out, keepdims, dy, True)
+        if result is not None:
+            return result
     options = {"axis": axis, "b": b, "keepdims": keepdims} | ({} if out is None else {"out": out})
     answer = rowwise.override(logsumexp.backward, (dy, x, b, out), (dy, x), options)
     if answer is not NotImplemented:
@@ -314,7 +319,11 @@ def _logsumexp_backward(dy, x, axis=None, b=None, keepdims=False, *, out=None):
     axes = rowwise.as_axes(name, axis, len(shape))
     dy = rowwise.check_dy(name, dy, Rows(shape, axes).result_shape(keepdims))
     target = None if out is None else rowwise.check_out(name, out, array.shape, result_dtype(array.dtype))
-    result = reference_rows.logsumexp_backward(dy, array, axes, weights, keepdims)
+    result = None
+    if weights is None:
+        result = rowwise.run_gradient("logsumexp.backward", dy, array, axes, one_dy_a_row=True)
+    if result is None:
+        result = reference_rows.logsumexp_backward(dy, array, axes, weights, keepdims)
     return rowwise.finish(x, result, target, out)
 
 
@@ -324,6 +333,11 @@ def _normalise_backward(function, gradient, dy, x, y, axis, out):
         got = "neither" if x is None else "both"
         raise TypeError(f"{name}: got {got} of the arguments 'x' and 'y'; expected exactly one")
     argument, given = ("y", y) if x is None else ("x", x)
+    if x is None and type(y) is np.ndarray:
+        kernel = dispatch.rows_kernel(name, y.dtype)
+        result = None if kernel is None else kernel(y, axis, out, dy=dy)
+        if result is not None:
+            return result
     options = {argument: given, "axis": axis} | ({} if out is None else {"out": out})
     answer = rowwise.override(function, (dy, given, out), (dy,), options)
     if answer is not NotImplemented:
@@ -332,7 +346,16 @@ def _normalise_backward(function, gradient, dy, x, y, axis, out):
     axes = rowwise.as_axes(name, axis, array.ndim)
     dy = rowwise.check_dy(name, dy, array.shape)
     target = None if out is None else rowwise.check_out(name, out, array.shape, result_dtype(array.dtype))
-    return rowwise.finish(given, gradient(dy, **{argument: array}, axis=axes), target, out)
+    result = None
+    if x is None:
+        result = rowwise.run_gradient(name, dy, array, axes)
+    elif gradient is reference_rows.softmax_backward and array.dtype.char in "efd":
+        result = rowwise.run_gradient(name, dy, rowwise.run("softmax", array, axes, per_row=False), axes)
+        if result is not None:  # what is absent has no gradient, even where all are
+            np.copyto(result, 0, where=array == -np.inf)
+    if result is None:
+        result = gradient(dy, **{argument: array}, axis=axes)
+    return rowwise.finish(given, result, target, out)
 
 
 @_backward_of(softmax)

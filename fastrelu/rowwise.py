@@ -135,3 +135,23 @@ def run(name, x, axes, per_row):
     with np.errstate(all="ignore"):
         result = kernel(matrix, -1).astype(dtype, copy=False)
     return result.reshape(rows.kept_shape) if per_row else rows.whole(result)
+
+
+def run_gradient(name, dy, x, axes, *, one_dy_a_row=False):
+    """The gradient `name` of an array, by its kernel, in a new array; None where there is no kernel.
+
+    `x` is what the kernel takes, the result of the softmaxes; `dy` has its shape, or one value a row.
+    """
+    kernel = dispatch.rows_kernel(name, x.dtype) if x.size and x.dtype.char in "efd" else None
+    if kernel is None:
+        return None
+    with np.errstate(all="ignore"):
+        dy = dy.astype(x.dtype, copy=False)
+    result = kernel(x, axes, keepdims=dy.ndim == x.ndim, dy=dy, one_dy_a_row=one_dy_a_row)
+    if result is None:
+        rows = Rows(x.shape, axes)
+        dy = dy.reshape(-1) if one_dy_a_row else rows.of(dy)
+        matrix = np.require(rows.of(x), x.dtype.newbyteorder("="), "CA")
+        dy = np.require(dy, matrix.dtype, "CA")
+        result = rows.whole(kernel(matrix, -1, dy=dy, one_dy_a_row=one_dy_a_row))
+    return result

@@ -395,6 +395,12 @@ ROW_KERNELS: dict[str, tuple[str, str, str | None]] = {
     "logsumexp": ("sum_rows", "finish_logsumexp", None),
     "softmax": ("keep_rows", "finish_softmax", "apply_softmax"),
     "log_softmax": ("sum_rows", "finish_log_softmax", "apply_log_softmax"),
-    "logsumexp.backward": ("keep_rows", "finish_softmax", "apply_logsumexp_backward"),
+    "logsumexp.backward": ("keep_rows", "finish_logsumexp_backward", "apply_logsumexp_backward"),
+    "softmax.backward": ("sum_softmax_backward", "finish_softmax_backward", "apply_softmax_backward"),
+    "log_softmax.backward": (
+        "sum_log_softmax_backward",
+        "finish_log_softmax_backward",
+        "apply_log_softmax_backward",
+    ),
 }
 REDUCTIONS: tuple[str, ...] = tuple(name for name in ROW_KERNELS if not name.endswith(".backward"))

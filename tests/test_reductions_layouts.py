@@ -87,6 +87,28 @@ def test_same_bits_in_every_layout(function, dtype, length):
     assert same_bits(np.stack([function(row) for row in x]), expected)
 
 
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("function", FORWARD, **by_name)
+def test_same_bits_of_gradients_in_every_layout(function, dtype, length):
+    given = rows_of_all_kinds(dtype, length)
+    rng = np.random.default_rng(length)
+    saved = {"x" if function is fr.logsumexp else "y": given}
+    if function is not fr.logsumexp:
+        saved["y"] = function(given, axis=1)
+    (name, rows), shape = saved.popitem(), (37, 1) if function is fr.logsumexp else given.shape
+    dy = rng.normal(0, 3, shape).astype(dtype)
+    keepdims = {"keepdims": True} if function is fr.logsumexp else {}
+    expected = function.backward(dy, **{name: rows}, axis=1, **keepdims)
+    for layout, (lay, axis, back) in LAYOUTS.items():
+        a, slopes = lay(rows), lay(dy)
+        got = back(function.backward(slopes, **{name: a}, axis=axis, **keepdims))
+        assert same_bits(got, expected), layout
+        if dy.shape == rows.shape:
+            assert function.backward(slopes, **{name: a}, axis=axis, **keepdims, out=slopes) is slopes
+            assert same_bits(back(slopes), expected), f"{layout}, in place"
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("function", FORWARD, **by_name)
 def test_same_bits_at_any_alignment(function, dtype):
@@ -109,7 +131,11 @@ def test_same_bits_on_any_number_of_threads(function, dtype, shape):
     try:
         for threads in (1, 2, 5):
             fr.set_num_threads(threads)
-            results.append([function(x, axis=axis) for axis in (None, *range(x.ndim))])
+            made = [function(x, axis=axis) for axis in (None, *range(x.ndim))]
+            if function is not fr.logsumexp:
+                pairs = enumerate(list(made[1:]))
+                made += [function.backward(x, y=y, axis=axis) for axis, y in pairs]
+            results.append(made)
     finally:
         fr.set_num_threads(before)
     for other in results[1:]:

@@ -5,7 +5,7 @@ from cpython.pycapsule cimport PyCapsule_New
 cdef extern from * nogil:
     """
     #include "loops/tabulated.h"
-    #include "loops/rows_forward.h"
+    #include "loops/rows_backward.h"
     #include "loops/pack.h"
     static Exports exports = {0, sizeof(vec<float>), {}, {}, &CONVERTERS};
     """
@@ -70,7 +70,14 @@ cdef extern from * nogil:
     void keep_rows[T](const RowFormulas[T]&, const RowTile&)
     void finish_logsumexp[T](const RowFormulas[T]&, const RowTile&)
     void finish_softmax[T](const RowFormulas[T]&, const RowTile&)
+    void finish_logsumexp_backward[T](const RowFormulas[T]&, const RowTile&)
     void finish_log_softmax[T](const RowFormulas[T]&, const RowTile&)
     void apply_softmax[T](const RowFormulas[T]&, const RowTile&)
     void apply_log_softmax[T](const RowFormulas[T]&, const RowTile&)
     void apply_logsumexp_backward[T](const RowFormulas[T]&, const RowTile&)
+    void sum_softmax_backward[T](const RowFormulas[T]&, const RowTile&)
+    void finish_softmax_backward[T](const RowFormulas[T]&, const RowTile&)
+    void apply_softmax_backward[T](const RowFormulas[T]&, const RowTile&)
+    void sum_log_softmax_backward[T](const RowFormulas[T]&, const RowTile&)
+    void finish_log_softmax_backward[T](const RowFormulas[T]&, const RowTile&)
+    void apply_log_softmax_backward[T](const RowFormulas[T]&, const RowTile&)

@@ -11,9 +11,9 @@ cdef cnp.ndarray new_row_values(cnp.ndarray x, const bint* reduced, bint keepdim
 
 
 # An array with one value for each row, its reduced axes left out or kept with length 1; False if it is not.
-cdef bint add_row_values(Reduction* r, cnp.ndarray x, const bint* reduced, cnp.ndarray values) noexcept:
+cdef bint add_row_values(Reduction* r, cnp.ndarray x, const bint* reduced, bint keepdims,
+                         cnp.ndarray values) noexcept:
     cdef int storage = readable(values), axis, own = 0, kept = 0
-    cdef bint keepdims = cnp.PyArray_NDIM(values) == cnp.PyArray_NDIM(x)
     if storage < 0 or storage > FLOAT16:
         return False
     r.used[OF_ROW] = True
@@ -116,7 +116,7 @@ def reduce_rows(int index, x, axis, out=None, bint keepdims=False, dy=None, bint
         if type(dy) is not np.ndarray:
             return None
         if one_dy_a_row:
-            if not add_row_values(&r, a, reduced, dy):
+            if not add_row_values(&r, a, reduced, keepdims, dy):
                 return None
         elif not same_shape(a, dy) or not add_entries(&r, IN_DY, reduced, dy):
             return None
@@ -132,9 +132,7 @@ def reduce_rows(int index, x, axis, out=None, bint keepdims=False, dy=None, bint
         if repeats_itself(result) or conflicts(a, result) or (dy is not None and conflicts(dy, result)):
             return None
     if r.writes_row:
-        if out is not None and cnp.PyArray_NDIM(result) == ndim and not keepdims and axis != ():
-            return None
-        if not add_row_values(&r, a, reduced, result):
+        if not add_row_values(&r, a, reduced, keepdims, result):
             return None
     elif not same_shape(a, result) or not add_entries(&r, TO_OUT, reduced, result):
         return None

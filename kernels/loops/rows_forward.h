@@ -86,9 +86,10 @@ template<class T> ALWAYS_INLINE void finish_log_softmax(const RowFormulas<T>& f,
 // --- after keep_rows --------------------------------------------------------------------------------------
 
 // Leaves for each segment what its terms must be multiplied by, and its largest term with its own value: so
-// equal entries have equal shares to the last bit.  A single +inf takes all; several of them, or nothing
-// above -inf, have no limit.
-template<class T> ALWAYS_INLINE void finish_softmax(const RowFormulas<T>& f, const RowTile& tile) {
+// equal entries have equal shares to the last bit.  A single +inf takes all, several of them have no limit.
+// Where nothing is above -inf, nothing can be shared: that is NaN, but no gradient.
+template<bool GRADIENT, class T>
+ALWAYS_INLINE void finish_shares(const RowFormulas<T>& f, const RowTile& tile) {
     const Pieces<T> pieces(tile);
     const ptrdiff_t end = segments_of(tile) * tile.width;
     const bool several = end > tile.width;
@@ -118,7 +119,7 @@ template<class T> ALWAYS_INLINE void finish_softmax(const RowFormulas<T>& f, con
             }
         wide<T> inverse = scaled(unit, spare) / normalised(whole.rest);
         inverse = where_eq(top, infinite, where_eq(whole.rest, unit, inverse, undefined), inverse);
-        inverse = where_gt(top, zero - infinite, inverse, undefined);
+        inverse = where_gt(top, zero - infinite, inverse, GRADIENT ? whole.rest * zero : undefined);
         for (ptrdiff_t at = row; at < end; at += tile.width) {
             const Reference<T> own = several ? reference_for(f, load(pieces.top + at)) : r;
             const wide<T> factor = normalised(several ? rescaled(own, inverse) : inverse);
@@ -129,6 +130,13 @@ template<class T> ALWAYS_INLINE void finish_softmax(const RowFormulas<T>& f, con
             pieces.put(at, {term, narrow(scaled(share, to_one)), factor});
         }
     });
+}
+
+template<class T> ALWAYS_INLINE void finish_softmax(const RowFormulas<T>& f, const RowTile& tile) {
+    finish_shares<false>(f, tile);
+}
+template<class T> ALWAYS_INLINE void finish_logsumexp_backward(const RowFormulas<T>& f, const RowTile& tile) {
+    finish_shares<true>(f, tile);
 }
 
 // --- the results of a row's entries -----------------------------------------------------------------------
