@@ -238,7 +238,7 @@ def blocks_pyx():
     out.append("blocks = PyCapsule_New(&exports, EXPORTS_NAME, NULL)\n")
     out.append(f"cdef SumBlocks sum_table[2][{len(kernels)}]\n")
     for t, suffix in enumerate(TYPES):
-        for i, _ in summed:
+        for i in (index for index, _, own in summed if own == suffix):
             out.append(f"sum_table[{t}][{i}].along = along_{i}_{suffix}\n")
             out.append(f"sum_table[{t}][{i}].columns = columns_{i}_{suffix}\n")
         out.append(f"sum_exports.blocks[{t}] = sum_table[{t}]\n")
