@@ -1,8 +1,8 @@
 """logsumexp, softmax and log_softmax: SciPy's signatures, plus ``out=`` and ``.backward``.
 
-Arguments are checked here, and the axes to reduce are moved to the end of a contiguous matrix; a compiled
-kernel, or the reference where there is none, does the rest and knows every special value.  Weights,
-complex numbers and long double always go to the reference.
+Plain arrays go straight to a compiled kernel, whatever their layout.  For all else arguments are checked
+here and made plain; the kernel, or the reference where there is none, does the rest and knows every special
+value.  Weights, complex numbers and long double always go to the reference.
 """
 
 from __future__ import annotations
