@@ -208,7 +208,7 @@ def elementwise(kernel):
 
 
 def rows_kernel(name, dtype):
-    """The current backend's kernel for a reduction over contiguous rows, or None."""
+    """The current backend's kernel for a reduction or its gradient, or None; see `Backend.rows`."""
     return control.BACKEND.get().rows(name, dtype.char)
 
 

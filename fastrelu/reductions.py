@@ -1,8 +1,8 @@
 """logsumexp, softmax and log_softmax: SciPy's signatures, plus ``out=`` and ``.backward``.
 
-Arguments are checked here, and the axes to reduce are moved to the end of a contiguous matrix; a compiled
-kernel, or the reference where there is none, does the rest and knows every special value.  Weights,
-complex numbers and long double always go to the reference.
+Plain arrays go straight to a compiled kernel, whatever their layout.  For all else arguments are checked
+here and made plain; the kernel, or the reference where there is none, does the rest and knows every special
+value.  Weights, complex numbers and long double always go to the reference.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ __all__ = ["log_softmax", "logsumexp", "softmax"]
 def _normalise(function, x, axis, out):
     """softmax and log_softmax: as many values as entries."""
     name = function.__name__
-    if type(x) is np.ndarray and (out is None or type(out) is np.ndarray):
-        result = _fast(name, x, axis, out)
+    if type(x) is np.ndarray and (kernel := dispatch.rows_kernel(name, x.dtype)) is not None:
+        result = kernel(x, axis, out)
         if result is not None:
             return result
     options = {"axis": axis} if out is None else {"axis": axis, "out": out}
@@ -34,28 +34,6 @@ def _normalise(function, x, axis, out):
     if masked and out is None:
         return np.ma.array(result, mask=x.mask)
     return rowwise.finish(x, result, target, out)
-
-
-def _fast(name, x, axis, out):
-    """Straight to the kernel: no temporary, no copy.  None where something is in the way."""
-    matrix = rowwise.contiguous_rows(x, axis)
-    if matrix is None or (kernel := dispatch.rows_kernel(name, x.dtype)) is None:
-        return None
-    if out is None:
-        out = dispatch.empty(x.shape, x.dtype)
-    elif out is not x:  # in place is fine: an entry is read before it is written, and none after
-        flags = out.flags
-        if not (
-            out.dtype == x.dtype
-            and out.shape == x.shape
-            and (flags.c_contiguous and flags.aligned and flags.writeable)
-            and not np.may_share_memory(x, out)
-        ):
-            return None
-    elif not x.flags.writeable:
-        return None
-    kernel(matrix, out.reshape(matrix.shape))
-    return out
 
 
 # logsumexp
@@ -124,13 +102,11 @@ def logsumexp(a, axis=None, b=None, keepdims=False, return_sign=False, *, out=No
     >>> print(round(float(value), 4), sign)
     0.5413 -1.0
     """
-    if type(a) is np.ndarray and b is None and out is None and not return_sign:
-        matrix = rowwise.contiguous_rows(a, axis)
-        if matrix is not None and (kernel := dispatch.rows_kernel("logsumexp", a.dtype)) is not None:
-            result = np.empty(len(matrix), a.dtype)
-            kernel(matrix, result)
-            kept = () if axis is None else a.shape[:-1]
-            return result.reshape(kept + (1,) * (a.ndim - len(kept)) if keepdims else kept)[()]
+    if type(a) is np.ndarray and b is None and not return_sign:
+        kernel = dispatch.rows_kernel("logsumexp", a.dtype)
+        result = None if kernel is None else kernel(a, axis, out, keepdims)
+        if result is not None:
+            return result if out is not None else result[()]
     options = {"axis": axis, "b": b, "keepdims": keepdims, "return_sign": return_sign}
     options |= {} if out is None else {"out": out}
     outs = out if isinstance(out, tuple) else (out,) * (1 + bool(return_sign))
@@ -327,6 +303,11 @@ def _logsumexp_backward(dy, x, axis=None, b=None, keepdims=False, *, out=None):
     >>> print(fr.logsumexp.backward(2.0, [0.0, 0.0, -float("inf")]))
     [1. 1. 0.]
     """
+    if type(x) is np.ndarray and b is None:
+        kernel = dispatch.rows_kernel("logsumexp.backward", x.dtype)
+        result = None if kernel is None else kernel(x, axis, out, keepdims, dy, True)
+        if result is not None:
+            return result
     options = {"axis": axis, "b": b, "keepdims": keepdims} | ({} if out is None else {"out": out})
     answer = rowwise.override(logsumexp.backward, (dy, x, b, out), (dy, x), options)
     if answer is not NotImplemented:
@@ -338,7 +319,11 @@ def _logsumexp_backward(dy, x, axis=None, b=None, keepdims=False, *, out=None):
     axes = rowwise.as_axes(name, axis, len(shape))
     dy = rowwise.check_dy(name, dy, Rows(shape, axes).result_shape(keepdims))
     target = None if out is None else rowwise.check_out(name, out, array.shape, result_dtype(array.dtype))
-    result = reference_rows.logsumexp_backward(dy, array, axes, weights, keepdims)
+    result = None
+    if weights is None:
+        result = rowwise.run_gradient("logsumexp.backward", dy, array, axes, one_dy_a_row=True)
+    if result is None:
+        result = reference_rows.logsumexp_backward(dy, array, axes, weights, keepdims)
     return rowwise.finish(x, result, target, out)
 
 
@@ -348,6 +333,11 @@ def _normalise_backward(function, gradient, dy, x, y, axis, out):
         got = "neither" if x is None else "both"
         raise TypeError(f"{name}: got {got} of the arguments 'x' and 'y'; expected exactly one")
     argument, given = ("y", y) if x is None else ("x", x)
+    if x is None and type(y) is np.ndarray:
+        kernel = dispatch.rows_kernel(name, y.dtype)
+        result = None if kernel is None else kernel(y, axis, out, dy=dy)
+        if result is not None:
+            return result
     options = {argument: given, "axis": axis} | ({} if out is None else {"out": out})
     answer = rowwise.override(function, (dy, given, out), (dy,), options)
     if answer is not NotImplemented:
@@ -356,7 +346,16 @@ def _normalise_backward(function, gradient, dy, x, y, axis, out):
     axes = rowwise.as_axes(name, axis, array.ndim)
     dy = rowwise.check_dy(name, dy, array.shape)
     target = None if out is None else rowwise.check_out(name, out, array.shape, result_dtype(array.dtype))
-    return rowwise.finish(given, gradient(dy, **{argument: array}, axis=axes), target, out)
+    result = None
+    if x is None:
+        result = rowwise.run_gradient(name, dy, array, axes)
+    elif gradient is reference_rows.softmax_backward and array.dtype.char in "efd":
+        result = rowwise.run_gradient(name, dy, rowwise.run("softmax", array, axes, per_row=False), axes)
+        if result is not None:  # what is absent has no gradient, even where all are
+            np.copyto(result, 0, where=array == -np.inf)
+    if result is None:
+        result = gradient(dy, **{argument: array}, axis=axes)
+    return rowwise.finish(given, result, target, out)
 
 
 @_backward_of(softmax)

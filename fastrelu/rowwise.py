@@ -120,42 +120,38 @@ def finish(x, result, target=None, out=None):
 # Rows
 
 
-KERNEL_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
-CONTIGUOUS_AND_ALIGNED = 0x101  # NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED, in one look at the flags
-
-
-def contiguous_rows(x, axis):
-    """What people mostly pass, a plain array reduced along its last axis or whole, as a matrix; else None."""
-    shape = x.shape
-    if x.dtype not in KERNEL_DTYPES or x.flags.num & CONTIGUOUS_AND_ALIGNED != CONTIGUOUS_AND_ALIGNED:
-        return None
-    if not shape or not x.size:
-        return None
-    if axis is None:
-        return x.reshape(1, x.size)
-    if type(axis) is int and (axis == -1 or axis == len(shape) - 1):
-        return x.reshape(-1, shape[-1])
-    return None
-
-
-def _kernel(name, dtype):
-    """The compiled kernel for a result of this dtype, and the dtype in which it computes; else None."""
-    work = dtype if dtype.char in "fd" else np.dtype(np.float32) if dtype.itemsize == 2 else None
-    return None if work is None else dispatch.rows_kernel(name, work), work
-
-
 def run(name, x, axes, per_row):
     """The function `name` of an array along `axes`: a new array; one value a row where `per_row`."""
     dtype = result_dtype(x.dtype)
-    kernel, work = _kernel(name, dtype)
+    work = dtype if dtype.char in "efd" else np.dtype(np.float32) if dtype.itemsize == 2 else None
+    kernel = None if work is None else dispatch.rows_kernel(name, work)
     if kernel is None or x.size == 0:
         return getattr(reference_rows, name)(x, axis=axes)
+    result = kernel(x, axes) if x.dtype == dtype else None
+    if result is not None:
+        return result
     rows = Rows(x.shape, axes)
-    matrix = np.ascontiguousarray(rows.of(x), work)
-    if not matrix.flags.aligned:
-        matrix = matrix.copy()
-    result = np.empty(len(matrix) if per_row else matrix.shape, work)
+    matrix = np.require(rows.of(x), work, "CA")
     with np.errstate(all="ignore"):
-        kernel(matrix, result)
-        result = result.astype(dtype, copy=False)
+        result = kernel(matrix, -1).astype(dtype, copy=False)
     return result.reshape(rows.kept_shape) if per_row else rows.whole(result)
+
+
+def run_gradient(name, dy, x, axes, *, one_dy_a_row=False):
+    """The gradient `name` of an array, by its kernel, in a new array; None where there is no kernel.
+
+    `x` is what the kernel takes, the result of the softmaxes; `dy` has its shape, or one value a row.
+    """
+    kernel = dispatch.rows_kernel(name, x.dtype) if x.size and x.dtype.char in "efd" else None
+    if kernel is None:
+        return None
+    with np.errstate(all="ignore"):
+        dy = dy.astype(x.dtype, copy=False)
+    result = kernel(x, axes, keepdims=dy.ndim == x.ndim, dy=dy, one_dy_a_row=one_dy_a_row)
+    if result is None:
+        rows = Rows(x.shape, axes)
+        dy = dy.reshape(-1) if one_dy_a_row else rows.of(dy)
+        matrix = np.require(rows.of(x), x.dtype.newbyteorder("="), "CA")
+        dy = np.require(dy, matrix.dtype, "CA")
+        result = rows.whole(kernel(matrix, -1, dy=dy, one_dy_a_row=one_dy_a_row))
+    return result

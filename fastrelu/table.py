@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from math import inf
 
-__all__ = ["KERNELS", "REDUCTIONS", "ROWS", "Kernel", "Parameter", "Row"]
+__all__ = ["KERNELS", "REDUCTIONS", "ROWS", "ROW_KERNELS", "Kernel", "Parameter", "Row"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -389,5 +389,18 @@ ROWS: tuple[Row, ...] = (
 
 KERNELS: tuple[Kernel, ...] = tuple(kernel for row in ROWS for kernel in row.kernels().values())
 
-# Reductions with a kernel over contiguous rows, in the order of their table in the compiled modules.
-REDUCTIONS: tuple[str, ...] = ("logsumexp", "softmax", "log_softmax")
+# What a reduction over rows is made of, in the order of their table in the compiled modules: the pass that
+# sums entries, the one that finishes rows, and the one that writes entries, where it has one.
+ROW_KERNELS: dict[str, tuple[str, str, str | None]] = {
+    "logsumexp": ("sum_rows", "finish_logsumexp", None),
+    "softmax": ("keep_rows", "finish_softmax", "apply_softmax"),
+    "log_softmax": ("sum_rows", "finish_log_softmax", "apply_log_softmax"),
+    "logsumexp.backward": ("keep_rows", "finish_logsumexp_backward", "apply_logsumexp_backward"),
+    "softmax.backward": ("sum_softmax_backward", "finish_softmax_backward", "apply_softmax_backward"),
+    "log_softmax.backward": (
+        "sum_log_softmax_backward",
+        "finish_log_softmax_backward",
+        "apply_log_softmax_backward",
+    ),
+}
+REDUCTIONS: tuple[str, ...] = tuple(name for name in ROW_KERNELS if not name.endswith(".backward"))

@@ -65,7 +65,8 @@ cdef extern from * nogil:
     static bool has_block(const Kernel* kernel) { return *kernel->block != nullptr; }
     static Runner the_runner = {nullptr, run_contiguously};
     """
-    ctypedef void (*RowKernel)(const void*, void*, ptrdiff_t, ptrdiff_t) noexcept nogil
+    cdef struct RowKernel:
+        void* apply
     ctypedef void (*Block)(const void*) noexcept nogil
     cdef struct Converters:
         pass
@@ -116,15 +117,26 @@ cdef extern from * nogil:
         char* data[5]
         ptrdiff_t strides[5][64]
         Storage types[5]
-    cdef struct Matrix:
+    enum: IN_X
+    enum: IN_DY
+    enum: TO_OUT
+    enum: OF_ROW
+    enum: ROW_OPERANDS
+    cdef struct Reduction:
         RowKernel kernel
-        const char* a
-        char* out
-        ptrdiff_t rows
-        ptrdiff_t length
+        const Converters* converters
+        Storage computes_in
         int item_bytes
         int cost
-        ptrdiff_t results_per_row
+        bint used[4]
+        bint writes_row
+        Storage types[4]
+        char* data[4]
+        ptrdiff_t length
+        ptrdiff_t steps[4]
+        int axes
+        ptrdiff_t shape[64]
+        ptrdiff_t strides[4][64]
     cdef struct UfuncLoop:
         const Kernel* kernel
         Storage type
@@ -143,7 +155,7 @@ cdef extern from * nogil:
     Plan make_plan(const Kernel&, ptrdiff_t, bint, const Settings&)
     void run(const Kernel&, const KernelRow&, ptrdiff_t, const Settings&)
     void run_grid(Grid&, const Settings&)
-    void run_rows(const Matrix&, const Settings&)
+    bint run_reduction(Reduction&, const Settings&)
     void ufunc_loop(char**, const cnp.npy_intp*, const cnp.npy_intp*, void*)
     void set_memory_limit(size_t)
     void set_memory_idle_time(int64_t)
@@ -317,24 +329,7 @@ def make_ufunc(int index, str name, str doc, reference, str chars):
                                        <char*> encoded[0], <char*> encoded[1], 0)
 
 
-# --- rows -------------------------------------------------------------------------------------------------
-
-def rows(int index, a, out):
-    """Run row kernel `index` over the rows of the contiguous float32 or float64 matrix `a`."""
-    cdef cnp.ndarray source = a, result = out
-    cdef Matrix m
-    m.item_bytes = cnp.PyArray_ITEMSIZE(source)
-    m.kernel = tables.exports.rows[1 if m.item_bytes == 8 else 0][index]
-    m.cost = 120 if m.item_bytes == 8 else 40  # two exponentials
-    m.a = <const char*> cnp.PyArray_DATA(source)
-    m.out = <char*> cnp.PyArray_DATA(result)
-    m.rows = cnp.PyArray_DIMS(source)[0]
-    m.length = cnp.PyArray_DIMS(source)[1]
-    m.results_per_row = m.length if cnp.PyArray_NDIM(result) == 2 else 1
-    with nogil:
-        run_rows(m, settings)
-
-
 include "loops/arrays.pxi"
+include "loops/reduce.pxi"
 include "loops/fast_call.pxi"
 include "loops/sums.pxi"

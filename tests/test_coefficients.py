@@ -72,6 +72,8 @@ HALF_LN2 = 0.34657391
 
 # name: error(x), interval, log2 of the bound.
 BOUNDS = {
+    "EXP_FLOAT, exp": (exp_error(coefficients.EXP_FLOAT), (-HALF_LN2, HALF_LN2), -28),
+    "EXP_FLOAT, expm1": (expm1_error(coefficients.EXP_FLOAT), (-HALF_LN2, HALF_LN2), -25.5),
     "EXP_SHORT, exp": (exp_error(coefficients.EXP_SHORT), (-HALF_LN2, HALF_LN2), -38.5),
     "EXP_SHORT, expm1": (expm1_error(coefficients.EXP_SHORT), (-HALF_LN2, HALF_LN2), -37),
     "EXP_FULL, exp": (exp_error(coefficients.EXP_FULL), (-HALF_LN2, HALF_LN2), -56.5),

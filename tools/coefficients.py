@@ -96,8 +96,13 @@ def fit_polynomial(target, weight, interval, degree, fixed=(), rounds=16):
     return [*fixed, *best[1]]
 
 
-def fit_doubles(target, weight, interval, degree, fixed=(), careful=10):
-    """Fit a polynomial with double coefficients; see `fit_polynomial`.
+def to_float(value):
+    """Return the nearest float32, as a double."""
+    return float(np.float32(float(value)))
+
+
+def fit_doubles(target, weight, interval, degree, fixed=(), careful=10, rounded=float):
+    """Fit a polynomial with coefficients that `rounded` leaves as they are; see `fit_polynomial`.
 
     The lowest `careful` coefficients are rounded one at a time and the rest refitted to what they became:
     those roundings weigh as much as the error of the fit (MILLS_LONG: 2^-57.2 if five are, 2^-58.0 from eight
@@ -106,9 +111,9 @@ def fit_doubles(target, weight, interval, degree, fixed=(), careful=10):
     fixed = list(fixed)
     for index in range(len(fixed), min(len(fixed) + careful, degree)):
         ascending = fit_polynomial(target, weight, interval, degree, fixed)
-        fixed.append(mp.mpf(float(ascending[index])))
+        fixed.append(mp.mpf(rounded(ascending[index])))
     ascending = fit_polynomial(target, weight, interval, degree, fixed)
-    return fixed + [mp.mpf(float(c)) for c in ascending[len(fixed) :]]
+    return fixed + [mp.mpf(rounded(c)) for c in ascending[len(fixed) :]]
 
 
 def fit_rational(target, top, degree_n, degree_d, rounds=120):
@@ -161,6 +166,7 @@ def exp_entries():
     """q(r) with exp(r) = 1 + r + r^2 q(r) on |r| <= ln2/2 (1 + 2^-20).
 
     Weighted for the relative error of expm1(r) = r + r^2 q(r); that of exp(r) is at most 0.42 times as large.
+    The one in float serves sums of exp(r), and is weighted for that.
     """
     bound = mp.log(2) / 2 * (1 + mp.mpf(2) ** -20)
     interval = (-bound, bound)
@@ -171,8 +177,16 @@ def exp_entries():
     def weight(r):
         return r**2 / mp.expm1(r)
 
-    for name, degree, fixed in (("SHORT", 6, ()), ("FULL", 9, ()), ("LONG", 10, (mp.mpf("0.5"),))):
-        q = fit_doubles(target, weight, interval, degree, fixed)
+    def weight_of_exp(r):
+        return r**2 / mp.exp(r)
+
+    for name, degree, fixed, of, rounded in (
+        ("FLOAT", 4, (), weight_of_exp, to_float),
+        ("SHORT", 6, (), weight, float),
+        ("FULL", 9, (), weight, float),
+        ("LONG", 10, (mp.mpf("0.5"),), weight, float),
+    ):
+        q = fit_doubles(target, of, interval, degree, fixed, rounded=rounded)
         of_exp = bits(lambda r, q=q: (1 + r + r**2 * horner(q, r)) / mp.exp(r) - 1, interval)
         of_expm1 = bits(lambda r, q=q: (r + r**2 * horner(q, r)) / mp.expm1(r) - 1, interval)
         yield Entry(
@@ -312,6 +326,11 @@ def constant_entries():
     ln2, slope = mp.log(2), mp.sqrt(2 / mp.pi)
     yield Entry("LN2", pair(ln2), "ln 2")
     yield Entry("LN2_SPLIT", split(ln2, 41), "ln 2 as a + b; a has 41 bits, so k a is exact for |k| < 2^11.")
+    yield Entry(
+        "LN2_SPLIT_FLOAT",
+        split(ln2, 14),
+        "ln 2 as a + b; a has 14 bits, so k a is exact in float for |k| < 2^10.",
+    )
     yield Entry("LOG2E", pair(1 / ln2), "1 / ln 2")
     yield Entry("SQRT_2_OVER_PI", pair(slope), "sqrt(2/pi)")
     yield Entry("TWO_SQRT_2_OVER_PI", pair(2 * slope), "2 sqrt(2/pi)")

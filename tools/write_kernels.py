@@ -18,6 +18,14 @@ ROOT = Path(__file__).resolve().parent.parent
 TYPES = {"f": "float", "d": "double"}
 INTEGERS = [f"{sign}int{bits}" for bits in (8, 16, 32, 64) for sign in ("", "u")]
 STORAGES = dict(zip([*TYPES, *INTEGERS], ["FLOAT32", "FLOAT64", *map(str.upper, INTEGERS)], strict=True))
+# formulas/rows.pxi by the names under which the passes know them.
+ROW_FORMULAS = {
+    "exponent": "entry_exponent",
+    "excess": "entry_excess",
+    "leading_factor": "leading_factor",
+    "rescaled": "rescaled_sum",
+    "log1p": "log_of_excess",
+}
 HEADER = "# Written by tools/write_kernels.py from fastrelu/table.py: edit those.\n"
 
 
@@ -176,7 +184,7 @@ def sum_block(index, kernel, kinds, suffix):
 
 def blocks_pyx():
     """The module that is compiled once for each instruction set."""
-    kernels, reductions, kinds = table().KERNELS, table().REDUCTIONS, formula_kinds()
+    kernels, reductions, kinds = table().KERNELS, table().ROW_KERNELS, formula_kinds()
     missing = sorted({k.formula for k in kernels} - set(kinds))
     if missing:
         raise SystemExit(
@@ -199,18 +207,17 @@ def blocks_pyx():
     borrowed = {i for i, k in enumerate(kernels) if k.knot is None and k.formula in tabulated(kinds)}
     summed = [(index, kernel) for index, kernel in enumerate(kernels) if kernel.summed]
     out += [sum_block(index, kernel, kinds, suffix) for index, kernel in summed for suffix in TYPES]
-    for name in reductions:
-        for suffix, ctype in TYPES.items():
-            value = f"wide_{suffix}"
+    row_passes = dict.fromkeys(name for passes in reductions.values() for name in passes if name)
+    for suffix, ctype in TYPES.items():
+        for name in row_passes:
             out.append(
-                f"cdef void {name}_{suffix}"
-                "(const void* a, void* out, ptrdiff_t rows, ptrdiff_t n) noexcept nogil:\n"
+                f"cdef void {name}_{suffix}(const RowTile& tile) noexcept nogil:\n"
                 f"    cdef RowFormulas[{ctype}] formulas\n"
-                f"    formulas.sum_entry = sum_entry[{value}]\n"
-                f"    formulas.log1p = log1p_unit[{value}]\n"
-                f"    formulas.softmax_entry = softmax_entry[{value}]\n"
-                f"    {name}_rows[{ctype}](formulas, <const {ctype}*> a, <{ctype}*> out, rows, n)\n"
             )
+            for role, formula in ROW_FORMULAS.items():
+                value = f"{'wide' if kinds[formula] == 'W' else 'vec'}_{suffix}"
+                out.append(f"    formulas.{role} = {formula}[{value}]\n")
+            out.append(f"    {name}[{ctype}](formulas, tile)\n")
     out.append(
         f"cdef Block table[STORAGES][{len(kernels)}]\ncdef RowKernel row_table[2][{len(reductions)}]\n"
     )
@@ -220,7 +227,10 @@ def blocks_pyx():
         out.append(f"table[{STORAGES[s]}][{i}] = {chosen}\n")
     out += [f"exports.blocks[{storage}] = table[{storage}]\n" for storage in STORAGES.values()]
     for t, suffix in enumerate(TYPES):
-        out += [f"row_table[{t}][{i}] = {name}_{suffix}\n" for i, name in enumerate(reductions)]
+        for i, name in enumerate(reductions):
+            for role, pass_ in zip(("sum", "finish", "apply"), reductions[name], strict=True):
+                value = f"{pass_}_{suffix}" if pass_ else "NULL"
+                out.append(f"row_table[{t}][{i}].{role} = {value}\n")
         out.append(f"exports.rows[{t}] = row_table[{t}]\n")
     out.append(f"exports.count = {len(kernels)}\n")
     out.append("blocks = PyCapsule_New(&exports, EXPORTS_NAME, NULL)\n")

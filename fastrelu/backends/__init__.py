@@ -27,7 +27,8 @@ class Backend:
     elementwise : callable
         ``elementwise(kernel)`` gives a callable with a ufunc's signature.
     rows : callable
-        ``rows(name, char)`` gives ``f(a, out)`` over contiguous rows of a dtype, or None where it has none.
+        ``rows(name, char)`` gives ``f(x, axis, out=None, keepdims=False, dy=None, one_dy_a_row=False)``
+        for a dtype, or None where it has none; the result is None where `x` must be prepared first.
     empty : callable
         ``empty(shape, dtype)`` gives memory for a result.
     sums : callable

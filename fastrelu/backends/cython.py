@@ -6,7 +6,7 @@ import functools
 import importlib.util
 import os
 
-from ..table import KERNELS, REDUCTIONS, ROWS
+from ..table import KERNELS, ROW_KERNELS, ROWS
 from . import Backend
 
 __all__ = ["BACKEND", "BUILT", "INSTRUCTION_SETS", "ISA", "KERNEL_INDEX", "LENDERS", "computes", "ufuncs"]
@@ -77,10 +77,9 @@ def computes(kernel, dtype):
 
 @functools.cache
 def _rows(name, char):
-    if char not in "fd" or name not in REDUCTIONS:
+    if char not in "efd" or name not in ROW_KERNELS:
         return None
-    index = REDUCTIONS.index(name)
-    return lambda a, out: ufuncs.rows(index, a, out)
+    return functools.partial(ufuncs.reduce_rows, list(ROW_KERNELS).index(name))
 
 
 def _by_reference(kernel):

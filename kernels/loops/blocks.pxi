@@ -5,14 +5,19 @@ from cpython.pycapsule cimport PyCapsule_New
 cdef extern from * nogil:
     """
     #include "loops/tabulated.h"
-    #include "loops/rows.h"
+    #include "loops/rows_backward.h"
     #include "loops/pack.h"
     static Exports exports = {0, sizeof(vec<float>), {}, {}, &CONVERTERS};
     """
     cdef struct Operands:
         pass
     ctypedef void (*Block)(const Operands&) noexcept nogil
-    ctypedef void (*RowKernel)(const void*, void*, ptrdiff_t, ptrdiff_t) noexcept nogil
+    cdef struct RowTile:
+        pass
+    cdef struct RowKernel:
+        void (*sum)(const RowTile&) noexcept nogil
+        void (*finish)(const RowTile&) noexcept nogil
+        void (*apply)(const RowTile&) noexcept nogil
     enum: STORAGES
     cdef struct Exports:
         int count
@@ -56,9 +61,23 @@ cdef extern from * nogil:
         S (*)(S, S) noexcept nogil, const Table[T]&, const Operands&)
 
     cdef cppclass RowFormulas[T]:
-        wide[T] (*sum_entry)(wide[T]) noexcept nogil
+        vec[T] (*exponent)(vec[T]) noexcept nogil
+        vec[T] (*excess)(vec[T], vec[T]) noexcept nogil
+        wide[T] (*leading_factor)(wide[T], wide[T]) noexcept nogil
+        wide[T] (*rescaled)(wide[T], wide[T]) noexcept nogil
         wide[T] (*log1p)(wide[T]) noexcept nogil
-        wide[T] (*softmax_entry)(wide[T], wide[T]) noexcept nogil
-    void logsumexp_rows[T](const RowFormulas[T]&, const T*, T*, ptrdiff_t, ptrdiff_t)
-    void softmax_rows[T](const RowFormulas[T]&, const T*, T*, ptrdiff_t, ptrdiff_t)
-    void log_softmax_rows[T](const RowFormulas[T]&, const T*, T*, ptrdiff_t, ptrdiff_t)
+    void sum_rows[T](const RowFormulas[T]&, const RowTile&)
+    void keep_rows[T](const RowFormulas[T]&, const RowTile&)
+    void finish_logsumexp[T](const RowFormulas[T]&, const RowTile&)
+    void finish_softmax[T](const RowFormulas[T]&, const RowTile&)
+    void finish_logsumexp_backward[T](const RowFormulas[T]&, const RowTile&)
+    void finish_log_softmax[T](const RowFormulas[T]&, const RowTile&)
+    void apply_softmax[T](const RowFormulas[T]&, const RowTile&)
+    void apply_log_softmax[T](const RowFormulas[T]&, const RowTile&)
+    void apply_logsumexp_backward[T](const RowFormulas[T]&, const RowTile&)
+    void sum_softmax_backward[T](const RowFormulas[T]&, const RowTile&)
+    void finish_softmax_backward[T](const RowFormulas[T]&, const RowTile&)
+    void apply_softmax_backward[T](const RowFormulas[T]&, const RowTile&)
+    void sum_log_softmax_backward[T](const RowFormulas[T]&, const RowTile&)
+    void finish_log_softmax_backward[T](const RowFormulas[T]&, const RowTile&)
+    void apply_log_softmax_backward[T](const RowFormulas[T]&, const RowTile&)

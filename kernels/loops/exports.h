@@ -30,7 +30,6 @@ struct Operands {
     ptrdiff_t registers;
 };
 typedef void (*Block)(const Operands&);
-typedef void (*RowKernel)(const void* a, void* out, ptrdiff_t rows, ptrdiff_t n);
 // n elements of one storage to another, `step` bytes apart.
 typedef void (*Converter)(char* to, ptrdiff_t to_step, const char* from, ptrdiff_t from_step, ptrdiff_t n);
 
@@ -44,6 +43,30 @@ struct Converters {
                          ptrdiff_t from_step, ptrdiff_t rows, ptrdiff_t length);
     // Contiguous rows to columns of a contiguous matrix.
     void (*transpose[9])(char* to, const char* from, ptrdiff_t from_row, ptrdiff_t rows, ptrdiff_t length);
+};
+
+// Entries of a row that are summed together; longer rows are merged from as many segments as they need.
+enum { SEGMENT = 2048 };
+
+// Rows to reduce, of float or double, and room for what a pass leaves to the next.
+struct RowTile {
+    const void *x, *dy;  // the first row's first entry; a gradient takes dy, laid out as x
+    void* out;           // as many values as entries, laid out in its own way
+    ptrdiff_t rows, length;
+    bool along;  // entries are contiguous; else the rows lie side by side
+    ptrdiff_t row_x, row_dy, row_out, step_x, step_dy, step_out;  // elements to the next row, the next entry
+    // For each segment and row, in this order: the largest entry, how often it occurs, the sum of the rest.
+    void *top, *count;
+    double *hi, *lo;
+    ptrdiff_t width;  // of a segment in these: rows, and enough more for whole registers
+    void* of_row;     // one value for each row: a result of `finish`, or a factor of its gradient
+};
+
+// A reduction in three passes, so that those over entries may be shared out by segments.
+struct RowKernel {
+    void (*sum)(const RowTile&);
+    void (*finish)(const RowTile&);
+    void (*apply)(const RowTile&);  // null where a row has one value
 };
 
 static const char EXPORTS_NAME[] = "fastrelu.kernels.blocks";

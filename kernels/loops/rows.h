@@ -1,159 +1,294 @@
-// Reductions over contiguous rows: log(sum(exp(row))) and its relatives, two or three passes in cache.
+// Sums of exponentials: what logsumexp, softmax and log_softmax have in common.
 //
-// Sums run in the wide arithmetic of wide.h and leave out the entries equal to the maximum, which are
-// counted instead: exp(0) = 1 would swallow a small rest.  The partial sums are one per lane of a
-// register, so a row's bits depend on the instruction set alone.
+// exp(x) comes as 2^k (1 + t), so that sums may be taken in units of any power of two without an error,
+// and no entry is ever rounded to x - max.  Where a logarithm follows, entries equal to the maximum are
+// counted instead of added: each of them is 1 and would swallow a small rest.
+//
+// The order of a sum belongs to the row, not to its layout: entry i goes to partial sum i mod lanes, whose
+// lanes are those of one register along a row, or that many registers across rows; the partial sums are
+// added pairwise, and so a row's bits depend on the instruction set alone.
 #pragma once
 #include <math.h>
-#include <string.h>
 #include "loops/blocks.h"
 
 // The formulas of formulas/rows.pxi, given as literals and therefore inlined.
 template<class T> struct RowFormulas {
-    wide<T> (*sum_entry)(wide<T> difference);
-    wide<T> (*log1p)(wide<T>);
-    wide<T> (*softmax_entry)(wide<T> difference, wide<T> total);
+    vec<T> (*exponent)(vec<T> x);
+    vec<T> (*excess)(vec<T> x, vec<T> exponent);
+    wide<T> (*leading_factor)(wide<T> x, wide<T> exponent);
+    wide<T> (*rescaled)(wide<T> sum, wide<T> difference);
+    wide<T> (*log1p)(wide<T> v);
 };
 
-// What a pass over a row leaves behind: its maximum, how often it occurs, the sum of the other exp(x - max).
-template<class T> struct RowSum {
-    T maximum;
-    bool has_nan;
-    wide<T> count, rest;  // every lane holds the row's value
+// Terms are kept times UNIT = 2^BIAS, so that none is subnormal; those below 2^-DEPTH of the largest count as
+// that, and sums of such as nothing: as much as LEAST.  What terms are multiplied by is kept times SPARE, so
+// that its low part is not subnormal where it counts.  A maximum beyond SHIFTED is subtracted before exp,
+// which is exact for every entry that matters: the smaller is more than half the larger.
+template<class T> struct RowRange;
+template<> struct RowRange<float> {
+    static constexpr double BIAS = 64, UNIT = 0x1p64, DEPTH = 190, LEAST = 0x1p-96, SPARE = 0x1p24,
+                            SHIFTED = 300;
+};
+template<> struct RowRange<double> {
+    static constexpr double BIAS = 512, UNIT = 0x1p512, DEPTH = 1200, LEAST = 0x1p-650, SPARE = 0x1p53,
+                            SHIFTED = 1700;
 };
 
-// The last, partial register of a row, padded with `fill`.
-template<class T> ALWAYS_INLINE vec<T> load_tail(const T* p, ptrdiff_t n, T fill) {
-    T buffer[vec<T>::lanes];
-    for (int j = 0; j < vec<T>::lanes; j++) buffer[j] = fill;
-    memcpy(buffer, p, n * sizeof(T));
-    return load(buffer);
-}
-template<class T> ALWAYS_INLINE void store_tail(T* p, ptrdiff_t n, vec<T> a) {
-    T buffer[vec<T>::lanes];
-    store(buffer, a);
-    memcpy(p, buffer, n * sizeof(T));
+// What the entries of a row are measured against, lane by lane: exp(x - shift) in units of 2^exponent.
+// `above` is the maximum less the shift, or 0 where that is infinite.
+template<class T> struct Reference {
+    vec<T> top, shift, above, exponent, floor, bias;
+};
+
+template<class T> ALWAYS_INLINE Reference<T> reference_for(const RowFormulas<T>& f, vec<T> top) {
+    const vec<T> zero = splat(top, 0.0), finite = where_eq(top - top, zero, top, zero);
+    const vec<T> shift = where_gt(magnitude(finite), splat(top, RowRange<T>::SHIFTED), finite, zero);
+    const vec<T> above = finite - shift, exponent = f.exponent(above);
+    const vec<T> floor = (exponent - splat(top, RowRange<T>::DEPTH)) * splat(top, LN2[0]);
+    return {top, shift, above, exponent, floor, power_bias(splat(top, RowRange<T>::BIAS) - exponent)};
 }
 
-static ALWAYS_INLINE wide<float> over_lanes(wide<float> a) {
-    double buffer[2 * vec<double>::lanes], sum = 0;
-    store(buffer, a.lower);
-    store(buffer + vec<double>::lanes, a.upper);
-    for (double part : buffer) sum += part;
-    return {broadcast(sum), broadcast(sum)};
+// A register of partial sums, and how many entries were equal to the maximum.
+template<class T> struct Partial {
+    wide<T> sum;
+    vec<T> low, count;
+
+    Partial() : sum(widen(broadcast((T)0))), low(broadcast((T)0)), count(broadcast((T)0)) {}
+};
+static ALWAYS_INLINE void add_term(Partial<float>& p, vec<float> term, vec<float> error) {
+    p.sum.lower = p.sum.lower + lower_half(term);
+    p.sum.upper = p.sum.upper + upper_half(term);
+    p.low = p.low + error;
 }
-static ALWAYS_INLINE wide<double> over_lanes(wide<double> a) {
-    double hi[vec<double>::lanes], lo[vec<double>::lanes];
+static ALWAYS_INLINE void add_term(Partial<double>& p, vec<double> term, vec<double> error) {
+    vd s = p.sum.hi + term, t = s - p.sum.hi;
+    p.low = p.low + (((p.sum.hi - (s - t)) + (term - t)) + error);
+    p.sum.hi = s;
+}
+static ALWAYS_INLINE wide<float> sum_of(const Partial<float>& p) { return p.sum + widen(p.low); }
+static ALWAYS_INLINE wide<double> sum_of(const Partial<double>& p) { return {p.sum.hi, p.low}; }
+
+// Adds entries of a row each; gives exp(x) in units of the reference, times 2^BIAS.  EACH: also those equal
+// to the maximum.  INFINITE: where the maximum is +inf it is 1 and all others 0, or NaN.  Lanes where `live`
+// is 0 are not there.
+template<bool EACH, bool INFINITE, class T>
+ALWAYS_INLINE vec<T> add_entries(const RowFormulas<T>& f, const Reference<T>& r, vec<T> x,
+                                 Partial<T>& partial, const vec<T>* live = nullptr) {
+    const vec<T> zero = splat(x, 0.0), one = splat(x, 1.0), d = at_least(x - r.shift, r.floor);
+    const vec<T> k = f.exponent(d), t = f.excess(d, k);
+    vec<T> power = power_of_two_biased(k + r.bias);
+    if (!EACH) power = where_eq(x, r.top, zero, power);
+    if (live) power = where_eq(*live, zero, zero, power);
+    vec<T> term = fma(power, t, power), error = fma(power, t, power - term);
+    if (INFINITE) {
+        const vec<T> infinite = splat(x, INFINITY), nothing = where_eq(x, x, zero, x);
+        const vec<T> unit = splat(x, EACH ? RowRange<T>::UNIT : 0.0);
+        term = where_eq(r.top, infinite, where_eq(x, infinite, unit, nothing), term);
+        error = where_eq(r.top, infinite, zero, error);
+    }
+    add_term(partial, term, error);
+    if (!EACH) partial.count = where_eq(x, r.top, partial.count + one, partial.count);
+    return term;
+}
+
+// --- over the lanes of a register -----------------------------------------------------------------------
+
+template<int distance> ALWAYS_INLINE wide<double> folded(wide<double> a) {
+    return a + wide<double>{rotated<distance>(a.hi), rotated<distance>(a.lo)};
+}
+template<int distance> ALWAYS_INLINE wide<float> folded(wide<float> a) {
+    if constexpr (distance == vec<double>::lanes) return {a.lower + a.upper, a.lower + a.upper};
+    else return {a.lower + rotated<distance>(a.lower), a.upper + rotated<distance>(a.upper)};
+}
+template<int distance> ALWAYS_INLINE vec<float> folded(vec<float> a) { return a + rotated<distance>(a); }
+template<int distance> ALWAYS_INLINE vec<double> folded(vec<double> a) { return a + rotated<distance>(a); }
+
+// The sum of all lanes, in every one of them.
+template<class T, int distance = vec<T>::lanes / 2, class R> ALWAYS_INLINE R over_lanes(R a) {
+    if constexpr (distance == 0) return a;
+    else return over_lanes<T, distance / 2>(folded<distance>(a));
+}
+template<class T, int distance = vec<T>::lanes / 2> ALWAYS_INLINE vec<T> top_of_lanes(vec<T> a) {
+    if constexpr (distance == 0) return a;
+    else return top_of_lanes<T, distance / 2>(at_least(a, rotated<distance>(a)));
+}
+
+// --- segments -------------------------------------------------------------------------------------------
+
+// What is kept of one segment of rows: its maximum, how often it occurs, the sum of the rest.  In `Pieces`
+// lies one of them for each row of a tile, segment after segment.
+template<class T> struct Piece {
+    vec<T> top, count;
+    wide<T> rest;
+};
+
+static ALWAYS_INLINE wide<float> load_wide(const double* hi, const double*, vec<float>*) {
+    return {load(hi), load(hi + vec<double>::lanes)};
+}
+static ALWAYS_INLINE wide<double> load_wide(const double* hi, const double* lo, vec<double>*) {
+    return {load(hi), load(lo)};
+}
+static ALWAYS_INLINE void store_wide(double* hi, double*, wide<float> a) {
+    store(hi, a.lower);
+    store(hi + vec<double>::lanes, a.upper);
+}
+static ALWAYS_INLINE void store_wide(double* hi, double* lo, wide<double> a) {
     store(hi, a.hi);
     store(lo, a.lo);
-    wide<double> sum = {broadcast(0.0), broadcast(0.0)};
-    for (int j = 0; j < vec<double>::lanes; j++) sum = sum + wide<double>{broadcast(hi[j]), broadcast(lo[j])};
-    return sum;
+}
+static ALWAYS_INLINE void store_lane(double* hi, double*, wide<float> a) { *hi = a.lower.v[0]; }
+static ALWAYS_INLINE void store_lane(double* hi, double* lo, wide<double> a) {
+    *hi = a.hi.v[0];
+    *lo = a.lo.v[0];
 }
 
-template<class T> ALWAYS_INLINE RowSum<T> sum_row(wide<T> (*entry)(wide<T>), const T* row, ptrdiff_t n) {
+template<class T> struct Pieces {
+    T *top, *count;
+    double *hi, *lo;
+
+    explicit Pieces(const RowTile& tile)
+        : top((T*)tile.top), count((T*)tile.count), hi(tile.hi), lo(tile.lo) {}
+    ALWAYS_INLINE Piece<T> at(ptrdiff_t i) const {
+        return {load(top + i), load(count + i), load_wide(hi + i, lo + i, (vec<T>*)0)};
+    }
+    ALWAYS_INLINE void put(ptrdiff_t i, const Piece<T>& piece) const {
+        store(top + i, piece.top);
+        store(count + i, piece.count);
+        store_wide(hi + i, lo + i, piece.rest);
+    }
+    ALWAYS_INLINE void put_lane(ptrdiff_t i, const Piece<T>& piece) const {
+        top[i] = piece.top.v[0];
+        count[i] = piece.count.v[0];
+        store_lane(hi + i, lo + i, piece.rest);
+    }
+};
+
+// A segment of one contiguous row; its maximum is known.
+template<bool EACH, bool INFINITE, class T>
+ALWAYS_INLINE Piece<T> sum_along(const RowFormulas<T>& f, const T* x, ptrdiff_t n, vec<T> top, T* terms) {
+    const ptrdiff_t lanes = vec<T>::lanes, body = n - n % lanes, tail = n - body;
+    const Reference<T> r = reference_for(f, top);
+    Partial<T> partial;
+    for (ptrdiff_t i = 0; i < body; i += lanes) {
+        const vec<T> term = add_entries<EACH, INFINITE>(f, r, load(x + i), partial);
+        if (EACH) store(terms + i, term);
+    }
+    if (tail) {
+        T flags[vec<T>::lanes];
+        store(flags, broadcast((T)1));
+        const vec<T> live = load_first(flags, tail, broadcast((T)0));
+        const vec<T> last = load_first(x + body, tail, broadcast((T)-INFINITY));
+        const vec<T> term = add_entries<EACH, INFINITE>(f, r, last, partial, &live);
+        if (EACH) store_first(terms + body, tail, term);
+    }
+    return {top, over_lanes<T>(partial.count), over_lanes<T>(sum_of(partial))};
+}
+
+template<class T> ALWAYS_INLINE vec<T> top_along(const T* x, ptrdiff_t n) {
     const ptrdiff_t lanes = vec<T>::lanes, body = n - n % lanes;
     const vec<T> lowest = broadcast((T)-INFINITY);
-    vec<T> top = lowest, nan = broadcast((T)0);
-    for (ptrdiff_t i = 0; i < body; i += lanes) {
-        vec<T> x = load(row + i);
-        top = where_gt(x, top, x, top);
-        nan = where_eq(x, x, nan, x);
+    vec<T> top = lowest, other = lowest;
+    ptrdiff_t i = 0;
+    for (; i + lanes < body; i += 2 * lanes) {
+        top = at_least(top, load(x + i));
+        other = at_least(other, load(x + i + lanes));
     }
-    if (body < n) {
-        vec<T> x = load_tail(row + body, n - body, (T)-INFINITY);
-        top = where_gt(x, top, x, top);
-        nan = where_eq(x, x, nan, x);
-    }
-    T tops[vec<T>::lanes], nans[vec<T>::lanes];
-    store(tops, top);
-    store(nans, nan);
-    RowSum<T> sum = {(T)-INFINITY, false, widen(broadcast((T)0)), widen(broadcast((T)0))};
-    for (int j = 0; j < lanes; j++) {
-        if (tops[j] > sum.maximum) sum.maximum = tops[j];
-        sum.has_nan |= nans[j] != 0;
-    }
-    if (sum.has_nan || isinf(sum.maximum)) {  // no sum is needed, only how many entries are +inf
-        T count = 0;
-        for (ptrdiff_t i = 0; i < n && count < 2; i++) count += row[i] == sum.maximum;
-        sum.count = widen(broadcast(count));
-        return sum;
-    }
-    const wide<T> m = widen(broadcast(sum.maximum)), zero = widen(broadcast((T)0)), one = splat(zero, 1.0);
-    for (ptrdiff_t i = 0; i < n; i += lanes) {
-        wide<T> x = widen(i < body ? load(row + i) : load_tail(row + i, n - i, (T)-INFINITY));
-        sum.rest = sum.rest + where_eq(x, m, zero, entry(x - m));
-        sum.count = where_eq(x, m, sum.count + one, sum.count);
-    }
-    sum.rest = over_lanes(sum.rest);
-    sum.count = over_lanes(sum.count);
-    return sum;
+    if (i < body) top = at_least(top, load(x + i));
+    if (body < n) other = at_least(other, load_first(x + body, n - body, lowest));
+    return top_of_lanes(at_least(top, other));
 }
 
-template<class T> ALWAYS_INLINE T first_lane(wide<T> a) {
-    T buffer[vec<T>::lanes];
-    store(buffer, narrow(a));
-    return buffer[0];
+template<class T> ALWAYS_INLINE vec<T> load_columns(const T* p, ptrdiff_t columns) {
+    return columns == vec<T>::lanes ? load(p) : load_first(p, columns, broadcast((T)0));
+}
+template<class T> ALWAYS_INLINE void store_columns(T* p, ptrdiff_t columns, vec<T> a) {
+    if (columns == vec<T>::lanes) store(p, a);
+    else store_first(p, columns, a);
 }
 
-// log(count + rest) = e ln 2 + log1p(v), count + rest = 2^e (1 + v), 0 <= v <= 1: the difference that makes v
-// is exact, so a tiny rest beside a count of 1 keeps its full precision.
-template<class T> ALWAYS_INLINE wide<T> log_of_sum(wide<T> (*log1p)(wide<T>), const RowSum<T>& sum) {
-    double total[vec<double>::lanes];
-    store(total, leading(sum.count + sum.rest));
-    const int e = ilogb(total[0]);
-    const wide<T> v = scaled((sum.count - ldexp(1.0, e)) + sum.rest, splat(sum.rest, ldexp(1.0, -e)));
-    return splat(v, e) * constant(v, LN2[0], LN2[1]) + log1p(v);
-}
-
-template<class T>
-ALWAYS_INLINE void logsumexp_rows(const RowFormulas<T>& f, const T* a, T* out, ptrdiff_t rows, ptrdiff_t n) {
-    for (ptrdiff_t r = 0; r < rows; r++, a += n) {
-        RowSum<T> sum = sum_row(f.sum_entry, a, n);
-        if (sum.has_nan) out[r] = NAN;
-        else if (isinf(sum.maximum)) out[r] = sum.maximum;
-        else out[r] = first_lane(widen(broadcast(sum.maximum)) + log_of_sum(f.log1p, sum));
-    }
-}
-
-// A single +inf takes all; several of them, or nothing above -inf, have no limit.
-template<class T> ALWAYS_INLINE bool takes_all(const RowSum<T>& sum) {
-    return !sum.has_nan && sum.maximum > 0 && first_lane(sum.count) == 1;
-}
-
-template<class T, class F> ALWAYS_INLINE void rewrite_row(const T* a, T* out, ptrdiff_t n, F f) {
-    const ptrdiff_t lanes = vec<T>::lanes, body = n - n % lanes;
-    for (ptrdiff_t i = 0; i < body; i += lanes) put(out + i, f(widen(load(a + i))));
-    if (body < n)
-        store_tail(out + body, n - body, narrow(f(widen(load_tail(a + body, n - body, (T)-INFINITY)))));
-}
-
-template<class T>
-ALWAYS_INLINE void softmax_rows(const RowFormulas<T>& f, const T* a, T* out, ptrdiff_t rows, ptrdiff_t n) {
-    for (ptrdiff_t r = 0; r < rows; r++, a += n, out += n) {
-        RowSum<T> sum = sum_row(f.sum_entry, a, n);
-        if (sum.has_nan || isinf(sum.maximum)) {
-            const bool one_hot = takes_all(sum);
-            for (ptrdiff_t i = 0; i < n; i++) out[i] = one_hot ? (T)(a[i] == sum.maximum) : (T)NAN;
-            continue;
+// A segment of as many rows as a register has lanes, or fewer, which lie side by side.
+template<bool EACH, bool INFINITE, class T>
+ALWAYS_INLINE Piece<T> sum_across(const RowFormulas<T>& f, const T* x, ptrdiff_t step, ptrdiff_t columns,
+                                  ptrdiff_t n, vec<T> top, T* terms, ptrdiff_t term_step) {
+    const int lanes = vec<T>::lanes, used = n < lanes ? (int)n : lanes;
+    const Reference<T> r = reference_for(f, top);
+    wide<T> sums[vec<T>::lanes];
+    vec<T> counts[vec<T>::lanes];
+    for (int p = 0; p < used; p++) {
+        Partial<T> partial;
+        for (ptrdiff_t i = p; i < n; i += lanes) {
+            const vec<T> term =
+                    add_entries<EACH, INFINITE>(f, r, load_columns(x + i * step, columns), partial);
+            if (EACH) store_columns(terms + i * term_step, columns, term);
         }
-        const wide<T> m = widen(broadcast(sum.maximum)), total = sum.count + sum.rest;
-        rewrite_row(a, out, n,
-                    [&](wide<T> x) __attribute__((always_inline)) { return f.softmax_entry(x - m, total); });
+        sums[p] = sum_of(partial);
+        counts[p] = partial.count;
+    }
+    for (int distance = lanes / 2; distance; distance /= 2)
+        for (int p = 0; p < distance && p + distance < used; p++) {
+            sums[p] = sums[p] + sums[p + distance];
+            counts[p] = counts[p] + counts[p + distance];
+        }
+    return {top, counts[0], sums[0]};
+}
+
+// The maxima of REGISTERS registers of columns: as many, for memory likes long reads.
+template<int REGISTERS, class T>
+ALWAYS_INLINE void top_across(const T* x, ptrdiff_t step, ptrdiff_t columns, ptrdiff_t n, vec<T>* top) {
+    vec<T> found[REGISTERS];
+    for (int j = 0; j < REGISTERS; j++) found[j] = broadcast((T)-INFINITY);
+    for (ptrdiff_t i = 0; i < n; i++)
+        for (int j = 0; j < REGISTERS; j++)
+            found[j] = at_least(found[j], load_columns(x + i * step + j * vec<T>::lanes, columns));
+    for (int j = 0; j < REGISTERS; j++) top[j] = found[j];
+}
+
+// One segment of the rows of a tile, its pieces from `at` on.  Terms are kept where there is a place for
+// them.
+template<bool EACH, class T> ALWAYS_INLINE void sum_segment(const RowFormulas<T>& f, const RowTile& tile,
+                                                            const T* x, T* terms, ptrdiff_t n,
+                                                            const Pieces<T>& pieces, ptrdiff_t at) {
+    const ptrdiff_t lanes = vec<T>::lanes;
+    const T infinite = (T)INFINITY;
+    if (tile.along) {
+        for (ptrdiff_t row = 0; row < tile.rows; row++, x += tile.row_x, terms += terms ? tile.row_out : 0) {
+            const vec<T> top = top_along(x, n);
+            pieces.put_lane(at + row, top.v[0] == infinite ? sum_along<EACH, true>(f, x, n, top, terms)
+                                                           : sum_along<EACH, false>(f, x, n, top, terms));
+        }
+        return;
+    }
+    const ptrdiff_t step = tile.step_x, term_step = tile.step_out;
+    for (ptrdiff_t row = 0; row < tile.rows;) {
+        const ptrdiff_t left = tile.rows - row, columns = left < lanes ? left : lanes;
+        const int group = left < 4 * lanes ? 1 : 4;
+        vec<T> tops[4];
+        if (group == 4) top_across<4>(x, step, lanes, n, tops);
+        else top_across<1>(x, step, columns, n, tops);
+        for (int j = 0; j < group; j++, row += lanes, x += lanes, terms += terms ? lanes : 0) {
+            const vec<T> top = tops[j];
+            if (top_of_lanes(top).v[0] == infinite)
+                pieces.put(at + row, sum_across<EACH, true>(f, x, step, columns, n, top, terms, term_step));
+            else if (columns == lanes)
+                pieces.put(at + row, sum_across<EACH, false>(f, x, step, lanes, n, top, terms, term_step));
+            else pieces.put(at + row, sum_across<EACH, false>(f, x, step, columns, n, top, terms, term_step));
+        }
     }
 }
 
-template<class T> ALWAYS_INLINE void log_softmax_rows(const RowFormulas<T>& f, const T* a, T* out,
-                                                      ptrdiff_t rows, ptrdiff_t n) {
-    for (ptrdiff_t r = 0; r < rows; r++, a += n, out += n) {
-        RowSum<T> sum = sum_row(f.sum_entry, a, n);
-        if (sum.has_nan || isinf(sum.maximum)) {
-            const bool one_hot = takes_all(sum);
-            for (ptrdiff_t i = 0; i < n; i++)
-                out[i] = one_hot ? (a[i] == sum.maximum ? (T)0 : (T)-INFINITY) : (T)NAN;
-            continue;
-        }
-        const wide<T> m = widen(broadcast(sum.maximum)), log_total = log_of_sum(f.log1p, sum);
-        rewrite_row(a, out, n, [&](wide<T> x) __attribute__((always_inline)) { return (x - m) - log_total; });
+template<bool EACH, class T> ALWAYS_INLINE void sum_segments(const RowFormulas<T>& f, const RowTile& tile) {
+    for (ptrdiff_t first = 0, at = 0; first < tile.length; first += SEGMENT, at += tile.width) {
+        const ptrdiff_t n = tile.length - first < SEGMENT ? tile.length - first : SEGMENT;
+        T* terms = EACH ? (T*)tile.out + first * tile.step_out : nullptr;
+        sum_segment<EACH>(f, tile, (const T*)tile.x + first * tile.step_x, terms, n, Pieces<T>(tile), at);
     }
+}
+
+// Counts the maximum and sums the rest.
+template<class T> ALWAYS_INLINE void sum_rows(const RowFormulas<T>& f, const RowTile& tile) {
+    sum_segments<false>(f, tile);
+}
+// Sums all terms and leaves them in the place of the result, for `apply`.
+template<class T> ALWAYS_INLINE void keep_rows(const RowFormulas<T>& f, const RowTile& tile) {
+    sum_segments<true>(f, tile);
 }

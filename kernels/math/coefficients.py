@@ -7,6 +7,16 @@ The errors are relative, and belong to the numbers as stored, evaluated without 
 """
 
 # q(r): exp(r) = 1 + r + r^2 q(r), |r| <= ln2/2 (1 + 2^-20).
+# Error 2^-28.19 of exp(r), 2^-25.61 of expm1(r) = r + r^2 q(r).
+EXP_FLOAT = (
+    0.0013823966728523374,
+    0.00836851540952921,
+    0.04166822507977486,
+    0.1666652262210846,
+    0.4999999403953552,
+)
+
+# q(r): exp(r) = 1 + r + r^2 q(r), |r| <= ln2/2 (1 + 2^-20).
 # Error 2^-38.68 of exp(r), 2^-37.41 of expm1(r) = r + r^2 q(r).
 EXP_SHORT = (
     2.4801870485039013e-05,
@@ -190,6 +200,9 @@ LN2 = (0.6931471805599453, 2.3190468138462996e-17)
 
 # ln 2 as a + b; a has 41 bits, so k a is exact for |k| < 2^11.
 LN2_SPLIT = (0.6931471805601177, -1.7239444525614835e-13)
+
+# ln 2 as a + b; a has 14 bits, so k a is exact in float for |k| < 2^10.
+LN2_SPLIT_FLOAT = (0.69317626953125, -2.908897130469058e-05)
 
 # 1 / ln 2
 LOG2E = (1.4426950408889634, 2.0355273740931033e-17)

@@ -83,3 +83,22 @@ cdef inline W log1p_unit(W e) noexcept nogil:
         return scaled(s, splat(s, 2.0)) + s * v * rough_polynomial(v, ATANH_SHORT)
     else:
         return scaled(s, splat(s, 2.0)) + rough_product(rough_product(s, v), rough_polynomial(v, ATANH_LONG))
+
+# In plain registers exp(x) = 2^k (1 + t), where t is off by no more than a unit of its last place and 2^-28
+# (float) or 2^-62 (double) of the result: who keeps 2^k and t apart loses nothing to their addition.
+# abs(k) < 2^10 in float and 2^12 in double, so that k times the first part of ln 2 is exact.
+
+cdef inline V nearest_exponent(V x) noexcept nogil:
+    return nearest_integer(x, splat(x, LOG2E[0]))
+
+# t = expm1(x - k ln 2).  The two parts of the remainder meet rounded in small terms only.
+cdef inline V exp_excess(V x, V k) noexcept nogil:
+    cdef V high, low, r
+    if V is vec_f:
+        high, low = fma(k, splat(k, -LN2_SPLIT_FLOAT[0]), x), k * splat(k, -LN2_SPLIT_FLOAT[1])
+        r = high + low
+        return high + fma(r * r, polynomial(r, EXP_FLOAT), low)
+    else:
+        high, low = fma(k, splat(k, -LN2_SPLIT[0]), x), k * splat(k, -LN2_SPLIT[1])
+        r = high + low
+        return high + fma(r * r, polynomial(r, EXP_LONG), low)

@@ -2,6 +2,7 @@
 // Sibling of x86_64_v2.h and avx512.h: the same names in the same order, so that a diff is the review.
 #pragma once
 #include <immintrin.h>
+#include <stddef.h>
 
 #include "simd/half.h"
 
@@ -36,6 +37,29 @@ static ALWAYS_INLINE void store(half* p, vec<float> a) {
     _mm_storeu_si128((__m128i*)p, _mm256_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT));
 }
 
+// The first n elements of a register, 0 < n <= lanes; `fill` stands for the rest.
+static ALWAYS_INLINE vec<float> load_first(const float* p, ptrdiff_t n, vec<float> fill) {
+    const __m256i mask =
+            _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    return {_mm256_blendv_ps(fill.v, _mm256_maskload_ps(p, mask), _mm256_castsi256_ps(mask))};
+}
+static ALWAYS_INLINE vec<double> load_first(const double* p, ptrdiff_t n, vec<double> fill) {
+    const __m256i mask = _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3));
+    return {_mm256_blendv_pd(fill.v, _mm256_maskload_pd(p, mask), _mm256_castsi256_pd(mask))};
+}
+static ALWAYS_INLINE void store_first(float* p, ptrdiff_t n, vec<float> a) {
+    const __m256i mask =
+            _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    _mm256_maskstore_ps(p, mask, a.v);
+}
+static ALWAYS_INLINE void store_first(double* p, ptrdiff_t n, vec<double> a) {
+    const __m256i mask = _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3));
+    _mm256_maskstore_pd(p, mask, a.v);
+}
+
+static ALWAYS_INLINE vec<float> fma(vec<float> a, vec<float> b, vec<float> c) {
+    return {_mm256_fmadd_ps(a.v, b.v, c.v)};
+}
 static ALWAYS_INLINE vec<double> fma(vec<double> a, vec<double> b, vec<double> c) {
     return {_mm256_fmadd_pd(a.v, b.v, c.v)};
 }
@@ -70,4 +94,12 @@ static ALWAYS_INLINE vec<double> upper_half(vec<float> a) {
 }
 static ALWAYS_INLINE vec<float> join_halves(vec<double> lower, vec<double> upper) {
     return {_mm256_set_m128(_mm256_cvtpd_ps(upper.v), _mm256_cvtpd_ps(lower.v))};
+}
+
+// a (high + low), rounded once but for the last bits of low.
+static ALWAYS_INLINE vec<float> product_with_sum(vec<float> a, vec<float> high, vec<float> low) {
+    return fma(a, high, {a.v * low.v});
+}
+static ALWAYS_INLINE vec<double> product_with_sum(vec<double> a, vec<double> high, vec<double> low) {
+    return fma(a, high, {a.v * low.v});
 }

@@ -2,6 +2,7 @@
 // Sibling of x86_64_v2.h and avx2.h: the same names in the same order, so that a diff is the review.
 #pragma once
 #include <immintrin.h>
+#include <stddef.h>
 
 #include "simd/half.h"
 
@@ -36,6 +37,23 @@ static ALWAYS_INLINE void store(half* p, vec<float> a) {
     _mm256_storeu_si256((__m256i*)p, _mm512_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT));
 }
 
+// The first n elements of a register, 0 < n <= lanes; `fill` stands for the rest.
+static ALWAYS_INLINE vec<float> load_first(const float* p, ptrdiff_t n, vec<float> fill) {
+    return {_mm512_mask_loadu_ps(fill.v, (__mmask16)((1u << n) - 1), p)};
+}
+static ALWAYS_INLINE vec<double> load_first(const double* p, ptrdiff_t n, vec<double> fill) {
+    return {_mm512_mask_loadu_pd(fill.v, (__mmask8)((1u << n) - 1), p)};
+}
+static ALWAYS_INLINE void store_first(float* p, ptrdiff_t n, vec<float> a) {
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), a.v);
+}
+static ALWAYS_INLINE void store_first(double* p, ptrdiff_t n, vec<double> a) {
+    _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), a.v);
+}
+
+static ALWAYS_INLINE vec<float> fma(vec<float> a, vec<float> b, vec<float> c) {
+    return {_mm512_fmadd_ps(a.v, b.v, c.v)};
+}
 static ALWAYS_INLINE vec<double> fma(vec<double> a, vec<double> b, vec<double> c) {
     return {_mm512_fmadd_pd(a.v, b.v, c.v)};
 }
@@ -71,4 +89,12 @@ static ALWAYS_INLINE vec<double> upper_half(vec<float> a) {
 static ALWAYS_INLINE vec<float> join_halves(vec<double> lower, vec<double> upper) {
     return {_mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(lower.v)), _mm512_cvtpd_ps(upper.v),
                                1)};
+}
+
+// a (high + low), rounded once but for the last bits of low.
+static ALWAYS_INLINE vec<float> product_with_sum(vec<float> a, vec<float> high, vec<float> low) {
+    return fma(a, high, {a.v * low.v});
+}
+static ALWAYS_INLINE vec<double> product_with_sum(vec<double> a, vec<double> high, vec<double> low) {
+    return fma(a, high, {a.v * low.v});
 }

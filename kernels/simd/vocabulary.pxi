@@ -35,6 +35,9 @@ cdef extern from * nogil:
     wide[T] operator/[T](double, wide[T])
 
     vec[T] splat[T](vec[T], double)
+    vec[T] fma[T](vec[T], vec[T], vec[T])
+    vec[T] nearest_integer[T](vec[T], vec[T])
+    vec[T] polynomial[T](vec[T], const double*)
     wide[T] splat[T](wide[T], double)
     wide[T] constant[T](wide[T], double, double)
 

@@ -103,14 +103,9 @@ template<> ALWAYS_INLINE wide_f rough_product(wide_f a, wide_f b) { return a * b
 template<> ALWAYS_INLINE wide_d rough_product(wide_d a, wide_d b) { return {a.hi * b.hi, splat(a.hi, 0.0)}; }
 
 // A polynomial by Horner's rule in plain double, highest coefficient first: likewise for small terms.
-template<int N> ALWAYS_INLINE vd horner(vd x, const double (&c)[N]) {
-    vd sum = splat(x, c[0]);
-    for (int i = 1; i < N; i++) sum = fma(sum, x, splat(x, c[i]));
-    return sum;
-}
 template<class T, int N> ALWAYS_INLINE wide<T> rough_polynomial(wide<T> x, const double (&c)[N]) {
-    if constexpr (sizeof(T) == sizeof(float)) return {horner(x.lower, c), horner(x.upper, c)};
-    else return {horner(x.hi, c), splat(x.hi, 0.0)};
+    if constexpr (sizeof(T) == sizeof(float)) return {polynomial(x.lower, c), polynomial(x.upper, c)};
+    else return {polynomial(x.hi, c), splat(x.hi, 0.0)};
 }
 
 // --- choice, by the leading part; comparisons with NaN are false -----------------------------------------
@@ -134,10 +129,6 @@ template<> ALWAYS_INLINE wide_d where_eq(wide_d a, wide_d b, wide_d yes, wide_d 
     return {where_eq(a.hi, b.hi, yes.hi, no.hi), where_eq(a.hi, b.hi, yes.lo, no.lo)};
 }
 
-// What plain double arithmetic would have given, in the lanes of the lower half.
-static ALWAYS_INLINE vd leading(wide_f a) { return a.lower; }
-static ALWAYS_INLINE vd leading(wide_d a) { return a.hi; }
-
 // --- sign and scale -------------------------------------------------------------------------------------
 
 template<> ALWAYS_INLINE wide_f magnitude(wide_f a) { return {magnitude(a.lower), magnitude(a.upper)}; }
@@ -157,6 +148,9 @@ template<> ALWAYS_INLINE wide_f nearest_integer(wide_f a) {
 template<> ALWAYS_INLINE wide_d nearest_integer(wide_d a) {
     return {nearest_integer(a.hi), splat(a.hi, 0.0)};
 }
+// k for the largest 2^k not above the leading part, a positive normal number.
+static ALWAYS_INLINE wide_f binade(wide_f a) { return {binade(a.lower), binade(a.upper)}; }
+static ALWAYS_INLINE wide_d binade(wide_d a) { return {binade(a.hi), splat(a.hi, 0.0)}; }
 template<> ALWAYS_INLINE wide_f power_of_two(wide_f k) {
     return {power_of_two(k.lower), power_of_two(k.upper)};
 }

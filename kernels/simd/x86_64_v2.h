@@ -2,6 +2,7 @@
 // Sibling of avx2.h and avx512.h: the same names in the same order, so that a diff is the review.
 #pragma once
 #include <nmmintrin.h>
+#include <stddef.h>
 
 #include "simd/half.h"
 
@@ -34,7 +35,26 @@ static ALWAYS_INLINE void store(half* p, vec<float> a) {
     for (int i = 0; i < 4; i++) p[i] = half(a.v[i]);
 }
 
+// The first n elements of a register, 0 < n <= lanes; `fill` stands for the rest.
+static ALWAYS_INLINE vec<float> load_first(const float* p, ptrdiff_t n, vec<float> fill) {
+    for (ptrdiff_t i = 0; i < n; i++) fill.v[i] = p[i];
+    return fill;
+}
+static ALWAYS_INLINE vec<double> load_first(const double* p, ptrdiff_t n, vec<double> fill) {
+    for (ptrdiff_t i = 0; i < n; i++) fill.v[i] = p[i];
+    return fill;
+}
+static ALWAYS_INLINE void store_first(float* p, ptrdiff_t n, vec<float> a) {
+    for (ptrdiff_t i = 0; i < n; i++) p[i] = a.v[i];
+}
+static ALWAYS_INLINE void store_first(double* p, ptrdiff_t n, vec<double> a) {
+    for (ptrdiff_t i = 0; i < n; i++) p[i] = a.v[i];
+}
+
 // Two roundings: used where one more of them in a low-order term does not matter.
+static ALWAYS_INLINE vec<float> fma(vec<float> a, vec<float> b, vec<float> c) {
+    return {_mm_add_ps(_mm_mul_ps(a.v, b.v), c.v)};
+}
 static ALWAYS_INLINE vec<double> fma(vec<double> a, vec<double> b, vec<double> c) {
     return {_mm_add_pd(_mm_mul_pd(a.v, b.v), c.v)};
 }
@@ -88,4 +108,15 @@ static ALWAYS_INLINE vec<double> lower_half(vec<float> a) { return {_mm_cvtps_pd
 static ALWAYS_INLINE vec<double> upper_half(vec<float> a) { return {_mm_cvtps_pd(_mm_movehl_ps(a.v, a.v))}; }
 static ALWAYS_INLINE vec<float> join_halves(vec<double> lower, vec<double> upper) {
     return {_mm_movelh_ps(_mm_cvtpd_ps(lower.v), _mm_cvtpd_ps(upper.v))};
+}
+
+// a (high + low), rounded once but for the last bits of low.
+static ALWAYS_INLINE vec<float> product_with_sum(vec<float> a, vec<float> high, vec<float> low) {
+    vec<double> lower = {lower_half(a).v * (lower_half(high).v + lower_half(low).v)};
+    vec<double> upper = {upper_half(a).v * (upper_half(high).v + upper_half(low).v)};
+    return join_halves(lower, upper);
+}
+static ALWAYS_INLINE vec<double> product_with_sum(vec<double> a, vec<double> high, vec<double> low) {
+    vec<double> p = {a.v * high.v};
+    return {p.v + (product_error(a, high, p).v + a.v * low.v)};
 }

@@ -39,6 +39,25 @@ EMULATED void storeu_pd(double* p, __m512d a) {
     _mm256_storeu_pd(p + 4, upper(a));
 }
 
+EMULATED __m512 mask_loadu_ps(__m512 fill, unsigned mask, const float* p) {
+    for (int j = 0; j < 16; j++)
+        if (mask >> j & 1) fill[j] = p[j];
+    return fill;
+}
+EMULATED __m512d mask_loadu_pd(__m512d fill, unsigned mask, const double* p) {
+    for (int j = 0; j < 8; j++)
+        if (mask >> j & 1) fill[j] = p[j];
+    return fill;
+}
+EMULATED void mask_storeu_ps(float* p, unsigned mask, __m512 a) {
+    for (int j = 0; j < 16; j++)
+        if (mask >> j & 1) p[j] = a[j];
+}
+EMULATED void mask_storeu_pd(double* p, unsigned mask, __m512d a) {
+    for (int j = 0; j < 8; j++)
+        if (mask >> j & 1) p[j] = a[j];
+}
+
 EMULATED __m512d fmadd_pd(__m512d a, __m512d b, __m512d c) {
     return join(_mm256_fmadd_pd(lower(a), lower(b), lower(c)), _mm256_fmadd_pd(upper(a), upper(b), upper(c)));
 }
@@ -91,6 +110,10 @@ EMULATED __m512 insertf32x8(__m512 a, __m256 b, int half) {
 #define _mm512_loadu_pd emulated::loadu_pd
 #define _mm512_storeu_ps emulated::storeu_ps
 #define _mm512_storeu_pd emulated::storeu_pd
+#define _mm512_mask_loadu_ps emulated::mask_loadu_ps
+#define _mm512_mask_loadu_pd emulated::mask_loadu_pd
+#define _mm512_mask_storeu_ps emulated::mask_storeu_ps
+#define _mm512_mask_storeu_pd emulated::mask_storeu_pd
 #define _mm512_fmadd_pd emulated::fmadd_pd
 #define _mm512_fmsub_pd emulated::fmsub_pd
 #define _mm512_fmadd_ps emulated::fmadd_ps

@@ -1,0 +1,146 @@
+# Row kernels on ndarrays: which axes are the rows, which operands go entry by entry.
+
+cdef cnp.ndarray new_row_values(cnp.ndarray x, const bint* reduced, bint keepdims, int type_num):
+    cdef cnp.npy_intp shape[MAX_AXES]
+    cdef int axis, ndim = 0
+    for axis in range(cnp.PyArray_NDIM(x)):
+        if keepdims or not reduced[axis]:
+            shape[ndim] = 1 if reduced[axis] else cnp.PyArray_DIMS(x)[axis]
+            ndim += 1
+    return cnp.PyArray_EMPTY(ndim, shape, type_num, 0)
+
+
+# An array with one value for each row, its reduced axes left out or kept with length 1; False if it is not.
+cdef bint add_row_values(Reduction* r, cnp.ndarray x, const bint* reduced, bint keepdims,
+                         cnp.ndarray values) noexcept:
+    cdef int storage = readable(values), axis, own = 0, kept = 0
+    if storage < 0 or storage > FLOAT16:
+        return False
+    r.used[OF_ROW] = True
+    r.types[OF_ROW] = <Storage> storage
+    r.data[OF_ROW] = <char*> cnp.PyArray_DATA(values)
+    for axis in range(cnp.PyArray_NDIM(x)):
+        if reduced[axis] and not keepdims:
+            continue
+        if own == cnp.PyArray_NDIM(values):
+            return False
+        if cnp.PyArray_DIMS(values)[own] != (1 if reduced[axis] else cnp.PyArray_DIMS(x)[axis]):
+            return False
+        if not reduced[axis]:
+            r.strides[OF_ROW][kept] = cnp.PyArray_STRIDES(values)[own]
+            kept += 1
+        own += 1
+    return own == cnp.PyArray_NDIM(values)
+
+
+# An array of the shape of x; False if its reduced axes are not one in memory.
+cdef bint add_entries(Reduction* r, int operand, const bint* reduced, cnp.ndarray a) noexcept:
+    cdef int storage = readable(a), axis, kept = 0
+    cdef ptrdiff_t length = 1
+    if storage < 0 or storage > FLOAT16:
+        return False
+    r.used[operand] = True
+    r.types[operand] = <Storage> storage
+    r.data[operand] = <char*> cnp.PyArray_DATA(a)
+    r.steps[operand] = r.item_bytes
+    for axis in range(cnp.PyArray_NDIM(a) - 1, -1, -1):
+        if not reduced[axis] or cnp.PyArray_DIMS(a)[axis] == 1:
+            continue
+        if length == 1:
+            r.steps[operand] = cnp.PyArray_STRIDES(a)[axis]
+        elif cnp.PyArray_STRIDES(a)[axis] != r.steps[operand] * length:
+            return False
+        length *= cnp.PyArray_DIMS(a)[axis]
+    r.length = length
+    for axis in range(cnp.PyArray_NDIM(a)):
+        if not reduced[axis]:
+            r.shape[kept] = cnp.PyArray_DIMS(a)[axis]
+            r.strides[operand][kept] = cnp.PyArray_STRIDES(a)[axis]
+            kept += 1
+    r.axes = kept
+    return True
+
+
+# Which axes `axis` names (None: all); False if it is not None, an integer or a tuple of different ones in range.
+cdef bint mark_axes(axis, int ndim, bint* reduced) except -1:
+    cdef int i
+    cdef Py_ssize_t one
+    for i in range(ndim):
+        reduced[i] = axis is None
+    if axis is None:
+        return True
+    for value in axis if type(axis) is tuple else (axis,):
+        if type(value) is not int:
+            return False
+        one = value
+        if one < 0:
+            one += ndim
+        if one < 0 or one >= ndim or reduced[one]:
+            return False
+        reduced[one] = True
+    return True
+
+
+def reduce_rows(int index, x, axis, out=None, bint keepdims=False, dy=None, bint one_dy_a_row=False):
+    """Run row kernel `index` over exact ndarrays; None where they must be prepared first.
+
+    `x` is float16, float32 or float64 with at least one axis and one element, and `out`, if given, of its dtype;
+    a gradient takes `dy`, of the shape of `x` or one value a row.  Whatever is not so, axes that are not one
+    axis in memory and overlapping arrays included, is the caller's to prepare or to refuse.
+    """
+    cdef Reduction r
+    cdef bint reduced[MAX_AXES]
+    cdef cnp.ndarray a, result
+    cdef int ndim, operand, storage, i
+    cdef bint enough
+    if type(x) is not np.ndarray or (out is not None and type(out) is not np.ndarray):
+        return None
+    a = x
+    ndim = cnp.PyArray_NDIM(a)
+    storage = readable(a)
+    if storage < 0 or storage > FLOAT16 or ndim == 0 or cnp.PyArray_SIZE(a) == 0:
+        return None
+    if not mark_axes(axis, ndim, reduced):
+        return None
+    r.computes_in = <Storage> (FLOAT64 if storage == FLOAT64 else FLOAT32)
+    r.item_bytes = 8 if storage == FLOAT64 else 4
+    r.kernel = tables.exports.rows[1 if storage == FLOAT64 else 0][index]
+    r.converters = tables.exports.converters
+    r.cost = 30 if storage == FLOAT64 else 8
+    r.writes_row = r.kernel.apply == NULL
+    for i in range(ROW_OPERANDS):
+        r.used[i] = False
+    if not add_entries(&r, IN_X, reduced, a):
+        return None
+    if dy is not None:
+        if type(dy) is not np.ndarray:
+            return None
+        if one_dy_a_row:
+            if not add_row_values(&r, a, reduced, keepdims, dy):
+                return None
+        elif not same_shape(a, dy) or not add_entries(&r, IN_DY, reduced, dy):
+            return None
+    if out is None:
+        if r.writes_row:
+            result = new_row_values(a, reduced, keepdims, cnp.PyArray_TYPE(a))
+        else:
+            result = new_result(NULL, ndim, cnp.PyArray_DIMS(a), cnp.PyArray_TYPE(a), 0)
+    else:
+        result = out
+        if cnp.PyArray_TYPE(result) != cnp.PyArray_TYPE(a) or not cnp.PyArray_ISWRITEABLE(result):
+            return None
+        if repeats_itself(result) or conflicts(a, result) or (dy is not None and conflicts(dy, result)):
+            return None
+    if r.writes_row:
+        if not add_row_values(&r, a, reduced, keepdims, result):
+            return None
+    elif not same_shape(a, result) or not add_entries(&r, TO_OUT, reduced, result):
+        return None
+    if cnp.PyArray_SIZE(a) >= RELEASE_GIL_FROM:
+        with nogil:
+            enough = run_reduction(r, settings)
+    else:
+        enough = run_reduction(r, settings)
+    if not enough:
+        raise MemoryError
+    return result
