@@ -11,7 +11,7 @@ from .arguments import TableCallable, float_type, is_extension
 from .backends import cython
 from .table import Row
 
-__all__ = ["Backward"]
+__all__ = ["Backward", "sum_to"]
 
 
 class Backward(TableCallable):
@@ -88,7 +88,7 @@ class Backward(TableCallable):
                 made[name] = dispatch.elementwise(kernel)(*operands, dtype=work, out=outs[name])
             else:
                 full = dispatch.elementwise(kernel)(*operands, dtype=work)
-                made[name] = _sum_to(full, operand_shapes[name]).reshape(shapes[name])
+                made[name] = sum_to(full, operand_shapes[name]).reshape(shapes[name])
         for name in wanted:
             if name in in_place:
                 continue
@@ -183,7 +183,7 @@ def _each(out):
     return out if isinstance(out, tuple) else (out,)
 
 
-def _sum_to(gradient, shape):
+def sum_to(gradient, shape):
     """Sum over the axes along which an operand of `shape` was broadcast, in double precision at least."""
     gradient = np.asanyarray(gradient)
     if gradient.shape == shape:

@@ -1,4 +1,4 @@
-"""The reference twin of the reductions: logsumexp, softmax and log_softmax, and their gradients.
+"""The reference twin of the reductions: logsumexp, softmax and their relatives, and their gradients.
 
 As `reference` for activations, this module is the definition, the oracle (on a wider dtype)
 and the fallback.  `axis` is None, an integer or a tuple; the result has the dtype of the
@@ -9,6 +9,8 @@ With m the largest entry of a row and s = sum exp(x - m) over all entries but th
     logsumexp      m + log1p(s)
     log_softmax_j  (x_j - m) - log1p(s)
     softmax_j      exp(x_j - m) / (1 + s)
+
+logsumexp0 and softmax0 are those of the row with one more entry, 0, of which softmax0 gives no value.
 
 Leaving the largest entry out of s keeps the small rest of a dominated row, which 1 + s would
 round away.  x - m is carried with its rounding error, which exp would magnify by its size.
@@ -42,8 +44,12 @@ __all__ = [
     "log_softmax",
     "log_softmax_backward",
     "logsumexp",
+    "logsumexp0",
+    "logsumexp0_backward",
     "logsumexp_backward",
     "softmax",
+    "softmax0",
+    "softmax0_backward",
     "softmax_backward",
 ]
 
@@ -80,6 +86,11 @@ class Rows:
 
     def result_shape(self, keepdims):
         return self.ones_shape if keepdims else self.kept_shape
+
+
+def with_entry(rows, value):
+    """The rows with one more entry each."""
+    return np.concatenate([rows, np.broadcast_to(rows.dtype.type(value), (len(rows), 1))], axis=1)
 
 
 def result_dtype(dtype):
@@ -212,14 +223,16 @@ def _principal(angle):
 # Whole arrays
 
 
-def _prepare(x, axis, gradient=False):
+def _prepare(x, axis, gradient=False, zero=False):
+    """How `x` is seen as rows, the dtype of the result, and the rows; `zero` ends each with an entry 0."""
     x = np.asarray(x)
     rows = Rows(x.shape, axis)
     dtype = result_dtype(x.dtype)
-    return rows, dtype, rows.of(x).astype(dtype, copy=False).astype(_work_dtype(dtype, gradient))
+    x = rows.of(x).astype(dtype, copy=False).astype(_work_dtype(dtype, gradient))
+    return rows, dtype, with_entry(x, 0) if zero else x
 
 
-def _prepare_weighted(a, b, axis, gradient=False):
+def _prepare_weighted(a, b, axis, gradient=False, zero=False):
     """As `_prepare`, with the weights; dropped entries have become a = -inf, b = 1."""
     a, b = np.broadcast_arrays(a, b)
     dtype = result_dtype(a.dtype)
@@ -228,24 +241,35 @@ def _prepare_weighted(a, b, axis, gradient=False):
     rows = Rows(a.shape, axis)
     work = _work_dtype(dtype, gradient)
     a, b = (rows.of(v).astype(work) for v in (a, b))
+    if zero:
+        a, b = with_entry(a, 0), with_entry(b, 1)
     return rows, dtype, np.where(b == 0, -np.inf, a), np.where(b == 0, 1, b)
 
 
-@_quiet
 def logsumexp(a, axis=None, b=None, keepdims=False, return_sign=False):
     """log(sum(b * exp(a))); with `return_sign` the log of the absolute sum and its sign.
 
     `b` is broadcast against `a`, and never changes the precision.  Without `return_sign` a
     negative sum is NaN.  A sum of nothing is 0: log -inf, sign 0.
     """
+    return _logsumexp(a, axis, b, keepdims, return_sign)
+
+
+def logsumexp0(a, axis=None, b=None, keepdims=False, return_sign=False):
+    """log(1 + sum(b * exp(a))), as `logsumexp`."""
+    return _logsumexp(a, axis, b, keepdims, return_sign, zero=True)
+
+
+@_quiet
+def _logsumexp(a, axis, b, keepdims, return_sign, zero=False):
     if b is None and np.asarray(a).dtype.kind == "c":
         b = 1
     if b is None:
-        rows, dtype, x = _prepare(a, axis)
+        rows, dtype, x = _prepare(a, axis, zero=zero)
         value = _logsumexp_rows(x) if x.size else np.full((len(x), 1), -np.inf)
         sign = np.where(np.isnan(value), value, value > -np.inf)
     else:
-        rows, dtype, x, b = _prepare_weighted(a, b, axis)
+        rows, dtype, x, b = _prepare_weighted(a, b, axis, zero=zero)
         empty = np.full((len(x), 1), -np.inf), np.zeros((len(x), 1))
         value, sign = _weighted_logsumexp_rows(x, b) if x.size else empty
         if dtype.kind != "c" and not return_sign:
@@ -265,6 +289,13 @@ def softmax(x, axis=None):
 
 
 @_quiet
+def softmax0(x, axis=None):
+    """exp(x) / (1 + sum(exp(x))), the multivariable logistic function."""
+    rows, dtype, x = _prepare(x, axis, zero=True)
+    return rows.whole(_softmax_rows(x)[:, :-1].astype(dtype))[()]
+
+
+@_quiet
 def log_softmax(x, axis=None):
     """log(softmax(x)), to full relative precision at a dominant entry too."""
     rows, dtype, x = _prepare(x, axis)
@@ -274,21 +305,31 @@ def log_softmax(x, axis=None):
 # Gradients
 
 
-@_quiet
 def logsumexp_backward(dy, x, axis=None, b=None, keepdims=False):
     """dy times the derivative of log(abs(sum(b * exp(x)))): the weighted softmax.
 
     `dy` has the shape of the result, with `keepdims` or without; the gradient has that of `x`.
     """
+    return _logsumexp_backward(dy, x, axis, b)
+
+
+def logsumexp0_backward(dy, x, axis=None, b=None, keepdims=False):
+    """As `logsumexp_backward`, of `logsumexp0`."""
+    return _logsumexp_backward(dy, x, axis, b, zero=True)
+
+
+@_quiet
+def _logsumexp_backward(dy, x, axis, b, zero=False):
     x = np.asarray(x)
     if b is None:
-        rows, dtype, a = _prepare(x, axis, gradient=True)
+        rows, dtype, a = _prepare(x, axis, gradient=True, zero=zero)
         p = _softmax_rows(a) if a.size else a
     else:
-        rows, dtype, a, b = _prepare_weighted(x, b, axis, gradient=True)
+        rows, dtype, a, b = _prepare_weighted(x, b, axis, gradient=True, zero=zero)
         p = _weighted_softmax_rows(a, b) if a.size else a
     dy = np.asarray(dy).astype(a.dtype).reshape(len(a), 1)
-    dx = rows.whole(np.where((p == 0) | (a == -np.inf), 0, dy * p))
+    dx = np.where((p == 0) | (a == -np.inf), 0, dy * p)
+    dx = rows.whole(dx[:, : rows.rows[1]])  # without the entry 0
     return _sum_to_shape(dx, x.shape).astype(dtype)[()]
 
 
@@ -316,14 +357,29 @@ def _prepare_gradient(dy, x, y, axis, forward):
 def softmax_backward(dy, x=None, *, y=None, axis=None):
     """y * (dy - sum(dy * y)), from the input or from the output y = softmax(x)."""
     rows, dtype, dy, y, absent = _prepare_gradient(dy, x, y, axis, _softmax_rows)
-    if not y.size:
-        return rows.whole(y.astype(dtype))
-    absent = absent | (y == 0)
+    dx = _softmax_gradient(dy, y, absent | (y == 0)) if y.size else y
+    return rows.whole(dx.astype(dtype))[()]
+
+
+def _softmax_gradient(dy, y, absent):
     # y sums to 1, so dy may be counted from its value at the largest y: what then remains there is small
     leading = _pick(dy, np.argmax(y, axis=-1, keepdims=True))
     dy = np.where(absent, 0, dy - leading)
     dx = y * (dy - np.where(absent, 0, dy * y).sum(axis=-1, keepdims=True))
-    return rows.whole(np.where(absent, 0, dx).astype(dtype))[()]
+    return np.where(absent, 0, dx)
+
+
+@_quiet
+def softmax0_backward(dy, x=None, *, y=None, axis=None):
+    """As `softmax_backward`, of `softmax0`: the entry that has no value has the gradient 0."""
+    rows, dtype, known = _prepare(x if y is None else y, axis, gradient=True)
+    if y is None:
+        y = _softmax_rows(with_entry(known, 0))
+    else:
+        y = np.concatenate([known, np.maximum(1 - known.sum(axis=-1, keepdims=True), 0)], axis=-1)
+    dy = with_entry(rows.of(np.asarray(dy)).astype(known.dtype), 0)
+    dx = _softmax_gradient(dy, y, (y == 0) | (with_entry(known, 0) == -np.inf))
+    return rows.whole(dx[:, :-1].astype(dtype))[()]
 
 
 @_quiet

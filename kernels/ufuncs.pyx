@@ -37,6 +37,12 @@ cdef extern from * nogil:
 
     static Settings settings = {{1}, {1}, {1}, {PTRDIFF_MAX}};
 
+    // A binary ufunc's reduce and accumulate: each result is the first operand of the next.
+    static bool feeds_itself(const Kernel& kernel, char* const* args, const npy_intp* steps) {
+        if (kernel.inputs != 2 || steps[0] != steps[2]) return false;
+        return args[2] == args[0] + steps[2];
+    }
+
     // NumPy's inner loop: the ufunc's data is the kernel and what its operands are stored as.
     struct UfuncLoop {
         const Kernel* kernel;
@@ -50,7 +56,11 @@ cdef extern from * nogil:
             row.steps[j] = steps[j];
             row.types[j] = loop.type;
         }
-        run(*loop.kernel, row, *n, settings);
+        if (!feeds_itself(*loop.kernel, args, steps)) {
+            run(*loop.kernel, row, *n, settings);
+            return;
+        }
+        for (npy_intp i = 0; i < *n; i++) run(*loop.kernel, from_element(*loop.kernel, row, i), 1, settings);
     }
 
     static void run_contiguously(const Kernel& kernel, char* const* args, ptrdiff_t n, const ptrdiff_t* steps) {
@@ -142,6 +152,9 @@ cdef extern from * nogil:
     void memory_in_child()
     int pthread_atfork(void (*)() noexcept nogil, void (*)() noexcept nogil, void (*)() noexcept nogil)
     int feclearexcept(int)
+    const int PyUFunc_IdentityValue
+    object PyUFunc_FromFuncAndDataAndSignatureAndIdentity(
+        cnp.PyUFuncGenericFunction*, void**, char*, int, int, int, int, char*, char*, int, char*, PyObject*)
     int FE_ALL_EXCEPT
 
 cdef enum:
@@ -223,13 +236,17 @@ cdef void reference_loop(char** args, const cnp.npy_intp* n, const cnp.npy_intp*
     cdef ReferenceLoop* loop = <ReferenceLoop*> data
     inputs = [wrap(loop.type_num, n[0], steps[j], args[j]) for j in range(loop.inputs)]
     out = wrap(loop.type_num, n[0], steps[loop.inputs], args[loop.inputs])
-    out[...] = (<object> loop.function)(*inputs)
+    if loop.inputs == 2 and n[0] > 1 and steps[0] == steps[2] and args[2] == args[0] + steps[2]:
+        for i in range(n[0]):  # reduce or accumulate
+            out[i] = (<object> loop.function)(inputs[0][i], inputs[1][i])
+    else:
+        out[...] = (<object> loop.function)(*inputs)
     feclearexcept(FE_ALL_EXCEPT)
 
 cdef list kept_alive = []  # NumPy keeps pointers to names, docs and reference functions
 
 
-def make_ufunc(int index, str name, str doc, reference, str reference_types):
+def make_ufunc(int index, str name, str doc, reference, str reference_types, identity):
     """A ufunc over kernel `index`; `reference` serves the dtype characters in `reference_types`."""
     cdef int inputs = tables.kernels[2 * index].inputs
     cdef list integers = [c for c in reference_types if c != "g"]
@@ -261,8 +278,9 @@ def make_ufunc(int index, str name, str doc, reference, str reference_types):
             data[i] = fallback
     encoded = name.encode(), doc.encode()
     kept_alive.extend([encoded, reference])
-    return cnp.PyUFunc_FromFuncAndData(loops, data, types, count, inputs, 1, cnp.PyUFunc_None,
-                                       <char*> encoded[0], <char*> encoded[1], 0)
+    return PyUFunc_FromFuncAndDataAndSignatureAndIdentity(
+        loops, data, types, count, inputs, 1, cnp.PyUFunc_None if identity is None else PyUFunc_IdentityValue,
+        <char*> encoded[0], <char*> encoded[1], 0, NULL, <PyObject*> identity)
 
 
 # --- rows -------------------------------------------------------------------------------------------------

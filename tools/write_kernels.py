@@ -110,7 +110,7 @@ def blocks_pyx():
 def c_function(kernel):
     """The name and arguments of a kernel for C: a scalar form, and one over contiguous arrays."""
     name = kernel.name.replace(".", "_")
-    arrays = [i for i in kernel.inputs if i in ("dy", "x", "y")]
+    arrays = [i for i in kernel.inputs if i in ("dy", "x", "y", "x1", "x2")]
     scalars = [f"real {i}" for i in kernel.inputs]
     pointers = [f"const real* {i}" if i in arrays else f"real {i}" for i in kernel.inputs]
     return name, arrays, ", ".join(scalars), ", ".join([*pointers, "real* out", "Py_ssize_t n"])

@@ -57,10 +57,7 @@ ISA = _choose()
 def _load():
     # The module's own start-up code uses its instructions, so it is imported only after the probe.
     module = importlib.import_module(f"fastrelu.kernels._{ISA}")
-    costs = [row.cost for row in ROWS for _ in row.kernels()]
-    ufuncs.use_blocks(
-        module, [(len(kernel.inputs), cost) for kernel, cost in zip(KERNELS, costs, strict=True)]
-    )
+    ufuncs.use_blocks(module, [(len(kernel.inputs), kernel.cost) for kernel in KERNELS])
 
 
 @functools.cache
@@ -81,11 +78,12 @@ def _by_reference(kernel):
 
 
 def _make(kernel):
-    row = next(row for row in ROWS if row.qualname == kernel.row)
-    integers = "?bBhHiIlLqQ" if row.keeps_integers and kernel.pass_ == "forward" else ""
-    doc = f"{row.summary} {kernel.pass_.replace('_', ' ')}: see fastrelu.{row.qualname}."
+    keeps_integers = any(row.keeps_integers for row in ROWS if row.qualname == kernel.row)
+    integers = "?bBhHiIlLqQ" if keeps_integers and kernel.pass_ == "forward" else ""
+    doc = f"{kernel.pass_.replace('_', ' ').capitalize()} pass: see fastrelu.{kernel.row}."
     name = f"{kernel.name}.ufunc"
-    ufunc = ufuncs.make_ufunc(KERNEL_INDEX[kernel.name], name, doc, _by_reference(kernel), integers + "g")
+    index, reference = KERNEL_INDEX[kernel.name], _by_reference(kernel)
+    ufunc = ufuncs.make_ufunc(index, name, doc, reference, integers + "g", kernel.identity)
     try:  # pickle finds the ufunc by these; before NumPy 2.2 it searches sys.modules instead
         ufunc.__module__ = "fastrelu"
         ufunc.__qualname__ = name
@@ -101,8 +99,9 @@ def _elementwise(kernel):
     keeps_integers = len(ufunc.types) > 4
 
     def call(*inputs, **keywords):
-        own = inputs[lead].dtype
-        simple = keywords.keys() <= {"out", "dtype"} and keywords.get("dtype") in (None, own)
+        own, asked = inputs[lead].dtype, keywords.get("dtype")
+        # not `asked in (None, own)`: to NumPy the dtype float64 equals None
+        simple = keywords.keys() <= {"out", "dtype"} and (asked is None or asked == own)
         if simple and not (keeps_integers and own.kind in "biu"):
             result = ufuncs.call_arrays(index, inputs, keywords.get("out"), lead)
             if result is not None:
