@@ -35,6 +35,7 @@ from .control import (
     use_backend,
 )
 from .dispatch import Plan, explain
+from .losses import cross_entropy
 from .normalising import log_softmax, softmax, softmax0
 from .reductions import logsumexp, logsumexp0
 from .table import ROWS as _ROWS
@@ -66,6 +67,7 @@ __all__ = [
     "Plan",
     "accuracy",
     "backends",
+    "cross_entropy",
     "explain",
     "get_cache_limit",
     "get_num_threads",

@@ -20,6 +20,7 @@ from .control import set_num_threads as set_num_threads
 from .control import use_backend as use_backend
 from .dispatch import Plan as Plan
 from .dispatch import explain as explain
+from .losses import cross_entropy as cross_entropy
 from .normalising import log_softmax as log_softmax
 from .normalising import softmax as softmax
 from .normalising import softmax0 as softmax0

@@ -10,8 +10,8 @@ from .table import Row
 
 __all__ = [
     "UFUNC_ARGUMENTS",
+    "attached",
     "backward_doc",
-    "backward_of",
     "backward_signature",
     "forward_doc",
     "forward_signature",
@@ -227,12 +227,12 @@ def sharing(**sections):
     return complete
 
 
-def backward_of(forward):
-    """A decorator: attach a function as ``forward.backward``; it pickles under that name."""
+def attached(forward, name="backward"):
+    """A decorator: make a function an attribute of `forward`; it pickles by that path."""
 
     def attach(function):
-        function.__name__, function.__qualname__ = "backward", f"{forward.__name__}.backward"
-        forward.backward = function
+        function.__name__, function.__qualname__ = name, f"{forward.__name__}.{name}"
+        setattr(forward, name, function)
         return function
 
     return attach

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import dispatch, reference_rows, rowwise
-from .docstrings import backward_of, sharing
+from .docstrings import attached, sharing
 from .reference_rows import Rows, result_dtype, with_entry
 
 __all__ = ["log_softmax", "softmax", "softmax0"]
@@ -154,7 +154,7 @@ def softmax0(x, axis=None, *, out=None):
     return _normalise(softmax0, x, axis, out)
 
 
-@backward_of(softmax)
+@attached(softmax)
 @sharing(arguments=BACKWARD)
 def _softmax_backward(dy, x=None, *, y=None, axis=None, out=None):
     """Gradient of `softmax`: y * (dy - sum(dy * y)).
@@ -170,7 +170,7 @@ def _softmax_backward(dy, x=None, *, y=None, axis=None, out=None):
     return _backward(softmax, dy, x, y, axis, out)
 
 
-@backward_of(log_softmax)
+@attached(log_softmax)
 @sharing(arguments=BACKWARD)
 def _log_softmax_backward(dy, x=None, *, y=None, axis=None, out=None):
     """Gradient of `log_softmax`: dy - softmax(x) * sum(dy).
@@ -186,7 +186,7 @@ def _log_softmax_backward(dy, x=None, *, y=None, axis=None, out=None):
     return _backward(log_softmax, dy, x, y, axis, out)
 
 
-@backward_of(softmax0)
+@attached(softmax0)
 @sharing(arguments=BACKWARD)
 def _softmax0_backward(dy, x=None, *, y=None, axis=None, out=None):
     """Gradient of `softmax0`: y * (dy - sum(dy * y)).

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import dispatch, reference_rows, rowwise
-from .docstrings import backward_of, sharing
+from .docstrings import attached, sharing
 from .reference_rows import Rows, result_dtype, with_entry
 
 __all__ = ["logsumexp", "logsumexp0"]
@@ -141,7 +141,7 @@ def logsumexp0(a, axis=None, b=None, keepdims=False, return_sign=False, *, out=N
     return _reduce(logsumexp0, a, axis, b, keepdims, return_sign, out)
 
 
-@backward_of(logsumexp)
+@attached(logsumexp)
 @sharing(arguments=BACKWARD)
 def _logsumexp_backward(dy, x, axis=None, b=None, keepdims=False, *, out=None):
     """Gradient of `logsumexp` with respect to its first argument: dy * softmax(x).
@@ -157,7 +157,7 @@ def _logsumexp_backward(dy, x, axis=None, b=None, keepdims=False, *, out=None):
     return _backward(logsumexp, dy, x, axis, b, keepdims, out)
 
 
-@backward_of(logsumexp0)
+@attached(logsumexp0)
 @sharing(arguments=BACKWARD)
 def _logsumexp0_backward(dy, x, axis=None, b=None, keepdims=False, *, out=None):
     """Gradient of `logsumexp0` with respect to its first argument: dy * softmax0(x).

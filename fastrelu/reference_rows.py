@@ -106,7 +106,7 @@ def _work_dtype(dtype, gradient=False):
     return np.dtype(float)
 
 
-def _quiet(function):
+def quiet(function):
     @functools.wraps(function)
     def quiet(*arguments, **options):
         with np.errstate(all="ignore"):
@@ -156,7 +156,7 @@ def _limits(x):
     return (top == 1) & ~nothing, (top > 1) | nothing
 
 
-def _softmax_rows(x):
+def softmax_rows(x):
     if x.dtype.kind == "c":
         e = np.exp(x - x.max(axis=-1, keepdims=True))
         return e / e.sum(axis=-1, keepdims=True)
@@ -166,7 +166,7 @@ def _softmax_rows(x):
     return np.where(undefined, np.nan, y)
 
 
-def _log_softmax_rows(x):
+def log_softmax_rows(x):
     if x.dtype.kind == "c":
         m = x.max(axis=-1, keepdims=True)
         d = x - np.where(np.isfinite(m), m, 0)
@@ -260,7 +260,7 @@ def logsumexp0(a, axis=None, b=None, keepdims=False, return_sign=False):
     return _logsumexp(a, axis, b, keepdims, return_sign, zero=True)
 
 
-@_quiet
+@quiet
 def _logsumexp(a, axis, b, keepdims, return_sign, zero=False):
     if b is None and np.asarray(a).dtype.kind == "c":
         b = 1
@@ -281,25 +281,25 @@ def _logsumexp(a, axis, b, keepdims, return_sign, zero=False):
     return size.reshape(shape)[()], sign.astype(dtype).reshape(shape)[()]
 
 
-@_quiet
+@quiet
 def softmax(x, axis=None):
     """exp(x) / sum(exp(x))."""
     rows, dtype, x = _prepare(x, axis)
-    return rows.whole((_softmax_rows(x) if x.size else x).astype(dtype))[()]
+    return rows.whole((softmax_rows(x) if x.size else x).astype(dtype))[()]
 
 
-@_quiet
+@quiet
 def softmax0(x, axis=None):
     """exp(x) / (1 + sum(exp(x))), the multivariable logistic function."""
     rows, dtype, x = _prepare(x, axis, zero=True)
-    return rows.whole(_softmax_rows(x)[:, :-1].astype(dtype))[()]
+    return rows.whole(softmax_rows(x)[:, :-1].astype(dtype))[()]
 
 
-@_quiet
+@quiet
 def log_softmax(x, axis=None):
     """log(softmax(x)), to full relative precision at a dominant entry too."""
     rows, dtype, x = _prepare(x, axis)
-    return rows.whole((_log_softmax_rows(x) if x.size else x).astype(dtype))[()]
+    return rows.whole((log_softmax_rows(x) if x.size else x).astype(dtype))[()]
 
 
 # Gradients
@@ -318,12 +318,12 @@ def logsumexp0_backward(dy, x, axis=None, b=None, keepdims=False):
     return _logsumexp_backward(dy, x, axis, b, zero=True)
 
 
-@_quiet
+@quiet
 def _logsumexp_backward(dy, x, axis, b, zero=False):
     x = np.asarray(x)
     if b is None:
         rows, dtype, a = _prepare(x, axis, gradient=True, zero=zero)
-        p = _softmax_rows(a) if a.size else a
+        p = softmax_rows(a) if a.size else a
     else:
         rows, dtype, a, b = _prepare_weighted(x, b, axis, gradient=True, zero=zero)
         p = _weighted_softmax_rows(a, b) if a.size else a
@@ -353,10 +353,10 @@ def _prepare_gradient(dy, x, y, axis, forward):
     return rows, dtype, rows.of(np.asarray(dy)).astype(known.dtype), y, known == -np.inf
 
 
-@_quiet
+@quiet
 def softmax_backward(dy, x=None, *, y=None, axis=None):
     """y * (dy - sum(dy * y)), from the input or from the output y = softmax(x)."""
-    rows, dtype, dy, y, absent = _prepare_gradient(dy, x, y, axis, _softmax_rows)
+    rows, dtype, dy, y, absent = _prepare_gradient(dy, x, y, axis, softmax_rows)
     dx = _softmax_gradient(dy, y, absent | (y == 0)) if y.size else y
     return rows.whole(dx.astype(dtype))[()]
 
@@ -369,12 +369,12 @@ def _softmax_gradient(dy, y, absent):
     return np.where(absent, 0, dx)
 
 
-@_quiet
+@quiet
 def softmax0_backward(dy, x=None, *, y=None, axis=None):
     """As `softmax_backward`, of `softmax0`: the entry that has no value has the gradient 0."""
     rows, dtype, known = _prepare(x if y is None else y, axis, gradient=True)
     if y is None:
-        y = _softmax_rows(with_entry(known, 0))
+        y = softmax_rows(with_entry(known, 0))
     else:
         y = np.concatenate([known, np.maximum(1 - known.sum(axis=-1, keepdims=True), 0)], axis=-1)
     dy = with_entry(rows.of(np.asarray(dy)).astype(known.dtype), 0)
@@ -382,10 +382,10 @@ def softmax0_backward(dy, x=None, *, y=None, axis=None):
     return rows.whole(dx[:, :-1].astype(dtype))[()]
 
 
-@_quiet
+@quiet
 def log_softmax_backward(dy, x=None, *, y=None, axis=None):
     """dy - softmax * sum(dy), from the input or from the output y = log_softmax(x)."""
-    rows, dtype, dy, y, absent = _prepare_gradient(dy, x, y, axis, _log_softmax_rows)
+    rows, dtype, dy, y, absent = _prepare_gradient(dy, x, y, axis, log_softmax_rows)
     if not y.size:
         return rows.whole(y.astype(dtype))
     absent = absent | (y == -np.inf)
