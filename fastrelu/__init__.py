@@ -38,6 +38,7 @@ from .dispatch import Plan, explain
 from .losses import cross_entropy
 from .normalising import log_softmax, softmax, softmax0
 from .reductions import logsumexp, logsumexp0
+from .streaming import LogSumExp
 from .table import ROWS as _ROWS
 
 __version__ = "0.1.0"
@@ -64,6 +65,7 @@ __all__ = [
     "ACTIVATIONS",
     "Activation",
     "Backend",
+    "LogSumExp",
     "Plan",
     "accuracy",
     "backends",

@@ -39,6 +39,7 @@ from .normalising import softmax as softmax
 from .normalising import softmax0 as softmax0
 from .reductions import logsumexp as logsumexp
 from .reductions import logsumexp0 as logsumexp0
+from .streaming import LogSumExp as LogSumExp
 
 __version__: str
 
