@@ -200,14 +200,29 @@ def _weighted_logsumexp_rows(a, b):
     ordinary = np.isfinite(top) & np.isfinite(weight)
     # otherwise what exp and the sum make of the infinities and NaN alone; nothing at all sums to 0
     infinite = ~(np.isfinite(a) & np.isfinite(b))
-    direct = np.where(infinite, b * np.exp(a), 0).sum(axis=-1, keepdims=True)
+    direct = np.where(infinite, _times(b, np.exp(a)), 0).sum(axis=-1, keepdims=True)
     if a.dtype.kind == "c":
         size = np.where(ordinary, top + np.log(weight) + _complex_log1p(rest), np.log(direct))
-        size = np.where(size.real == -np.inf, -np.inf, size.real + 1j * _principal(size.imag))
-        return size, np.where(size.real == -np.inf, 0, np.exp(1j * size.imag))
+        size = np.where(size.real == -np.inf, -np.inf, _complex(size.real, _principal(size.imag)))
+        return size, np.where(size.real == -np.inf, 0, np.exp(_complex(0, size.imag)))
     size = (top + np.log(abs(weight))) + np.log1p(np.where(rest < -1, -2 - rest, rest))
     size = np.where(ordinary, size, np.log(abs(direct)))
     return size, np.where(ordinary, np.sign(weight) * np.sign(1 + rest), np.sign(direct))
+
+
+def _complex(real, imaginary):
+    """Not real + 1j * imaginary, in which an infinite part makes the other one NaN."""
+    real, imaginary = np.broadcast_arrays(real, imaginary)
+    z = np.empty(imaginary.shape, np.result_type(imaginary, np.complex64))
+    z.real, z.imag = real, imaginary
+    return z
+
+
+def _times(b, z):
+    """b * z; where b is real it multiplies each part by itself, and infinities stay in theirs."""
+    if z.dtype.kind != "c":
+        return b * z
+    return np.where(b.imag == 0, _complex(b.real * z.real, b.real * z.imag), b * z)
 
 
 def _complex_log1p(z):
