@@ -10,7 +10,7 @@ from . import control
 from .backends import Backend, cython
 from .table import Kernel
 
-__all__ = ["Plan", "Settings", "elementwise", "empty", "explain", "plan", "rows_kernel"]
+__all__ = ["Plan", "Settings", "elementwise", "empty", "explain", "plan", "rows_kernel", "sums_kernel"]
 
 
 @dataclass(frozen=True)
@@ -192,6 +192,11 @@ def elementwise(kernel):
 def rows_kernel(name, dtype):
     """The current backend's kernel for a reduction over contiguous rows, or None."""
     return control.BACKEND.get().rows(name, dtype.char)
+
+
+def sums_kernel(dtype):
+    """The current backend's kernel for sums of weighted exponentials over contiguous rows, or None."""
+    return control.BACKEND.get().sums(dtype.char)
 
 
 def empty(shape, dtype):

@@ -1,8 +1,8 @@
 """logsumexp and logsumexp0: SciPy's signature, plus ``out=`` and ``.backward``.
 
 Arguments are checked here, and the axes to reduce are moved to the end of a contiguous matrix; a compiled
-kernel, or the reference where there is none, does the rest and knows every special value.  Weights,
-complex numbers and long double always go to the reference.
+kernel, or the reference where there is none, does the rest and knows every special value.  Complex numbers
+and long double always go to the reference, as do rows whose weights or entries are out of the ordinary.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import numpy as np
 
 from . import dispatch, reference_rows, rowwise
 from .docstrings import attached, sharing
-from .reference_rows import Rows, result_dtype, with_entry
+from .reference_rows import Rows, result_dtype, weight_dtype, with_entry
+from .weighted import logsumexp_rows, weight_rows
 
 __all__ = ["logsumexp", "logsumexp0"]
 
@@ -224,6 +225,9 @@ def _reduce(function, a, axis, b, keepdims, return_sign, out):
         value = rowwise.run("logsumexp", array, axes, per_row=True).reshape(result_shape)
         sign = np.where(np.isnan(value), value, value > -np.inf).astype(dtype)
         results = (value, sign) if return_sign else (value,)
+    elif dtype.kind != "c" and (made := _by_kernel(array, weights, rows, dtype, zero)) is not None:
+        value, sign = (v.astype(dtype).reshape(result_shape) for v in made)
+        results = (value, sign) if return_sign else (np.where(sign < 0, np.nan, value).astype(dtype),)
     else:
         results = getattr(reference_rows, name)(array, axes, weights, keepdims, return_sign)
         results = results if return_sign else (results,)
@@ -233,6 +237,17 @@ def _reduce(function, a, axis, b, keepdims, return_sign, out):
     else:
         results = [rowwise.finish(a, r, t, o) for r, t, o in zip(results, targets, outs, strict=True)]
     return tuple(results) if return_sign else results[0]
+
+
+def _by_kernel(array, weights, rows, dtype, zero):
+    """The log of the absolute sum and the sign of each row, or None where only the reference can."""
+    if weight_dtype(dtype).char not in "fd":
+        return None
+    a, b = rows.of(np.broadcast_to(array, rows.shape)), weight_rows(weights, rows)
+    if zero:
+        work = weight_dtype(dtype)
+        a, b = with_entry(a.astype(work, copy=False), 0), with_entry(b.astype(work, copy=False), 1)
+    return logsumexp_rows(a, b, dtype)
 
 
 def _targets(name, out, outs, shape, dtype, return_sign):

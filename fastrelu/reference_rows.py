@@ -66,9 +66,10 @@ class Rows:
             reduced = tuple(range(ndim))
         else:
             reduced = np.lib.array_utils.normalize_axis_tuple(axis, ndim, "axis")
-        kept = tuple(i for i in range(ndim) if i not in reduced)
+        self.reduced = tuple(sorted(reduced))
+        self.kept = kept = tuple(i for i in range(ndim) if i not in reduced)
         self.shape = shape
-        self.order = kept + tuple(sorted(reduced))
+        self.order = kept + self.reduced
         self.moved = self.order != tuple(range(ndim))
         self.kept_shape = tuple(shape[i] for i in kept)
         self.ones_shape = tuple(1 if i in reduced else n for i, n in enumerate(shape))
@@ -96,6 +97,11 @@ def with_entry(rows, value):
 def result_dtype(dtype):
     """The dtype of the result: the input's own, float64 for integers."""
     return np.dtype(float) if dtype.kind in "biu" else dtype.newbyteorder("=")
+
+
+def weight_dtype(dtype):
+    """The dtype that weights are cast to: that of the result, but float32 beside 16 bits."""
+    return np.dtype(np.float32) if dtype.itemsize == 2 else dtype
 
 
 def _work_dtype(dtype, gradient=False):
@@ -182,6 +188,14 @@ def _logsumexp_rows(x):
     return m + np.log1p(rest)
 
 
+def log_and_sign(m, lead, others):
+    """Of exp(m) (lead + others), the log of its size and its sign; `lead` is 1 where one entry leads."""
+    sign = np.sign(lead + others)
+    above_one = (sign * lead - 1) + sign * others
+    log = np.where(abs(above_one) < 0.5, np.log1p(above_one), np.log(abs(lead + others)))
+    return np.where(sign == 0, -np.inf, np.where(np.isfinite(m), m, 0) + log), sign
+
+
 def _weighted(a, b):
     """For the terms t_j = b_j exp(a_j) of a row: the leading a_i and b_i, t / t_i, the sum of these but one.
 
@@ -255,7 +269,7 @@ def _prepare_weighted(a, b, axis, gradient=False, zero=False):
         dtype = np.result_type(dtype, np.complex64)
     rows = Rows(a.shape, axis)
     work = _work_dtype(dtype, gradient)
-    a, b = (rows.of(v).astype(work) for v in (a, b))
+    a, b = rows.of(a).astype(work), rows.of(b).astype(weight_dtype(dtype), copy=False).astype(work)
     if zero:
         a, b = with_entry(a, 0), with_entry(b, 1)
     return rows, dtype, np.where(b == 0, -np.inf, a), np.where(b == 0, 1, b)

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import rowwise
+from . import rowwise, weighted
 from .reference_arithmetic import two_sum
-from .reference_rows import Rows, quiet, result_dtype
+from .reference_rows import Rows, log_and_sign, quiet, result_dtype
+from .weighted import weight_rows
 
 __all__ = ["LogSumExp"]
 
@@ -56,20 +57,45 @@ class _Sum:
         return cls(np.full(shape, -np.inf, np.longdouble), (zero, zero), (zero, zero), zero)
 
     @classmethod
-    def of_rows(cls, a, b):
-        """Over the last axis of matrices in the working dtype."""
+    def of(cls, a, b, dtype):
+        """Over the rows of matrices; `b` may have one row for all, or be None."""
+        made = weighted.parts(a, b, dtype)
+        if made is None:
+            return cls._by_numpy(a, b, dtype)
+        m, lead, rest, known = made
+        scale = np.exp(m - _anchor(m))
+        total = cls(m, lead, _scaled(rest, scale), np.zeros_like(m))
+        if known.all():
+            return total
+        left = ~known
+        others = cls._by_numpy(a[left], b if b is None or len(b) == 1 else b[left], dtype)
+        return total._with(left, others)
+
+    @classmethod
+    def _by_numpy(cls, a, b, dtype):
+        work = np.dtype(float) if dtype.itemsize <= 4 else np.dtype(np.longdouble)
+        a, b = np.broadcast_arrays(a.astype(work), work.type(1) if b is None else b.astype(work))
         finite = np.isfinite(a) & np.isfinite(b)
         special = np.where(finite | (b == 0), 0, b * np.exp(a)).sum(axis=1)
         live = finite & (b != 0)
         a, b = np.where(live, a, -np.inf), np.where(live, b, 0)
         m = a.max(axis=1, initial=-np.inf, keepdims=True)
         leads = a == m
-        lead = np.where(leads, b, 0).sum(axis=1, dtype=np.longdouble)
-        rest = np.where(leads, 0, b * np.exp(a - _anchor(m))).sum(axis=1, dtype=np.longdouble)
-        wide = m[:, 0].astype(np.longdouble)
-        return cls(
-            wide, (lead, np.zeros_like(lead)), (rest, np.zeros_like(rest)), special.astype(np.longdouble)
-        )
+        lead = np.where(leads, b, 0).sum(axis=1)
+        rest = np.where(leads, 0, b * np.exp(a - _anchor(m))).sum(axis=1)
+        return cls(m[:, 0], (lead, np.zeros_like(lead)), (rest, np.zeros_like(rest)), special)
+
+    def _with(self, places, other):
+        """With the sums of `other` at some places."""
+
+        def put(into, values):
+            into = into.copy()
+            into[places] = values
+            return into
+
+        lead = tuple(map(put, self.lead, other.lead))
+        rest = tuple(map(put, self.rest, other.rest))
+        return _Sum(put(self.m, other.m), lead, rest, put(self.special, other.special))
 
     def __add__(self, other):
         m = np.maximum(self.m, other.m)
@@ -85,11 +111,7 @@ class _Sum:
     def log_and_sign(self):
         """Of the absolute sum, and of the sum."""
         scale = np.exp(_anchor(self.m) - np.where(np.isfinite(self.m), self.m, 0))
-        others = self.lead[1] + (self.rest[0] * scale + self.rest[1] * scale)
-        sign = np.sign(self.lead[0] + others)
-        above_one = (sign * self.lead[0] - 1) + sign * others  # exact where the lead is one entry of weight 1
-        log = np.where(abs(above_one) < 0.5, np.log1p(above_one), np.log(1 + above_one))
-        log = np.where(sign == 0, -np.inf, np.where(np.isfinite(self.m), self.m, 0) + log)
+        log, sign = log_and_sign(self.m, self.lead[0], self.lead[1] + sum(_scaled(self.rest, scale)))
         ordinary = self.special == 0
         return np.where(ordinary, log, np.log(abs(self.special))), np.where(
             ordinary, sign, np.sign(self.special)
@@ -183,14 +205,13 @@ class LogSumExp:
         name = "LogSumExp.update"
         masked = isinstance(chunk, np.ma.MaskedArray)
         a = rowwise.as_array(name, "chunk", rowwise.unmasked(chunk) if masked else chunk, "biuf")
-        weights = np.ones((), np.int8) if b is None else rowwise.as_array(name, "b", b, "biuf")
-        shape = rowwise.broadcast_shapes(name, "b", a, weights)
+        weights = None if b is None else rowwise.as_array(name, "b", b, "biuf")
+        shape = a.shape if b is None else rowwise.broadcast_shapes(name, "b", a, weights)
         rows = Rows(shape, rowwise.as_axes(name, self.axis, len(shape)))
         dtype = self.dtype or result_dtype(a.dtype)
         self._check_shape(name, "chunk", rows.kept_shape)
-        work = np.dtype(float) if dtype.itemsize <= 4 else np.dtype(np.longdouble)
-        a, weights = (rows.of(np.broadcast_to(v, shape)).astype(work) for v in (a, weights))
-        made = quiet(_Sum.of_rows)(a, weights)
+        a = rows.of(np.broadcast_to(a, shape))
+        made = quiet(_Sum.of)(a, None if b is None else weight_rows(weights, rows), dtype)
         made = quiet(_Sum.__add__)(self._sum, made) if self._sum is not None else made
         self.entries += a.size
         self.dtype, self._shape, self._sum = dtype, rows.kept_shape, made

@@ -13,6 +13,7 @@ from ulp import error, exact
 import fastrelu as fr
 from fastrelu.backends import cython
 
+pytestmark = pytest.mark.every_isa
 INF, NAN = np.inf, np.nan
 needs_kernels = pytest.mark.skipif(not cython.ISA, reason="nothing was compiled: no ufunc")
 each_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64])

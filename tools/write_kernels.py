@@ -98,11 +98,21 @@ def blocks_pyx():
                 f"    formulas.softmax_entry = softmax_entry[{value}]\n"
                 f"    {name}_rows[{ctype}](formulas, <const {ctype}*> a, <{ctype}*> out, rows, n)\n"
             )
+    for suffix, ctype in TYPES.items():
+        out.append(
+            f"cdef void weighted_sums_{suffix}(const void* a, const void* b, ptrdiff_t b_step, double* sums, "
+            "ptrdiff_t rows, ptrdiff_t n) noexcept nogil:\n"
+            f"    weighted_sums[{ctype}](weighted_term[wide_{suffix}], <const {ctype}*> a, "
+            f"<const {ctype}*> b, b_step, sums, rows, n)\n"
+        )
     out.append(f"cdef Block table[2][{len(kernels)}]\ncdef RowKernel row_table[2][{len(reductions)}]\n")
     for t, suffix in enumerate(TYPES):
         out += [f"table[{t}][{i}] = block_{i}_{suffix}\n" for i in range(len(kernels))]
         out += [f"row_table[{t}][{i}] = {name}_{suffix}\n" for i, name in enumerate(reductions)]
-    out.append(f"fill_exports(&exports, {len(kernels)}, table[0], table[1], row_table[0], row_table[1])\n")
+    out.append(
+        f"fill_exports(&exports, {len(kernels)}, table[0], table[1], row_table[0], row_table[1], "
+        "weighted_sums_f, weighted_sums_d)\n"
+    )
     out.append("blocks = PyCapsule_New(&exports, EXPORTS_NAME, NULL)\n")
     return "".join(out)
 

@@ -6,10 +6,12 @@ cdef extern from * nogil:
     """
     #include "loops/blocks.h"
     #include "loops/rows.h"
+    #include "loops/sums.h"
     static Exports exports;
     static void fill_exports(Exports* e, int count, const Block* f, const Block* d,
-                             const RowKernel* rows_f, const RowKernel* rows_d) {
-        *e = {count, {vec<float>::lanes, vec<double>::lanes}, {f, d}, {rows_f, rows_d}};
+                             const RowKernel* rows_f, const RowKernel* rows_d, SumKernel sums_f,
+                             SumKernel sums_d) {
+        *e = {count, {vec<float>::lanes, vec<double>::lanes}, {f, d}, {rows_f, rows_d}, {sums_f, sums_d}};
     }
     """
     cdef struct Operands:
@@ -20,7 +22,11 @@ cdef extern from * nogil:
         pass
     Exports exports
     const char* EXPORTS_NAME
-    void fill_exports(Exports*, int, const Block*, const Block*, const RowKernel*, const RowKernel*)
+    ctypedef void (*SumKernel)(const void*, const void*, ptrdiff_t, double*, ptrdiff_t, ptrdiff_t) noexcept nogil
+    void fill_exports(Exports*, int, const Block*, const Block*, const RowKernel*, const RowKernel*, SumKernel,
+                      SumKernel)
+    void weighted_sums[T](wide[T] (*)(wide[T], wide[T]) noexcept nogil, const T*, const T*, ptrdiff_t, double*,
+                          ptrdiff_t, ptrdiff_t)
 
     void forward1 "forward" [R](R (*)(R) noexcept nogil, const Operands&)
     void forward2 "forward" [R](R (*)(R, R) noexcept nogil, const Operands&)
