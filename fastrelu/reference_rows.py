@@ -190,38 +190,44 @@ def _logsumexp_rows(x):
 
 def log_and_sign(m, lead, others):
     """Of exp(m) (lead + others), the log of its size and its sign; `lead` is 1 where one entry leads."""
-    sign = np.sign(lead + others)
-    above_one = (sign * lead - 1) + sign * others
-    log = np.where(abs(above_one) < 0.5, np.log1p(above_one), np.log(abs(lead + others)))
+    total = lead + others
+    sign = np.sign(total)
+    log = np.log1p((sign * lead - 1) + sign * others)
+    if np.any(small := abs(total) < 0.5):  # what cancelling has left
+        log = np.where(small, np.log(abs(total)), log)
     return np.where(sign == 0, -np.inf, np.where(np.isfinite(m), m, 0) + log), sign
 
 
 def _weighted(a, b):
-    """For the terms t_j = b_j exp(a_j) of a row: the leading a_i and b_i, t / t_i, the sum of these but one.
+    """Of the terms t_j = b_j exp(a_j) of a row: the leading a_i and b_i, t / t_i, and the sums of these.
 
-    A weight of 0 drops its entry, NaN and infinity included: the caller has made it b = 1, a = -inf.
+    One sum is over a_j = a_i, the other over the rest.  A weight of 0 drops its entry, NaN and infinity
+    included: the caller has made it b = 1, a = -inf.
     """
     i = np.argmax(a.real + np.log(abs(b)), axis=-1, keepdims=True)
     top, weight = _pick(a, i), _pick(b, i)
     terms = b / weight * _exp(*_difference(a, top))
     np.put_along_axis(terms, i, 1, axis=-1)
-    return top, weight, terms, _sum_but(terms, i)
+    leads = a == top  # terms alike but for their weights may cancel altogether: they are added up first
+    lead, rest = (np.where(part, terms, 0).sum(axis=-1, keepdims=True) for part in (leads, ~leads))
+    return top, weight, terms, lead, rest
 
 
 def _weighted_logsumexp_rows(a, b):
     """log(abs(sum)) and the sign (for complex numbers the phase) of the sum of b * exp(a)."""
-    top, weight, _, rest = _weighted(a, b)
+    top, weight, _, lead, rest = _weighted(a, b)
     ordinary = np.isfinite(top) & np.isfinite(weight)
     # otherwise what exp and the sum make of the infinities and NaN alone; nothing at all sums to 0
     infinite = ~(np.isfinite(a) & np.isfinite(b))
     direct = np.where(infinite, _times(b, np.exp(a)), 0).sum(axis=-1, keepdims=True)
     if a.dtype.kind == "c":
-        size = np.where(ordinary, top + np.log(weight) + _complex_log1p(rest), np.log(direct))
+        size = top + np.log(weight) + _complex_log1p((lead - 1) + rest)
+        size = np.where(ordinary, size, np.log(direct))
         size = np.where(size.real == -np.inf, -np.inf, _complex(size.real, _principal(size.imag)))
         return size, np.where(size.real == -np.inf, 0, np.exp(_complex(0, size.imag)))
-    size = (top + np.log(abs(weight))) + np.log1p(np.where(rest < -1, -2 - rest, rest))
+    size, sign = log_and_sign(top + np.log(abs(weight)), lead, rest)
     size = np.where(ordinary, size, np.log(abs(direct)))
-    return size, np.where(ordinary, np.sign(weight) * np.sign(1 + rest), np.sign(direct))
+    return size, np.where(ordinary, np.sign(weight) * sign, np.sign(direct))
 
 
 def _complex(real, imaginary):
@@ -363,9 +369,9 @@ def _logsumexp_backward(dy, x, axis, b, zero=False):
 
 
 def _weighted_softmax_rows(a, b):
-    _, _, terms, rest = _weighted(a, b)
+    _, _, terms, lead, rest = _weighted(a, b)
     one_hot, undefined = _limits(a)
-    p = np.where(one_hot, a == np.inf, terms / (1 + rest))
+    p = np.where(one_hot, a == np.inf, terms / (lead + rest))
     return np.where(undefined, np.nan, p)
 
 

@@ -50,8 +50,7 @@ def test_cancelling(dtype):
     a[:, 2:] = -30 - np.arange(40)[:, None] / 3
     judge(*fr.logsumexp(a, axis=1, b=b, return_sign=True), a, b)
     b[:, 1], b[:, 3] = -1, 0
-    values = fr.logsumexp(a, axis=1, b=b)
-    np.testing.assert_array_equal(values, a[:, 2])
+    judge(*fr.logsumexp(a, axis=1, b=b, return_sign=True), a, b)
 
 
 @each_dtype
