@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 
 from . import control, dispatch, interop, rowwise
@@ -190,8 +188,8 @@ class LogAddExp:
         array = rowwise.as_array("logaddexp.accumulate", "a", a, "biuf")
         result = array.astype(float_type(array) if dtype is None else dtype)
         step, along = dispatch.elementwise(FORWARD), np.moveaxis(result, axis, 0)
-        for before, here in itertools.pairwise(along):
-            here[...] = step(before, here)
+        for i in range(1, len(along)):
+            along[i] = step(along[i - 1], along[i])
         if out is None:
             return result
         np.copyto(out, result, casting="same_kind")

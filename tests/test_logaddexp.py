@@ -191,6 +191,7 @@ def test_accumulate(axis, dtype, backend):
     assert fr.logaddexp.accumulate(x, axis=axis, out=out) is out
     np.testing.assert_array_equal(out, got)
     assert fr.logaddexp.accumulate(x, dtype=np.float64).dtype == np.float64
+    np.testing.assert_array_equal(fr.logaddexp.accumulate(x[3]), fr.logaddexp.accumulate(x, axis=1)[3])
 
 
 # Layouts, out=
