@@ -10,7 +10,7 @@ from . import control
 from .backends import Backend, cython
 from .table import Kernel
 
-__all__ = ["Plan", "Settings", "elementwise", "empty", "explain", "plan", "rows_kernel", "sums_kernel"]
+__all__ = ["Plan", "Settings", "elementwise", "empty", "explain", "plan", "rows_kernel", "weighted_kernel"]
 
 
 @dataclass(frozen=True)
@@ -194,9 +194,9 @@ def rows_kernel(name, dtype):
     return control.BACKEND.get().rows(name, dtype.char)
 
 
-def sums_kernel(dtype):
+def weighted_kernel(dtype):
     """The current backend's kernel for sums of weighted exponentials over contiguous rows, or None."""
-    return control.BACKEND.get().sums(dtype.char)
+    return control.BACKEND.get().weighted(dtype.char)
 
 
 def empty(shape, dtype):

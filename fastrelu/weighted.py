@@ -26,7 +26,7 @@ def parts(a, b, dtype):
     """Of rows whose result has this dtype: m, lead, rest (pairs, the sum is exp(m) (lead + rest)) and which
     rows these describe; None where there is no kernel.  `b` has a row for each, or one, or is None."""
     work = weight_dtype(dtype)
-    kernel = dispatch.sums_kernel(work)
+    kernel = dispatch.weighted_kernel(work)
     if kernel is None or not a.size:
         return None
     a, b = (None if v is None else np.require(v, work, ["C", "A"]) for v in (a, b))

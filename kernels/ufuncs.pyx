@@ -24,7 +24,7 @@ cdef extern from * nogil:
     #include <fenv.h>
     #include "loops/strided.h"
     #include "loops/matrix.h"
-    #include "loops/share_sums.h"
+    #include "loops/share_weighted.h"
     #include "loops/memory.h"
 
     static const size_t CACHED_FROM = HUGE_PAGE;
@@ -77,13 +77,13 @@ cdef extern from * nogil:
     """
     ctypedef void (*RowKernel)(const void*, void*, ptrdiff_t, ptrdiff_t) noexcept nogil
     ctypedef void (*Block)(const void*) noexcept nogil
-    ctypedef void (*SumKernel)(const void*, const void*, ptrdiff_t, double*, ptrdiff_t, ptrdiff_t) noexcept nogil
+    ctypedef void (*WeightedKernel)(const void*, const void*, ptrdiff_t, double*, ptrdiff_t, ptrdiff_t) noexcept nogil
     cdef struct Exports:
         int count
         int lanes[2]
         const Block* blocks[2]
         const RowKernel* rows[2]
-        SumKernel sums[2]
+        WeightedKernel weighted[2]
     const char* EXPORTS_NAME
     enum: MAX_INPUTS
     enum: MAX_AXES
@@ -128,8 +128,8 @@ cdef extern from * nogil:
         int item_bytes
         int cost
         ptrdiff_t results_per_row
-    cdef struct SumsOfRows:
-        SumKernel kernel
+    cdef struct WeightedRows:
+        WeightedKernel kernel
         const char* a
         const char* b
         double* sums
@@ -155,7 +155,7 @@ cdef extern from * nogil:
     void run(const Kernel&, const KernelRow&, ptrdiff_t, const Settings&)
     void run_grid(Grid&, const Settings&)
     void run_rows(const Matrix&, const Settings&)
-    void run_sums(const SumsOfRows&, const Settings&)
+    void run_weighted(const WeightedRows&, const Settings&)
     void ufunc_loop(char**, const cnp.npy_intp*, const cnp.npy_intp*, void*)
     void set_memory_limit(size_t)
     void set_memory_idle_time(int64_t)
@@ -315,16 +315,16 @@ def rows(int index, a, out):
         run_rows(m, settings)
 
 
-def sums_of_rows(a, b):
+def weighted_sums(a, b):
     """Columns m, and (high, low) of the sums of b exp(a - m) where a is m, and where it is not.
 
     `a` is a contiguous float32 or float64 matrix, `b` None, one of its kind or a single row of it.  A row is NaN
-    where loops/sums.h leaves it to the reference.
+    where loops/weighted.h leaves it to the reference.
     """
     cdef cnp.ndarray source = a, weights, result = np.empty((len(a), 5))
-    cdef SumsOfRows s
+    cdef WeightedRows s
     s.item_bytes = cnp.PyArray_ITEMSIZE(source)
-    s.kernel = tables.exports.sums[1 if s.item_bytes == 8 else 0]
+    s.kernel = tables.exports.weighted[1 if s.item_bytes == 8 else 0]
     s.cost = 120 if s.item_bytes == 8 else 40  # two exponentials
     s.a = <const char*> cnp.PyArray_DATA(source)
     s.rows = cnp.PyArray_DIMS(source)[0]
@@ -337,7 +337,7 @@ def sums_of_rows(a, b):
         s.b_step = s.length if cnp.PyArray_DIMS(weights)[0] > 1 else 0
     s.sums = <double*> cnp.PyArray_DATA(result)
     with nogil:
-        run_sums(s, settings)
+        run_weighted(s, settings)
     return result
 
 

@@ -20,7 +20,7 @@ def backend(request, monkeypatch):
     """The kernels that are there, and the reference."""
     if request.param == "reference":
         monkeypatch.setattr(dispatch, "rows_kernel", lambda name, dtype: None)
-        monkeypatch.setattr(dispatch, "sums_kernel", lambda dtype: None)
+        monkeypatch.setattr(dispatch, "weighted_kernel", lambda dtype: None)
     return request.param
 
 

@@ -28,8 +28,8 @@ class Backend:
         ``elementwise(kernel)`` gives a callable with a ufunc's signature.
     rows : callable
         ``rows(name, char)`` gives ``f(a, out)`` over contiguous rows of a dtype, or None where it has none.
-    sums : callable
-        ``sums(char)`` gives ``f(a, b)``, the parts of sums of b exp(a) over contiguous rows, or None.
+    weighted : callable
+        ``weighted(char)`` gives ``f(a, b)``, the parts of sums of b exp(a) over contiguous rows, or None.
     empty : callable
         ``empty(shape, dtype)`` gives memory for a result.
     """
@@ -40,7 +40,7 @@ class Backend:
     elementwise: Callable | None = field(default=None, repr=False)
     rows: Callable = field(default=lambda name, char: None, repr=False)
     empty: Callable = field(default=np.empty, repr=False)
-    sums: Callable = field(default=lambda char: None, repr=False)
+    weighted: Callable = field(default=lambda char: None, repr=False)
 
 
 def _not_yet(name, what):

@@ -68,8 +68,8 @@ def _rows(name, char):
     return lambda a, out: ufuncs.rows(index, a, out)
 
 
-def _sums(char):
-    return ufuncs.sums_of_rows if char in "fd" else None
+def _weighted(char):
+    return ufuncs.weighted_sums if char in "fd" else None
 
 
 def _by_reference(kernel):
@@ -119,7 +119,7 @@ if ISA:
     _load()
     UFUNCS = {kernel: _make(kernel) for kernel in KERNELS}
     _detail, _cached = f"SIMD kernels for {ISA}", functools.cache(_elementwise)
-    BACKEND = Backend("cython", True, _detail, _cached, _rows, ufuncs.empty, _sums)
+    BACKEND = Backend("cython", True, _detail, _cached, _rows, ufuncs.empty, _weighted)
 elif ufuncs is None:
     BACKEND = Backend(
         "cython", False, "nothing was compiled when fastrelu was installed (no C++ compiler was found)"

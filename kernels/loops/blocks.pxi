@@ -6,11 +6,11 @@ cdef extern from * nogil:
     """
     #include "loops/blocks.h"
     #include "loops/rows.h"
-    #include "loops/sums.h"
+    #include "loops/weighted.h"
     static Exports exports;
     static void fill_exports(Exports* e, int count, const Block* f, const Block* d,
-                             const RowKernel* rows_f, const RowKernel* rows_d, SumKernel sums_f,
-                             SumKernel sums_d) {
+                             const RowKernel* rows_f, const RowKernel* rows_d, WeightedKernel sums_f,
+                             WeightedKernel sums_d) {
         *e = {count, {vec<float>::lanes, vec<double>::lanes}, {f, d}, {rows_f, rows_d}, {sums_f, sums_d}};
     }
     """
@@ -22,9 +22,9 @@ cdef extern from * nogil:
         pass
     Exports exports
     const char* EXPORTS_NAME
-    ctypedef void (*SumKernel)(const void*, const void*, ptrdiff_t, double*, ptrdiff_t, ptrdiff_t) noexcept nogil
-    void fill_exports(Exports*, int, const Block*, const Block*, const RowKernel*, const RowKernel*, SumKernel,
-                      SumKernel)
+    ctypedef void (*WeightedKernel)(const void*, const void*, ptrdiff_t, double*, ptrdiff_t, ptrdiff_t) noexcept nogil
+    void fill_exports(Exports*, int, const Block*, const Block*, const RowKernel*, const RowKernel*, WeightedKernel,
+                      WeightedKernel)
     void weighted_sums[T](wide[T] (*)(wide[T], wide[T]) noexcept nogil, const T*, const T*, ptrdiff_t, double*,
                           ptrdiff_t, ptrdiff_t)
 

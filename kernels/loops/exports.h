@@ -10,7 +10,7 @@ struct Operands {
 };
 typedef void (*Block)(const Operands&);
 typedef void (*RowKernel)(const void* a, void* out, ptrdiff_t rows, ptrdiff_t n);
-typedef void (*SumKernel)(const void* a, const void* b, ptrdiff_t b_step, double* sums, ptrdiff_t rows,
+typedef void (*WeightedKernel)(const void* a, const void* b, ptrdiff_t b_step, double* sums, ptrdiff_t rows,
                           ptrdiff_t n);
 
 static const char EXPORTS_NAME[] = "fastrelu.kernels.blocks";
@@ -21,5 +21,5 @@ struct Exports {
     int lanes[2];
     const Block* blocks[2];
     const RowKernel* rows[2];
-    SumKernel sums[2];
+    WeightedKernel weighted[2];
 };
