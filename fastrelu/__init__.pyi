@@ -58,9 +58,13 @@ heaviside: Activation
 leaky_relu: Activation
 prelu: Activation
 elu: Activation
+selu: Activation
 softplus: Activation
 sigmoid: Activation
 expit: Activation
+log_sigmoid: Activation
+log_expit: Activation
 gelu: _Gelu
 silu: Activation
+mish: Activation
 tanh: Activation

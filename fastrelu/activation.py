@@ -50,6 +50,9 @@ class Activation(TableCallable):
                 variant.variants = self.variants
                 variant.backward.variants = self.variants
             self.backward.variants = self.variants
+            if cython.ISA and not row.variant_of:
+                self.bind_option(row.option[0], self.variants)
+                self.backward.bind_option(row.option[0], {k: v.backward for k, v in self.variants.items()})
         self.__signature__ = docstrings.forward_signature(row)
         self.__doc__ = docstrings.forward_doc(row)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from . import interop
@@ -36,7 +38,7 @@ class TableCallable(FastCall):
     def __repr__(self):
         return f"<fastrelu.{self.__qualname__}>"
 
-    @property
+    @functools.cached_property
     def ufunc(self):
         """The real ``numpy.ufunc`` underneath; parameters are further inputs.
 
@@ -134,19 +136,22 @@ class TableCallable(FastCall):
         """One value per channel, shaped to broadcast along `axis`; any other array as it is."""
         if weight.ndim != 1 or weight.size == 1:
             return weight
-        ndim = len(x_shape)
+        ndim, name = len(x_shape), self.row.parameters[0].name
         if not -ndim <= axis < ndim:
-            if axis == self.row.channel_axis and ndim < 2:
-                return weight  # a vector has no channels
+            if axis == self.row.channel_axis and ndim < 2:  # a vector has no channels
+                if ndim and x_shape[0] not in (1, weight.size):
+                    self._fail(ValueError, name, f"of shape {weight.shape}", f"1 value or {x_shape[0]}")
+                return weight
             raise np.exceptions.AxisError(axis, ndim, f"{self.__qualname__}: argument 'axis'")
         if weight.size == x_shape[axis]:
             return weight.reshape([-1 if a == axis % ndim else 1 for a in range(ndim)])
         if weight.size != x_shape[-1]:
             self._fail(
                 ValueError,
-                self.row.parameters[0].name,
+                name,
                 f"of shape {weight.shape}",
-                f"{x_shape[axis]} values along axis {axis}, or an array that broadcasts to {x_shape}",
+                f"1 value, {x_shape[axis]} along axis {axis} or {x_shape[-1]} along the last, "
+                f"or an array that broadcasts to {x_shape}",
             )
         return weight
 

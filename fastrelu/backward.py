@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import math
 
 import numpy as np
 
@@ -20,14 +22,26 @@ class Backward(TableCallable):
     def __init__(self, row: Row):
         self.kernels = row.kernels()
         super().__init__(row, self.kernels["backward"], f"{row.qualname}.backward")
-        if cython.ISA and not any(p.learned for p in row.parameters):  # or the result would be a tuple
-            index = {k.pass_: cython.KERNEL_INDEX[k.name] for k in self.kernels.values()}
-            needs = row.from_y_needs
-            least = [needs.at_least if needs and needs.name == p.name else -np.inf for p in row.parameters]
-            self.bind_backward(index["backward"], index.get("backward_from_y", -1), row.parameters, least)
+        if cython.ISA:
+            self._bind(row)
         self.variants = {}
         self.__signature__ = docstrings.backward_signature(row)
         self.__doc__ = docstrings.backward_doc(row)
+
+    def _bind(self, row):
+        """The fast path; where a parameter is learned, one for each thing that may be wanted."""
+        index = {k.pass_: cython.KERNEL_INDEX[k.name] for k in self.kernels.values()}
+        learned = [p.name for p in row.parameters if p.learned]
+        of_x = self
+        if learned:
+            of_x = cython.ufuncs.FastCall()
+            of_x.general = functools.partial(self._call, wrt="x")
+            indices = index["backward"], index[f"backward_wrt_{learned[0]}"]
+            cython.ufuncs.bind_learned(self, of_x, *indices, learned[0])
+        needs = row.from_y_needs
+        least = [needs.at_least if needs and needs.name == p.name else -np.inf for p in row.parameters]
+        others = (index.get(pass_, -1) for pass_ in ("backward_from_y", "backward_at_zero"))
+        of_x.bind_backward(index["backward"], *others, row.parameters, least)
 
     def _call(self, dy, x=None, /, *extra, y=None, out=None, wrt=None, **keywords):
         if extra:
@@ -80,18 +94,25 @@ class Backward(TableCallable):
             for name in wanted
             if outs[name] is not None and operand_shapes[name] == shapes[name] == result_shape
         ][-1:]
-        made = {}
+        made = self._in_one_pass(wanted, pass_, inputs["x"], operand_shapes, result_shape, outs)
         for name in sorted(wanted, key=in_place.__contains__):
+            if name in made:
+                continue
             kernel = self.kernels[pass_ if name == "x" else f"backward_wrt_{name}"]
             operands = inputs["x"] if name == "x" else (gradient, array, *cast)
             if name in in_place:
                 made[name] = dispatch.elementwise(kernel)(*operands, dtype=work, out=outs[name])
             else:
-                full = dispatch.elementwise(kernel)(*operands, dtype=work)
-                made[name] = sum_to(full, operand_shapes[name]).reshape(shapes[name])
+                summed = operand_shapes[name] != result_shape
+                wide = np.promote_types(work, np.float64) if summed else work  # so that a sum rounds once
+                full = dispatch.elementwise(kernel)(
+                    *(a.astype(wide, copy=False) for a in operands), dtype=wide
+                )
+                made[name] = sum_to(full, operand_shapes[name])
         for name in wanted:
             if name in in_place:
                 continue
+            made[name] = made[name].reshape(shapes[name])
             if outs[name] is not None:
                 outs[name][...] = made[name]
                 made[name] = outs[name]
@@ -103,6 +124,36 @@ class Backward(TableCallable):
             elif interop.is_foreign(source):
                 made[name] = interop.like(source, made[name])
         return self._result([made[name] for name in wanted], wrt)
+
+    def _in_one_pass(self, wanted, pass_, inputs, operand_shapes, result_shape, outs):
+        """The gradients of parameters that the backend sums by itself, and x's where it comes along."""
+        dy, x, *rest = inputs
+        parameters = rest[: len(self.row.parameters)]
+        dtype = np.dtype(
+            np.float32 if x.dtype.char == "e" else parameters[0].dtype if parameters else x.dtype
+        )
+        made = {}
+        for name in wanted:
+            kept = operand_shapes[name]
+            size = math.prod(kept)
+            if name == "x" or kept == result_shape or any(p.size not in (1, size) for p in parameters):
+                continue
+            if len(parameters) > 1 < size:  # which of them varies along what would have to be told
+                continue
+            sum_terms = dispatch.sums_kernel(self.kernels[f"backward_wrt_{name}"], dtype)
+            if sum_terms is None:
+                continue
+            lengths, order = _three_lengths(result_shape, kept)
+            arrays = [np.broadcast_to(a, result_shape).transpose(order) for a in (dy, x)]
+            arrays = tuple(np.require(a, dtype, ("C", "ALIGNED")) for a in (*arrays, *parameters))
+            made[name] = np.empty(kept, dtype)
+            with_x = "x" in wanted and "x" not in made and pass_ == "backward" and outs["x"] is None
+            if with_x and x.shape == result_shape and x.dtype == dtype and arrays[0].shape == result_shape:
+                made["x"] = dispatch.empty(result_shape, dtype)
+                sum_terms(lengths, arrays, made[name], made["x"], self.kernels["backward"])
+            else:
+                sum_terms(lengths, arrays, made[name])
+        return made
 
     def _result(self, gradients, wrt):
         alone = isinstance(wrt, str) or (wrt is None and len(gradients) == 1)
@@ -153,7 +204,12 @@ class Backward(TableCallable):
     def _check_from_y(self, parameters):
         needs = self.row.from_y_needs
         for p, value in zip(self.row.parameters, parameters, strict=True):
-            if needs and p.name == needs.name and not np.all(needs.accepts(value)):
+            if not needs or p.name != needs.name:
+                continue
+            usable = needs.accepts(value)
+            if value.ndim:
+                usable |= np.isnan(value)  # which makes its lane NaN
+            if not np.all(usable):
                 raise ValueError(
                     f"{self.__qualname__}: argument 'y' was given, but with a negative {p.name} "
                     f"the derivative is not a function of the output; expected x, or {needs.requirement}"
@@ -181,6 +237,25 @@ class Backward(TableCallable):
 
 def _each(out):
     return out if isinstance(out, tuple) else (out,)
+
+
+def _three_lengths(shape, kept):
+    """An order of the axes of `shape`, and them as (outer, kept, inner) in that order.
+
+    An operand of shape `kept` varies along the second of the three only.
+    """
+    axes = [axis for axis, n in enumerate(shape) if n != 1]
+    kept = (1,) * (len(shape) - len(kept)) + kept
+    varying = [i for i, axis in enumerate(axes) if kept[axis] != 1]
+    first, last = (varying[0], varying[-1] + 1) if varying else (0, 0)
+    if last - first == len(varying):
+        order = range(len(shape))
+    else:  # others lie between them
+        order = sorted(range(len(shape)), key=lambda axis: kept[axis] != 1)
+        axes = [axis for axis in order if shape[axis] != 1]
+        first, last = len(axes) - len(varying), len(axes)
+    parts = axes[:first], axes[first:last], axes[last:]
+    return tuple(math.prod(shape[axis] for axis in part) for part in parts), tuple(order)
 
 
 def sum_to(gradient, shape):

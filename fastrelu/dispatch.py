@@ -10,7 +10,17 @@ from . import control
 from .backends import Backend, cython
 from .table import Kernel
 
-__all__ = ["Plan", "Settings", "elementwise", "empty", "explain", "plan", "rows_kernel", "weighted_kernel"]
+__all__ = [
+    "Plan",
+    "Settings",
+    "elementwise",
+    "empty",
+    "explain",
+    "plan",
+    "rows_kernel",
+    "sums_kernel",
+    "weighted_kernel",
+]
 
 
 @dataclass(frozen=True)
@@ -87,6 +97,7 @@ def plan(
     in_place: bool = False,
     plain: bool = True,
     alike: bool = True,
+    number: bool = False,
 ) -> Plan:
     """Decide how `kernel` runs on operands of one shape, strides and dtype.
 
@@ -99,10 +110,12 @@ def plan(
         the parameters is given.
     alike : bool
         The operands have one shape, dtype and order, that of the result.
+    number : bool
+        The only operand is a Python float or a float32 or float64 scalar.
     """
     size = int(np.prod(shape, dtype=np.int64))
     backend = settings.backend
-    if backend.name != "cython" or dtype.char not in "efd":
+    if backend.name != "cython" or not cython.computes(kernel, dtype):
         reason = f"backend {backend.name}: {backend.detail}"
         if backend.name == "cython":
             reason = f"{dtype} has no SIMD kernel: the reference computes it"
@@ -111,10 +124,12 @@ def plan(
     reasons = [f"backend cython: {backend.detail}"]
     contiguous = _contiguous(strides, shape, dtype.itemsize)
     piece = size
-    if not plain or not shape:
+    if number:
+        path, why = "fast", "a number: straight to the kernel"
+    elif not plain or not shape:
         path, why = "ufunc", "an operand has no axes" if plain else "an operand is not a plain ndarray"
         piece = size if contiguous else (shape[-1] if shape else 1)  # NumPy hands over row by row
-    elif contiguous and alike and dtype.char in "fd":
+    elif contiguous and alike and dtype.char != "e":
         path, why = "fast", "contiguous and alike: straight to the kernel"
     else:
         path, why = "grid", "strides, shapes or dtypes differ: split into rows by our own threads"
@@ -167,9 +182,11 @@ def explain(function, *arrays, out=None):
         )
     if not arrays:
         raise TypeError("explain: expected the arrays of the call after the function")
+    if kernel.pass_ == "forward":  # the fast path makes arrays of lists
+        arrays = [np.asarray(a) if type(a) in (list, tuple) else a for a in arrays]
     given = [np.asanyarray(a) for a in arrays]
     dtype = given[0].dtype
-    if dtype.kind in "biu":
+    if dtype.kind in "biu" and not cython.computes(kernel, dtype):
         dtype = np.exp.resolve_dtypes((dtype, None))[1]
     shape = np.broadcast_shapes(*(a.shape for a in given))
     plain = all(
@@ -178,10 +195,21 @@ def explain(function, *arrays, out=None):
     )
     alike = all(a.shape == shape and a.dtype == dtype and a.strides == given[0].strides for a in given)
     in_place = any(out is a for a in arrays)
+    number = kernel.pass_ == "forward" and out is None and type(arrays[0]) in (float, np.float32, np.float64)
     uneven = next((a for a in given if not _contiguous(a.strides, a.shape, a.dtype.itemsize)), given[0])
     strides = uneven.strides if uneven.shape == shape else np.broadcast_to(uneven, shape).strides
     settings = Settings.current()
-    return plan(kernel, dtype, shape, strides, settings, in_place=in_place, plain=plain, alike=alike)
+    return plan(
+        kernel,
+        dtype,
+        shape,
+        strides,
+        settings,
+        in_place=in_place,
+        plain=plain,
+        alike=alike,
+        number=number and len(arrays) == 1,
+    )
 
 
 def elementwise(kernel):
@@ -197,6 +225,11 @@ def rows_kernel(name, dtype):
 def weighted_kernel(dtype):
     """The current backend's kernel for sums of weighted exponentials over contiguous rows, or None."""
     return control.BACKEND.get().weighted(dtype.char)
+
+
+def sums_kernel(kernel, dtype):
+    """The current backend's sum of a kernel's results over contiguous arrays, or None."""
+    return control.BACKEND.get().sums(kernel, dtype.char)
 
 
 def empty(shape, dtype):

@@ -37,6 +37,8 @@ __all__ = ["backward", "evaluate"]  # and one function for every formula of the 
 
 TWO_SQRT_2_OVER_PI = "1.5957691216057307117597842397375274739034344524660"
 GELU_TANH_CUBIC = "0.044715"
+SELU_LAMBDA = "1.0507009873554804934193349852946063519589812043764"
+SELU_LAMBDA_ALPHA = "1.7580993408473768599402175208122795773235068371620"
 
 
 # From the caller's dtype to the working dtype and back
@@ -242,6 +244,26 @@ def elu_wrt_alpha(x, alpha):
     return np.where(x > 0, np.zeros_like(alpha), np.expm1(x))
 
 
+@formula
+def selu(x):
+    """elu with alpha = 1.6732..., times lambda = 1.0507...; f(-inf) = -lambda alpha."""
+    scale, depth = x.dtype.type(SELU_LAMBDA), x.dtype.type(SELU_LAMBDA_ALPHA)
+    return np.where(x > 0, scale * x, depth * np.expm1(x))
+
+
+@formula
+def selu_slope(x):
+    """lambda if x > 0 else lambda alpha exp(x)."""
+    return np.where(x > 0, x.dtype.type(SELU_LAMBDA), decay(x.dtype.type(SELU_LAMBDA_ALPHA), x))
+
+
+@formula
+def selu_slope_from_y(y):
+    """lambda if y > 0 else y + lambda alpha."""
+    depth, depth_low = pair(SELU_LAMBDA_ALPHA, y.dtype)
+    return np.where(y > 0, y.dtype.type(SELU_LAMBDA), (y + depth) + depth_low)
+
+
 def _decay_of_product(beta, x):
     """beta * abs(x) as high + low, and e = exp(-beta * abs(x))."""
     high, low = two_product(beta, np.abs(x))
@@ -299,6 +321,25 @@ def sigmoid_slope_from_y(y):
 
 
 @formula
+def log_sigmoid(x):
+    """min(x, 0) - log1p(exp(-abs(x))); f(inf) is -0.0, the limit from below."""
+    bend = np.log1p(np.exp(-np.abs(x)))
+    return np.where(x > 0, -bend, x - bend)
+
+
+@formula
+def log_sigmoid_slope(x):
+    """The logistic function of -x."""
+    return sigmoid.exact(-x)
+
+
+@formula
+def log_sigmoid_slope_from_y(y):
+    """1 - exp(y)."""
+    return np.abs(np.expm1(-np.abs(y)))
+
+
+@formula
 def silu(x, beta):
     """x / (1 + exp(-beta * x))."""
     high, low, e = _decay_of_product(beta, x)
@@ -330,6 +371,25 @@ def silu_wrt_beta(x, beta):
     high, low, e = _decay_of_product(beta, x)
     mantissa, exponent = np.frexp(x)
     return decay(mantissa**2 / (1 + e) ** 2, -high, -low, 2 * exponent)
+
+
+@formula
+def mish(x):
+    """x n / (n + 2), n = exp(x) (exp(x) + 2), for x > 0 divided by exp(2 x); f(-inf) is -0.0."""
+    z, e = np.abs(x), np.exp(-np.abs(x))
+    below = decay(z, -z) * (2 + e) / (2 + e * (2 + e))
+    return np.copysign(np.where(x > 0, z * ((1 + 2 * e) / (1 + 2 * e * (1 + e))), below), x)
+
+
+@formula
+def mish_slope(x):
+    """The quotient rule on `mish`, arranged so that around the root 1 - z is exact; f'(-inf) is -0.0."""
+    z, e = np.abs(x), np.exp(-np.abs(x))
+    d = np.where(x > 0, 1 + 2 * e * (1 + e), 2 + e * (2 + e))
+    bend = decay(2 * z, -z) / d
+    below = decay(2 * (1 - z) + e * (1 + bend), -z)
+    above = 1 + 2 * e * (1 + bend * (1 + e))
+    return np.where(x > 0, above, below) / d
 
 
 @formula

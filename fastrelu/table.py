@@ -65,6 +65,11 @@ class Kernel:
         return self.row if self.pass_ == "forward" else f"{self.row}.{self.pass_}"
 
     @property
+    def summed(self) -> bool:
+        """Whether its results are summed: a parameter may have been broadcast."""
+        return self.pass_.startswith("backward_wrt_")
+
+    @property
     def arguments(self) -> tuple[str, ...]:
         """The inputs that the formula itself takes."""
         named = self.inputs if self.inputs[0] != "dy" else self.inputs[1:]
@@ -89,7 +94,7 @@ class Row:
     from_y_needs: Parameter | None = None  # ... if its parameter obeys this
     knot: float | None = None  # where f′ jumps; the value there is the left one, or at_zero
     keeps_integers: bool = False
-    cost: int = 20  # nanoseconds for 16 float32 elements in cache, roughly: what threads are worth
+    cost: int = 8  # nanoseconds for 16 float32 elements in cache, roughly: what threads are worth
     ulp: dict[str, float] = field(default_factory=lambda: {"forward": 1.0, "backward": 1.0})
     roots: tuple[float, ...] = ()  # interior zeros of f′
     points: tuple[float, ...] = ()  # where formulas switch or results leave the normal range
@@ -227,6 +232,29 @@ ROWS: tuple[Row, ...] = (
         ),
     ),
     Row(
+        name="selu",
+        summary="Scaled exponential linear unit, which keeps mean 0 and variance 1.",
+        formula="1.0507... * (x if x > 0 else 1.6732... * (exp(x) - 1))",
+        derivative="1.0507... * (1 if x > 0 else 1.6732... * exp(x))",
+        source="Klambauer, Unterthiner, Mayr & Hochreiter, Self-Normalizing Neural Networks, NeurIPS 2017, "
+        "arXiv:1706.02515",
+        slope_from_y=True,
+        knot=0.0,
+        points=(
+            -87.33654,
+            -87.9,
+            -103.97208,
+            -104.6,
+            -16.635532,
+            -708.3964185322641,
+            -708.96,
+            -745.1332191019411,
+            -745.7,
+            -36.04365338911715,
+            -1.7580993408473768,
+        ),
+    ),
+    Row(
         name="softplus",
         summary="Smooth rectifier, without a threshold.",
         formula="log(1 + exp(beta * x)) / beta",
@@ -265,6 +293,24 @@ ROWS: tuple[Row, ...] = (
             -708.3964185322641,
             -745.1332191019411,
             36.7368005696771,
+        ),
+    ),
+    Row(
+        name="log_sigmoid",
+        summary="Logarithm of the logistic sigmoid.",
+        formula="-log(1 + exp(-x))",
+        derivative="1 / (1 + exp(x))",
+        source="scipy.special.log_expit; Goodfellow, Bengio & Courville, Deep Learning, 2016, 3.10",
+        aliases=("log_expit",),
+        slope_from_y=True,
+        points=(
+            87.33654,
+            88.72284,
+            103.97208,
+            -16.635532,
+            708.3964185322641,
+            745.1332191019411,
+            -36.7368005696771,
         ),
     ),
     Row(
@@ -312,6 +358,29 @@ ROWS: tuple[Row, ...] = (
             -715.0,
             -745.2,
             -751.8,
+        ),
+    ),
+    Row(
+        name="mish",
+        summary="x times the hyperbolic tangent of its softplus.",
+        formula="x * tanh(log(1 + exp(x)))",
+        derivative="t + x * (1 - t**2) / (1 + exp(-x)), t = tanh(log(1 + exp(x)))",
+        source="Misra, Mish: A Self Regularized Non-Monotonic Activation Function, BMVC 2020, "
+        "arXiv:1908.08681",
+        roots=(-1.1924312145154952,),
+        points=(
+            -87.33654,
+            -91.9,
+            -103.97208,
+            -108.7,
+            9.010913,
+            44.361,
+            -708.3964185322641,
+            -715.0,
+            -745.2,
+            -751.8,
+            19.06154746539849,
+            372.9,
         ),
     ),
     Row(

@@ -73,16 +73,20 @@ cdef extern from * nogil:
         }
         run(kernel, row, n, settings);
     }
+    static bool has_block(const Kernel* kernel) { return *kernel->block != nullptr; }
     static Runner the_runner = {nullptr, run_contiguously};
     """
     ctypedef void (*RowKernel)(const void*, void*, ptrdiff_t, ptrdiff_t) noexcept nogil
     ctypedef void (*Block)(const void*) noexcept nogil
+    cdef struct Converters:
+        pass
     ctypedef void (*WeightedKernel)(const void*, const void*, ptrdiff_t, double*, ptrdiff_t, ptrdiff_t) noexcept nogil
     cdef struct Exports:
         int count
-        int lanes[2]
-        const Block* blocks[2]
+        int register_bytes
+        const Block* blocks[12]
         const RowKernel* rows[2]
+        const Converters* converters
         WeightedKernel weighted[2]
     const char* EXPORTS_NAME
     enum: MAX_INPUTS
@@ -91,6 +95,10 @@ cdef extern from * nogil:
     enum: FLOAT32
     enum: FLOAT64
     enum: FLOAT16
+    enum: BOOL
+    enum: INT8
+    enum: UINT8
+    enum: STORAGES
     ctypedef enum Storage:
         pass
     cdef struct Settings:
@@ -100,6 +108,7 @@ cdef extern from * nogil:
         ptrdiff_t streaming_bytes
     cdef struct Kernel:
         const Block* block
+        const Converters* converters
         int inputs
         int lanes
         Storage computes_in
@@ -150,7 +159,9 @@ cdef extern from * nogil:
     Runner the_runner
     const char* RUNNER_NAME
     const int NPY_HALF
+    const int* STORAGE_BYTES
     bint cpu_has(int level)
+    bint has_block(const Kernel*)
     Plan make_plan(const Kernel&, ptrdiff_t, bint, const Settings&)
     void run(const Kernel&, const KernelRow&, ptrdiff_t, const Settings&)
     void run_grid(Grid&, const Settings&)
@@ -176,9 +187,11 @@ cdef enum:
 
 cdef struct Tables:
     const Exports* exports
-    Kernel* kernels  # [index of the table's kernel][FLOAT32, FLOAT64]
+    Kernel* kernels   # [index of the table's kernel][FLOAT32, FLOAT64]
+    Kernel* integers  # [index of the table's kernel][from INT8 to UINT64]; without a block where there is none
 
 cdef Tables tables
+cdef int INTEGER_TYPES = STORAGES - INT8
 
 
 def supports(int level):
@@ -186,29 +199,51 @@ def supports(int level):
     return bool(cpu_has(level))
 
 
-def use_blocks(module, kernels):
-    """Take the blocks of one instruction set; `kernels` lists (inputs, cost) in the table's order."""
+cdef const Exports* exports_of(module, Py_ssize_t count) except NULL:
     cdef const Exports* exports = <const Exports*> PyCapsule_GetPointer(module.blocks, EXPORTS_NAME)
-    if exports.count != len(kernels):
+    if exports.count != count:
         raise ImportError(f"{module.__name__} was built from another table: rebuild fastrelu")
-    cdef Kernel* made = <Kernel*> malloc(exports.count * 2 * sizeof(Kernel))
-    if made == NULL:
+    return exports
+
+
+def use_blocks(module, lower, kernels):
+    """Take the blocks of one instruction set, and what it lacks from the next lower one.
+
+    `kernels` lists (inputs, cost) in the table's order.
+    """
+    cdef const Exports* exports = exports_of(module, len(kernels))
+    cdef const Exports* lent = exports_of(lower, len(kernels))
+    cdef const Exports* source
+    # these live as long as the ufuncs that point into them: for ever
+    tables.kernels = <Kernel*> malloc(exports.count * 2 * sizeof(Kernel))
+    tables.integers = <Kernel*> malloc(exports.count * INTEGER_TYPES * sizeof(Kernel))
+    if tables.kernels == NULL or tables.integers == NULL:
         raise MemoryError
-    cdef Kernel* kernel
     cdef int i, compute
     for i in range(exports.count):
         inputs, cost = kernels[i]
         for compute in range(2):
-            kernel = &made[2 * i + compute]
-            kernel.block = &exports.blocks[compute][i]
-            kernel.inputs = inputs
-            kernel.lanes = exports.lanes[compute]
-            kernel.computes_in = <Storage> compute
-            kernel.item_bytes = 8 if compute else 4
-            kernel.cost = 3 * cost if compute else cost
+            source = exports if exports.blocks[compute][i] != NULL else lent
+            set_kernel(&tables.kernels[2 * i + compute], source, compute, i, inputs, 3 * cost if compute else cost)
+        for compute in range(INT8, STORAGES):
+            set_kernel(integer_kernel(i, compute), exports, compute, i, inputs, cost)
     tables.exports = exports
-    tables.kernels = made  # lives as long as the ufuncs that point into it: for ever
-    the_runner.kernels = made
+    the_runner.kernels = tables.kernels
+
+
+cdef void set_kernel(Kernel* kernel, const Exports* exports, int compute, int index, int inputs, int cost) noexcept:
+    kernel.block = &exports.blocks[compute][index]
+    kernel.converters = exports.converters
+    kernel.inputs = inputs
+    kernel.computes_in = <Storage> compute
+    kernel.item_bytes = STORAGE_BYTES[compute]
+    kernel.lanes = exports.register_bytes // kernel.item_bytes
+    kernel.cost = cost
+
+
+cdef inline Kernel* integer_kernel(int index, int storage) noexcept:
+    """The kernel that keeps integers of a storage; a bool is one of 8 bits."""
+    return &tables.integers[index * INTEGER_TYPES + max(storage, UINT8 if storage == BOOL else INT8) - INT8]
 
 
 MOST_THREADS = MAX_THREADS
@@ -228,15 +263,21 @@ def runner():
 
 
 def plan(int index, dtype, ptrdiff_t size, bint in_place):
-    """The number of threads and whether stores stream: the very decision that a call executes."""
-    cdef int compute = FLOAT64 if np.dtype(dtype).char == "d" else FLOAT32
-    cdef Plan made = make_plan(tables.kernels[2 * index + compute], size, in_place, settings)
+    """The number of threads and whether stores stream, the very decision that a call executes.
+
+    None where no kernel computes the dtype.
+    """
+    cdef int storage = storage_of(np.dtype(dtype).num)
+    cdef const Kernel* kernel = kernel_for(index, storage) if storage >= 0 else NULL
+    if kernel == NULL:
+        return None
+    cdef Plan made = make_plan(kernel[0], size, in_place, settings)
     return made.threads, bool(made.streaming)
 
 
 # --- ufuncs -----------------------------------------------------------------------------------------------
 
-# A loop that calls the reference: for dtypes without a kernel (longdouble, the integers that relu keeps).
+# A loop that calls the reference: for dtypes without a kernel.
 cdef struct ReferenceLoop:
     PyObject* function
     int type_num
@@ -260,12 +301,19 @@ cdef void reference_loop(char** args, const cnp.npy_intp* n, const cnp.npy_intp*
 cdef list kept_alive = []  # NumPy keeps pointers to names, docs and reference functions
 
 
-def make_ufunc(int index, str name, str doc, reference, str reference_types, identity):
-    """A ufunc over kernel `index`; `reference` serves the dtype characters in `reference_types`."""
+cdef const Kernel* kernel_for(int index, int storage) noexcept:
+    """The kernel that computes operands of a storage, or NULL."""
+    if storage <= FLOAT16:
+        return &tables.kernels[2 * index + (1 if storage == FLOAT64 else 0)]
+    cdef const Kernel* kernel = integer_kernel(index, storage)
+    return kernel if has_block(kernel) else NULL
+
+
+def make_ufunc(int index, str name, str doc, reference, str chars, identity):
+    """A ufunc over kernel `index` with loops for the dtype characters; `reference` serves what has no kernel."""
     cdef int inputs = tables.kernels[2 * index].inputs
-    cdef list integers = [c for c in reference_types if c != "g"]
-    cdef list chars = integers + ["e", "f", "d"] + (["g"] if "g" in reference_types else [])
-    cdef int count = len(chars), i, j
+    cdef int count = len(chars), i, j, storage
+    cdef const Kernel* kernel
     cdef UfuncLoop* loop
     cdef cnp.PyUFuncGenericFunction* loops = <cnp.PyUFuncGenericFunction*> malloc(count * sizeof(void*))
     cdef void** data = <void**> malloc(count * sizeof(void*))
@@ -277,10 +325,12 @@ def make_ufunc(int index, str name, str doc, reference, str reference_types, ide
         type_num = np.dtype(char).num
         for j in range(inputs + 1):
             types[i * (inputs + 1) + j] = type_num
-        if char in "efd":
+        storage = storage_of(type_num)
+        kernel = kernel_for(index, storage) if storage >= 0 else NULL
+        if kernel != NULL:
             loop = <UfuncLoop*> malloc(sizeof(UfuncLoop))
-            loop.type = <Storage> storage_of(type_num)
-            loop.kernel = &tables.kernels[2 * index + (1 if loop.type == FLOAT64 else 0)]
+            loop.type = <Storage> storage if storage <= FLOAT16 else kernel.computes_in
+            loop.kernel = kernel
             loops[i] = <cnp.PyUFuncGenericFunction> ufunc_loop
             data[i] = loop
         else:
@@ -343,3 +393,4 @@ def weighted_sums(a, b):
 
 include "loops/arrays.pxi"
 include "loops/fast_call.pxi"
+include "loops/sums.pxi"

@@ -1,15 +1,22 @@
 """The command behind ``python -m tests.ulp``: the largest error of every kernel, and where it is.
 
-float32: every `--stride`-th of the 2^32 bit patterns (`--exhaustive`: all of them), against the
-reference in float64, beside a root of f' in long double.  float64: every binade, and dense points at
-knots, roots, thresholds and in the tails, against the reference in long double.  Parameters take their
-typical values, `dy` is 1, and of `y` only what the forward pass can give is looked at.
+float32: every `--stride`-th of the 2^32 bit patterns and dense windows around everything special, or with
+`--exhaustive` all patterns.  float64: structured points against mpmath, and dense random ones.  Parameters
+take their typical values (`--defaults`: the first of them only), `dy` is 1, and of `y` only what the forward
+pass can give is looked at.  `tests/measure.py` says against what.
 
 The result is one line for each kernel and set of parameters.  A region is a binade of one sign: the last
 columns name the largest error outside the region of the worst, so that one bad spot hides nothing.
+
+    python -m tests.ulp --isa avx2 --dtype float32 --exhaustive --defaults --state avx2.json
+    python -m tests.ulp --isa x86_64_v2 --state v2.json
+    python -m tests.ulp --write docs/accuracy.md --peers --state avx2.json --state v2.json
+
+The same command goes on where it was interrupted or killed; the last one sweeps nothing.
 """
 
 import argparse
+import datetime
 import hashlib
 import json
 import multiprocessing
@@ -18,117 +25,44 @@ import signal
 from pathlib import Path
 
 PASSES = ("forward", "backward", "backward_from_y", "backward_at_zero", "backward_wrt")
-BLOCK = 1 << 18  # float32 patterns at a time; a region, one sign and exponent, has 2^23
 REGIONS_PER_TASK = 4
-FLOAT64_PARTS = 8
+MEASURED_AGAIN = 64  # of the worst spots, in mpmath
 
 
-def arguments():
-    parser = argparse.ArgumentParser(prog="python -m tests.ulp", description=__doc__.partition("\n")[0])
+def arguments(given=None):
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.ulp", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--op", action="append", help="activation (repeat for more; all by default)")
     parser.add_argument("--pass", dest="passes", action="append", choices=PASSES, help="all by default")
     parser.add_argument("--dtype", action="append", choices=("float32", "float64"), help="both by default")
+    parser.add_argument("--defaults", action="store_true", help="one set of parameters: the first typical")
     parser.add_argument("--stride", type=int, default=257, help="of float32 bit patterns (257)")
     parser.add_argument("--exhaustive", action="store_true", help="the same as --stride 1")
+    parser.add_argument("--regions", metavar="A:B", default="0:512", help="a share of float32's 512 binades")
     parser.add_argument("--isa", help="instruction set to pin (FASTRELU_ISA)")
-    parser.add_argument("--state", type=Path, help="a file that lets an interrupted sweep go on")
+    parser.add_argument("--state", type=Path, action="append", help="a file that lets a sweep go on")
     parser.add_argument("--processes", type=int, default=2)
-    return parser.parse_args()
-
-
-# Points
-
-
-def float32_blocks(region, stride):
-    """The patterns of one sign and exponent that are multiples of the stride."""
-    import numpy as np
-
-    start, end = region << 23, (region + 1) << 23
-    first = -(-start // stride) * stride
-    for low in range(first, end, BLOCK * stride):
-        yield np.arange(low, min(end, low + BLOCK * stride), stride, dtype=np.uint32).view(np.float32)
-
-
-def float64_blocks(row, part, parameters):
-    """The structured points; the random ones among them differ from part to part."""
-    import cases
-    import numpy as np
-
-    rng = np.random.default_rng(part)
-    yield cases.sample(row, np.float64, each_exponent=16, ordinary=20_000, parameters=parameters)
-    for end in (1, 6, 40, 110, 760):
-        yield rng.uniform(-end, end, 20_000)
-    places = cases.special_places(row, parameters)
-    scales = np.ldexp(rng.uniform(0.5, 1, (200, 1)), rng.integers(-52, 0, (200, 1)))
-    yield np.concatenate([places * (1 + scales), places * (1 - scales)]).ravel()
-    if part == 0:
-        yield cases.neighbours(places, np.float64, 2048)
-
-
-# One task: some regions of one kernel with one set of parameters
-
-
-def measure(task):
-    """{region: (ULP, x in hex)}, how many points there were, and how many of them above the budget."""
-    import cases
-    import numpy as np
-    from ulp import distances
-
-    name, parameters, dtype, parts, stride = task
-    row, kernel = cases.BY_NAME[name]
-    limit, worst, points, above = cases.budget(row, kernel, dtype), {}, 0, 0
-    for part in parts:
-        wide = dtype == "float64"
-        for x in float64_blocks(row, part, parameters) if wide else float32_blocks(part, stride):
-            x = x[cases.in_domain(row, kernel, x, parameters)]
-            if not x.size:
-                continue
-            inputs = cases.operands(row, kernel, x, parameters)
-            true = cases.truth(kernel, inputs, np.longdouble if wide else np.float64)
-            if not wide:
-                true = beside_roots(row, kernel, inputs, x, parameters, true)
-            floor = cases.unit_floor(row, kernel, x, parameters)
-            error = distances(cases.function(kernel)(*inputs), true, floor)
-            points += x.size
-            above += int(np.count_nonzero(error > limit))
-            keep_worst(worst, extremes(x, error))
-    return task, worst, points, above
-
-
-def extremes(x, error):
-    """{region: (its largest error, where)}; a region is a sign and exponent."""
-    import numpy as np
-
-    regions = x.view(f"u{x.itemsize}") >> np.finfo(x.dtype).nmant
-    if (regions == regions[0]).all():
-        found = [np.argmax(error)]
-    else:
-        order = np.lexsort((error, regions))
-        found = order[np.append(np.diff(regions[order]) != 0, True)]
-    return {str(regions[i]): (float(error[i]), float(x[i]).hex()) for i in found}
-
-
-def keep_worst(worst, found):
-    for region, candidate in found.items():
-        worst[region] = max(worst.get(region, candidate), candidate, key=lambda pair: pair[0])
-
-
-def beside_roots(row, kernel, inputs, x, parameters, true):
-    """`true`, from long double where a float64 cannot tell a float32's last place any more."""
-    import cases
-    import numpy as np
-
-    with np.errstate(all="ignore"):
-        position = x.astype(np.float64) * np.prod(parameters)
-    for root in row.roots:
-        near = abs(position - root) < 2.0**-10
-        if near.any():
-            some = [a if a.ndim == 0 else a[near] for a in inputs]
-            true[near] = cases.truth(kernel, some).astype(np.float64)
-    return true
-
-
-# The whole
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write the page from the --state files")
+    parser.add_argument("--peers", action="store_true", help="on that page, the peers' errors too")
+    options = parser.parse_args(given)
+    if options.stride < 1 or options.processes < 1:
+        parser.error("--stride and --processes: expected at least 1")
+    if options.exhaustive:
+        options.stride = 1
+    try:
+        first, last = map(int, options.regions.split(":"))
+        options.regions = range(first, last)
+        whole = 0 <= first < last <= 512
+    except ValueError:
+        whole = False
+    if not whole:
+        parser.error("--regions: expected A:B with 0 <= A < B <= 512")
+    if not options.write and len(options.state or ()) > 1:
+        parser.error("--state: one file for a sweep; several only with --write")
+    if options.write and not options.state:
+        parser.error("--write: expected at least one --state file to read")
+    return options
 
 
 def jobs(options):
@@ -145,8 +79,11 @@ def jobs(options):
         if pass_ not in (options.passes or PASSES):
             continue
         for dtype in options.dtype or ("float32", "float64"):
-            for parameters in cases.parameter_sets(row):
+            for parameters in cases.parameter_sets(row)[: 1 if options.defaults else None]:
                 yield kernel.name, parameters, dtype
+
+
+# The state file
 
 
 def fingerprint():
@@ -166,8 +103,10 @@ def fingerprint():
 
 
 def load_state(path, mark):
+    from fastrelu.config import configuration
+
     if path is None or not path.exists():
-        return {"kernels": mark, "done": {}}
+        return {"kernels": mark, "configuration": configuration(), "done": {}}
     state = json.loads(path.read_text())
     if state["kernels"] != mark:
         raise SystemExit(f"--state: {path} belongs to other kernels ({state['kernels']}; these are {mark})")
@@ -181,60 +120,105 @@ def save_state(path, state):
         temporary.replace(path)
 
 
-def run(job, options, state, pool):
+# The sweep
+
+
+def todo(job, options):
+    """The parts of a job, and how many make a task."""
+    from measure import parts
+
+    if job[2] == "float64":
+        return list(range(parts("float64", 0))), 1
+    windows = [512] if parts("float32", options.stride) > 512 else []
+    return [*options.regions, *windows], REGIONS_PER_TASK if options.stride == 1 else 64
+
+
+def run(job, options, state, pool, path):
     """All parts of one job: the record that the state keeps."""
+    import cases
+    from measure import Found, check_oracle, exact_error, measure
+
     name, parameters, dtype = job
-    wide = dtype == "float64"
-    stride = 0 if wide else options.stride
-    record = state["done"].setdefault(
-        f"{name} {parameters} {dtype} {stride}", {"next": 0, "worst": {}, "points": 0, "above": 0}
+    row, kernel = cases.BY_NAME[name]
+    stride = 0 if dtype == "float64" else options.stride
+    share = (
+        ""
+        if stride == 0 or len(options.regions) == 512
+        else f" of binades {options.regions.start} to {options.regions.stop - 1}"
     )
-    parts, step = range(record["next"], FLOAT64_PARTS if wide else 512), 1 if wide else REGIONS_PER_TASK
-    tasks = [(*job, list(parts[i : i + step]), stride) for i in range(0, len(parts), step)]
-    for task, worst, points, above in pool.imap(measure, tasks):
-        keep_worst(record["worst"], worst)
-        record["points"] += points
-        record["above"] += above
-        record["next"] = task[3][-1] + 1
+    record = state["done"].setdefault(
+        f"{name} {parameters} {dtype} {stride}{share}",
+        {"kernel": name, "parameters": parameters, "dtype": dtype, "stride": stride, "share": share}
+        | {"parts done": 0, "complete": False}
+        | Found().record,
+    )
+    if record["complete"]:
+        return record
+    if dtype == "float32":
+        check_oracle(row, kernel, parameters)
+    found, (parts, step) = Found(record), todo(job, options)
+    parts = parts[record["parts done"] :]
+    tasks = [(*job, parts[i : i + step], stride) for i in range(0, len(parts), step)]
+    for task, more in pool.imap(measure, tasks):
+        found.merge(more)
+        record["parts done"] += len(task[3])
         if stride == 1:
-            save_state(options.state, state)
-    save_state(options.state, state)
+            save_state(path, state)
+    spots = [spot for spots in record["worst"].values() for spot in spots]
+    for spot in sorted(spots, key=lambda s: -s[0])[:MEASURED_AGAIN]:
+        x = float.fromhex(spot[1])
+        if 0 < spot[0] < float("inf") and abs(x) < float("inf"):
+            spot[0] = exact_error(row, kernel, x, parameters, dtype)
+    for spots in record["worst"].values():
+        spots.sort(key=lambda s: -s[0])
+    record |= {"complete": True, "date": f"{datetime.date.today()}"}
+    save_state(path, state)
     return record
 
 
-def line(job, isa, record):
-    name, parameters, dtype = job
-    ranked = sorted(record["worst"].values(), key=lambda w: -w[0]) + [(0.0, "nan")] * 2
-    spots = "".join(f"{ulp:9.4f} {float.fromhex(x):<24.17g}" for ulp, x in ranked[:2])
-    shown = ", ".join(f"{p:g}" for p in parameters)
-    return f"{name:<40}{shown:<9}{dtype:<8} {isa:<10}{record['points']:>11}{spots}{record['above']:>8}"
+def ranked(record):
+    """[(ULP, x)], the worst of each region, the largest first."""
+    worst = sorted((spots[0] for spots in record["worst"].values()), key=lambda s: -s[0])
+    return [(ulp, float.fromhex(x)) for ulp, x in worst] + [(0.0, float("nan"))] * 2
 
 
-def main():
-    options = arguments()
-    if options.exhaustive:
-        options.stride = 1
+def line(record, isa):
+    (first, second), above = ranked(record)[:2], record["above"]
+    spots = "".join(f"{ulp:9.4f} {x:<24.17g}" for ulp, x in (first, second))
+    shown = ", ".join(f"{p:g}" for p in record["parameters"])
+    counts = "".join(f"{above.get(name, 0):>8}" for name in ("0.75", "1", "budget"))
+    head = f"{record['kernel']:<40}{shown:<9}{record['dtype']:<8} {isa:<10}{record['points']:>11}"
+    return head + spots + counts
+
+
+def main(given=None):
+    options = arguments(given)
     if options.isa:
         os.environ["FASTRELU_ISA"] = options.isa
+    if options.write:
+        from accuracy_page import write
+
+        return write(options.write, options.state, options.peers)
     import fastrelu as fr
     from fastrelu.backends import cython
 
     fr.set_num_threads(1)
     isa = cython.ISA if fr.explain(fr.relu, [0.0]).backend == "cython" else "reference"
-    state = load_state(options.state, fingerprint())
+    path = options.state[0] if options.state else None
+    state = load_state(path, fingerprint())
     head = f"{'kernel':<40}{'with':<9}{'dtype':<8} {'ISA':<10}{'points':>11}"
-    bad, todo = 0, list(jobs(options))
-    print(f"{head}{'max ULP':>9} {'at':<24}{'next':>9} {'at':<24}{'above':>8}")
+    bad, planned = 0, list(jobs(options))
+    print(f"{head}{'max ULP':>9} {'at':<24}{'next':>9} {'at':<24}{'>0.75':>8}{'>1':>8}{'above':>8}")
     with multiprocessing.get_context("fork").Pool(options.processes, ignore_interrupts) as pool:
         try:
-            for job in todo:
-                record = run(job, options, state, pool)
+            for job in planned:
+                record = run(job, options, state, pool, path)
                 if record["points"]:
-                    print(line(job, isa, record), flush=True)
-                bad += record["above"]
+                    print(line(record, isa), flush=True)
+                bad += record["above"].get("budget", 0)
         except KeyboardInterrupt:
             ignore_interrupts()  # a second one, while the pool ends
-            again = f": the same command goes on from {options.state}" if options.state else ""
+            again = f": the same command goes on from {path}" if path else ""
             print(f"interrupted{again}")
             return 130
     return 1 if bad else 0

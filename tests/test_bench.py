@@ -4,6 +4,7 @@ Nothing here looks at a time.
 """
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -126,14 +127,39 @@ def test_everybody_takes_turns():
             self.name = name
 
         def timeit(self, calls):
-            log.append((self.name, calls))
-            return 1.0
+            log.append(self.name)
+            return took[self.name]
 
-    log = []
+    log, took = [], dict.fromkeys("abc", 1e-3)
     timings = interleaved({name: Fake(name) for name in "abc"}, seconds=0.0)
-    assert all(timing.best == timing.median == 1.0 for timing in timings.values())
+    assert all(timing.best == timing.median == 1e-3 for timing in timings.values())
     assert all(len(timing.turns) == 3 for timing in timings.values())
-    assert [name for name, _ in log] == [*"abc", *"aabbcc", *"bbccaa", *"ccaabb"]
+    assert log == [*"abc", *"aabbcc", *"bbccaa", *"ccaabb"]
+    log, took["b"] = [], 1.0  # too long to need a call that warms up, and out of the race after one turn
+    interleaved({name: Fake(name) for name in "abc"}, seconds=0.0, contenders=set("bc"))
+    assert log == [*"abc", *"aabcc", *"ccaa", *"ccaa"]
+
+
+def test_every_mode_gives_the_same_result():
+    here = [peer for peer in ("fastrelu", *peers.installed()) if peer != "jax"]
+    missing = {"onnxruntime": {"in place", "fresh"}}
+    for peer in here:
+        with peers.session([] if peer == "fastrelu" else [peer], threads=1):
+            for operation in OPERATIONS:
+                data = peers.Data(operation, "float32", 3000)
+                pristine = {name: array.copy() for name, array in data.arrays.items() if name != "out"}
+                for mode in peers.MODES:
+                    job = peers.prepare(peer, operation, data, 1, mode)
+                    if job is None or job.mode == "reference" or operation.is_reduction:
+                        continue
+                    assert mode not in missing.get(peer, ())
+                    assert peers.deviation(job, data) <= peers.TOLERANCE["float32"], job.shown
+                    for calls in (1, 40):
+                        assert job.timeit(calls) > 0
+                    assert job.mode == mode or (peer == "torch" and "prelu" in operation.function), job.shown
+                    assert ("out=out" in job.statement) <= (mode == "out" or "; " in job.statement)
+                for name, values in pristine.items():
+                    np.testing.assert_array_equal(data.arrays[name], values)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -174,8 +200,8 @@ def test_table(capsys, monkeypatch, tmp_path, rich):
     arguments += ["--sizes", "10,2_000", "--peers", "numpy", "--seconds", "0.01", "--json", str(file)]
     status, text, _ = run(capsys, *arguments)
     assert status == 0
-    assert text.count("float64, 10 elements, 1 thread,") == 1
-    assert text.count("float64, 2,000 elements, 1 thread,") == 1
+    assert text.count("float64, 10 elements, out=, 1 thread,") == 1
+    assert text.count("float64, 2,000 elements, out=, 1 thread,") == 1
     for word in ("tanh", "softmax", "numpy", "geometric mean"):
         assert text.count(word) == 2
     assert len(json.loads(file.read_text())["measured"]) == 4
@@ -230,3 +256,67 @@ def test_suite_measures_and_says_where(tmp_path):
     assert report["benchmarks"][0]["extra_info"]["statement"] == "fr.relu(x, out=out)"
     assert report["machine_info"]["fastrelu"]["machine"]["cpu"]
     assert report["fastrelu"]["threads"] == fr.get_num_threads()
+
+
+# --- bench/speed.py ---------------------------------------------------------------------------------------
+
+
+needs_cc = pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler")
+
+
+@needs_cc
+def test_speed_page_from_a_state_that_can_go_on(tmp_path):
+    state, written = tmp_path / "speed.json", tmp_path / "speed.md"
+    root = Path(__file__).parents[1]
+    command = [sys.executable, "bench/speed.py", "--op", "relu", "--threads", "1", "--seconds", "0.001"]
+    command += ["--state", str(state), "--write", str(written)]
+
+    def measure(sizes):
+        done = subprocess.run([*command, "--sizes", sizes], cwd=root, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return json.loads(state.read_text())["cells"]
+
+    first, both = measure("16"), measure("16,1000")
+    passes = [o for o in OPERATIONS if o.function == "relu"]
+    assert len(first) == len(passes) * len(peers.MODES)
+    assert first.items() <= both.items()
+    assert len(both) == 2 * len(first)
+    page = written.read_text()
+    assert f"all {len(both)} cells" in page
+    for mode in ("`out=`", "in place", "fresh"):
+        _, _, table = page.partition(f"## float32, {mode}, 1 thread\n")
+        rows = [line for line in table.partition("##")[0].splitlines() if line.startswith("| relu ")]
+        assert len(rows) == len(passes)
+        assert all(row.count("|") == 4 and "n" in row.split("|")[-2] for row in rows)
+
+
+@needs_cc
+def test_the_limit_of_the_speed_page_copies(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "bench")
+    import speed
+
+    copy, source = speed.streaming_copy(), np.arange(1000.0, dtype=np.float32)
+    for start, end in ((0, 1000), (1, 999), (3, 5), (2, 2)):
+        target = np.zeros(1000, np.float32)
+        copy(target[start:end], source[start:end])
+        expected = np.where((np.arange(1000) >= start) & (np.arange(1000) < end), source, 0)
+        np.testing.assert_array_equal(target, expected)
+
+
+def test_data_dependence_reports_every_kind_of_input(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "bench")
+    import data_dependence
+
+    file = tmp_path / "ratios.json"
+    arguments = ["--op", "tanh", "--size", "100", "--seconds", "0", "--json", str(file)]
+    assert data_dependence.main(arguments) == 0
+    ratios = json.loads(file.read_text())["ratios"]
+    assert set(ratios) == {str(o) for o in OPERATIONS if o.function == "tanh"}
+    for row in ratios.values():
+        assert row.keys() == data_dependence.INPUTS.keys()
+        assert row["N(0, 1)"] == 1
+    assert capsys.readouterr().out.count("tanh backward_from_y") == 1
+    operation = peers.operations(["tanh"], ["forward"])[0]
+    tails = data_dependence.given(operation, "float32", 1000, data_dependence.tails).x.astype(float)
+    size = np.where(tails > -15, np.exp(-(tails**2) / 2), np.exp(tails))  # N(0, 1)'s density, or exp
+    assert np.mean((size > 0) & (size < np.finfo(np.float32).tiny)) > 0.99

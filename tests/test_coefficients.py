@@ -6,6 +6,7 @@ from pathlib import Path
 
 import mpmath as mp
 import pytest
+from truth import selu_constants
 
 from fastrelu.kernels.math import coefficients
 
@@ -132,6 +133,8 @@ CONSTANTS = {
     "TWO_SQRT_2_OVER_PI": lambda: 2 * mp.sqrt(2 / mp.pi),
     "GELU_TANH_CUBIC": lambda: 2 * mp.sqrt(2 / mp.pi) * mp.mpf("0.044715"),
     "INV_SQRT_2PI": lambda: 1 / mp.sqrt(2 * mp.pi),
+    "SELU_LAMBDA": lambda: selu_constants(50)[0],
+    "SELU_LAMBDA_ALPHA": lambda: selu_constants(50)[1],
     "GELU_ROOT": lambda: mp.findroot(lambda z: mp.ncdf(-z) - z * mp.npdf(z), (0.75, 0.76)),
 }
 

@@ -180,7 +180,7 @@ def test_explain_knows_the_path_that_a_call_takes(kernels_only):
         x.astype(np.float16),
         x.astype(np.longdouble),
     ]
-    inputs += [x.tolist(), np.ma.masked_array(x), x.astype(int), 1.5]
+    inputs += [x.tolist(), np.ma.masked_array(x), x.astype(int), 1.5, np.float32(1.5), np.float16(1.5), 2]
     for f in (fr.gelu, fr.leaky_relu):
         before = f.general
         f.general = Spy(before)
@@ -192,7 +192,10 @@ def test_explain_knows_the_path_that_a_call_takes(kernels_only):
                     assert not taken
         finally:
             f.general = before
-    assert fr.explain(fr.gelu, x).path == "fast"
+    for given in (x, x.tolist(), 1.5, np.float32(1.5), np.float64(1.5)):
+        assert fr.explain(fr.gelu, given).path == "fast"
+    for given in (np.ma.masked_array(x), np.float16(1.5), 2, np.array(1.5)):
+        assert fr.explain(fr.gelu, given).path == "ufunc"
     assert fr.explain(fr.gelu, x.astype(np.longdouble)).path == "reference"
     with fr.use_backend("numpy"):
         assert fr.explain(fr.gelu, x).path == "reference"

@@ -343,8 +343,12 @@ def test_channels_that_do_not_fit():
     x, out = np.linspace(-3, 3, 24).reshape(2, 3, 4), np.full((2, 3, 4), 7.0)
     with refused(ValueError, "prelu", "'weight'", (5,), "3", untouched=[x, out]):
         fr.prelu(x, np.full(5, 0.25), out=out)
-    with refused(ValueError, "'weight'", (5,), "3", untouched=[x, out]):
+    with refused(ValueError, "'weight'", (5,), "3 along axis 1", "4 along the last", untouched=[x, out]):
         fr.prelu.backward(x, x, weight=np.full(5, 0.25))
+    with refused(ValueError, "'weight'", (5,), "2 along axis 0", untouched=[x, out]):
+        fr.prelu.backward(x, x, weight=np.full(5, 0.25), axis=0)
+    with refused(ValueError, "'weight'", (5,), "1 value or 24", untouched=[x, out]):
+        fr.prelu(x.ravel(), np.full(5, 0.25))
     for axis in (3, -4, 10**9):
         with refused(np.exceptions.AxisError, "prelu", "axis", axis, untouched=[x, out]):
             fr.prelu(x, np.full(3, 0.25), axis=axis, out=out)

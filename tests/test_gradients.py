@@ -6,9 +6,10 @@ The values of each kernel are the business of test_ulp.py; here it is what `back
 import numpy as np
 import pytest
 from calls import LAYOUTS, agree
-from cases import BY_NAME, KERNELS, function, parameter_sets
+from cases import BY_NAME, KERNELS, ON_KERNELS, REFERENCE_ULP, function, parameter_sets
 
 import fastrelu as fr
+from fastrelu import reference
 
 pytestmark = pytest.mark.every_backend
 
@@ -174,7 +175,9 @@ def test_channels_of_prelu():
         dx, dweight = fr.prelu.backward(dy, x, weight=weight, **keyword)
         agree(dx, fr.prelu.backward(dy, x, weight=full)[0])
         others = tuple(a for a in range(4) if a != axis % 4)
-        np.testing.assert_allclose(dweight, np.where(x > 0, 0, dy * x).sum(axis=others), rtol=1e-13)
+        terms = np.where(x > 0, 0, dy.astype(np.longdouble) * x)
+        error = abs(dweight - terms.sum(axis=others)) / abs(terms).sum(axis=others)
+        assert np.all(error <= 2 * np.finfo(float).eps)
         assert dweight.shape == (n,)
         outs = np.zeros_like(x), np.zeros(n)
         results = fr.prelu.backward(dy, x, weight=weight, out=outs, **keyword)
@@ -192,6 +195,105 @@ def test_channels_of_prelu():
     assert np.shape(fr.prelu.backward(dy, x, weight=0.25)[1]) == ()
     vector = normal(6)
     agree(fr.prelu(vector, np.linspace(0, 1, 6)), np.where(vector > 0, vector, vector * np.linspace(0, 1, 6)))
+
+
+def test_a_nan_among_slopes_makes_its_lane_nan():
+    y = np.array([-2.0, 3.0, -4.0])
+    for f, name in ((fr.prelu, "weight"), (fr.leaky_relu, "negative_slope")):
+        dx = f.backward(np.ones(3), y=y, wrt="x", **{name: np.array([np.nan, 0.5, 0.25])})
+        np.testing.assert_array_equal(dx, [np.nan, 1.0, 0.25])
+        with pytest.raises(ValueError, match="'y'"):
+            f.backward(np.ones(3), y=y, wrt="x", **{name: np.nan})
+
+
+# Sums of the gradients of parameters
+
+SUMMED = [  # shape of x, of the parameter
+    ((16,), ()), ((5001,), ()), ((3, 4), (4,)), ((1000, 10), (10,)), ((70, 700), (700,)), ((3, 5000), (3, 1)),
+    ((6, 5, 33), (5, 1)), ((300, 3, 7, 2), (3, 1, 1)), ((40, 3, 2, 5), (3, 2, 1)), ((4, 5, 6, 7), (5, 1, 7)),
+    ((0, 3), (3,)), ((2, 1, 4), (3, 1)), ((1, 600, 3), (600, 1)), ((2, 20_000), (20_000,)),
+]  # fmt: skip
+
+
+def exact_sums(terms, shape):
+    """The sums over what `shape` was broadcast along, in long double."""
+    kept = (1,) * (terms.ndim - len(shape)) + shape
+    axes = tuple(i for i, (n, k) in enumerate(zip(terms.shape, kept, strict=True)) if k == 1 and n != 1)
+    return terms.sum(axis=axes, keepdims=True, dtype=np.longdouble).reshape(shape)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64], ids=lambda d: np.dtype(d).name)
+@pytest.mark.parametrize(("x_shape", "p_shape"), SUMMED, ids=str)
+@each_with_parameters
+def test_sums_lose_nothing(name, x_shape, p_shape, dtype):
+    """In units of the sum of the terms' sizes: rounded once where the terms are exact or much finer."""
+    f, rng = ACTIVATIONS[name], np.random.default_rng(4)
+    (p,) = f.row.parameters
+    shape = np.broadcast_shapes(x_shape, p_shape)
+    x, dy = normal(*x_shape, dtype=dtype), rng.normal(size=shape).astype(dtype)
+    value = np.asarray(rng.choice(p.typical, p_shape), dtype)
+    keywords = {"axis": -1} if f.row.channel_axis is not None else {}
+    got = f.backward(dy, x, wrt=p.name, **{p.name: value}, **keywords)
+    assert got.dtype == dtype
+    assert got.shape == p_shape
+    full = [np.broadcast_to(np.asarray(a, np.longdouble), shape) for a in (dy, x, value)]
+    terms = np.asarray(reference.evaluate(f.row.kernels()[f"backward_wrt_{p.name}"], *full))
+    unit = np.spacing(exact_sums(abs(terms), p_shape).astype(dtype)).astype(np.longdouble)
+    error = abs(got - exact_sums(terms, p_shape)) / unit
+    fine = dtype != np.float64 or (ON_KERNELS and f.row.cost == 1)  # piecewise linear
+    assert np.all(error <= (0.51 if fine else 1.0 if ON_KERNELS else 2 * REFERENCE_ULP)), error.max()
+
+
+@pytest.mark.usefixtures("kernels_only")
+@each_with_parameters
+def test_sums_do_not_depend_on_threads_or_layout(name, thresholds):
+    f, rng = ACTIVATIONS[name], np.random.default_rng(4)
+    (p,) = f.row.parameters
+    for x_shape, p_shape in SUMMED:
+        for dtype in (np.float32, np.float64):
+            x, dy = rng.normal(size=(2, *x_shape)).astype(dtype)
+            value = np.asarray(rng.choice(p.typical, p_shape), dtype)
+            dy = np.broadcast_to(dy, np.broadcast_shapes(x_shape, p_shape)).copy()
+            keywords = {p.name: value} | ({"axis": -1} if f.row.channel_axis is not None else {})
+            thresholds(1, 2**62, 2**62)
+            expected = f.backward(dy, x, wrt=("x", p.name), **keywords)
+            for threads in (2, 3, 7):
+                thresholds(threads, 100, 1 << 12)
+                agree(f.backward(dy, x, wrt=p.name, **keywords), expected[1], f"{x_shape} {threads}")
+                if p.learned and p_shape == ():
+                    keywords |= {p.name: float(value)}
+                    for got, one in zip(f.backward(dy, x, **keywords), expected, strict=True):
+                        agree(got, one, f"{x_shape} {threads}")
+            for layout in ("fortran", "strided", "negative", "unaligned", "byte-swapped"):
+                operands = LAYOUTS[layout](dy), LAYOUTS[layout](x)
+                for got, one in zip(
+                    f.backward(*operands, wrt=("x", p.name), **keywords), expected, strict=True
+                ):
+                    agree(got, one, f"{x_shape} {layout}")
+
+
+def test_channels_on_the_fast_path():
+    """What goes straight to the kernel has the bits of the general path, which takes a list."""
+    for shape in ((7, 3), (7, 3, 50), (600, 3, 2), (2, 3, 40, 60), (5000, 3)):
+        for dtype in (np.float32, np.float64):
+            x, dy = normal(*shape, dtype=dtype), normal(*shape, dtype=dtype, seed=1)
+            for weight in (0.25, [0.25], [0.1, 0.2, 0.3]):
+                array = np.array(weight, dtype) if isinstance(weight, list) else weight
+                expected = fr.prelu.backward(dy, x, weight=weight, axis=1)
+                for got, one in zip(fr.prelu.backward(dy, x, weight=array), expected, strict=True):
+                    agree(got, one, f"{shape} {weight}")
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_infinities_and_nan_in_sums(value):
+    for shape in ((40,), (5000,), (3, 40), (100, 3)):
+        for dtype in (np.float32, np.float64):
+            x, dy = -abs(normal(*shape, dtype=dtype)), np.ones(shape, dtype)
+            x[..., 1] = -value
+            dweight = fr.prelu.backward(dy, x, weight=0.25)[1]
+            np.testing.assert_array_equal(dweight, -value)
+            x[..., 1] = value
+            assert np.isfinite(fr.prelu.backward(dy, x, weight=0.25)[1]) or np.isnan(value)
 
 
 def test_the_knot_may_have_any_slope():

@@ -7,6 +7,8 @@ import pytest
 from calls import LAYOUTS, SHAPE, agree, arrays, each_call, each_dtype, each_kernel
 from cases import BY_NAME, function
 
+import fastrelu as fr
+
 pytestmark = pytest.mark.every_isa
 
 
@@ -130,3 +132,20 @@ def test_overlap_in_two_dimensions_and_two_dtypes(name, dtype, via, call):
                 model = call(*lead).astype(np.float32)
                 call(*lead[:j], wide, *lead[j + 1 :], out=out)
             agree(out, model, "two dtypes")
+
+
+@pytest.mark.parametrize("axis", range(-4, 4))
+def test_one_value_per_channel_along_any_axis(axis):
+    """The bits of a weight that was broadcast by hand, rows of every length included."""
+    rng = np.random.default_rng(0)
+    for shape in ((2, 3, 4, 5), (3, 5, 7, 130), (40, 16, 3, 2), (1, 2, 1, 700), (9, 2000, 1, 3)):
+        x = rng.normal(size=shape).astype(np.float32)
+        weight = rng.normal(size=shape[axis]).astype(np.float32)
+        broadcast = weight.reshape([-1 if a == axis % 4 else 1 for a in range(4)])
+        expected = np.where(x > 0, x, broadcast * x)
+        for arrange in (np.ascontiguousarray, np.asfortranarray, lambda a: np.repeat(a, 2, axis=1)[:, ::2]):
+            agree(fr.prelu(arrange(x), weight, axis=axis), expected)
+            agree(fr.prelu(x, arrange(np.broadcast_to(broadcast, shape)), axis=axis), expected)
+        agree(fr.prelu(x.T, weight, axis=-1 - axis), expected.T)
+        out = np.zeros(shape, np.float32)
+        agree(fr.prelu(np.asfortranarray(x), weight, axis=axis, out=out), expected)

@@ -11,7 +11,7 @@ import itertools
 import mpmath as mp
 import numpy as np
 import pytest
-from truth import DIGITS, KERNELS, TRUE, lanes, truth
+from truth import DIGITS, KERNELS, TRUE, lanes, selu_constants, truth
 from ulp import HAS_EXTENDED, error, exact
 
 from fastrelu import reference
@@ -118,6 +118,8 @@ def test_true_derivatives_are_those_of_the_true_function(name, x):
 
 INF, NAN = np.inf, np.nan
 LOG2 = np.log(np.longdouble(2))
+THREE_FIFTHS = np.longdouble(3) / 5
+SELU_SCALE, SELU_DEPTH = (np.longdouble(mp.nstr(value, 30)) for value in selu_constants(30))
 LIMITS = [
     # formula, parameters, values at -inf, -0.0, +0.0, +inf
     ("relu", (), (0.0, 0.0, 0.0, INF)),
@@ -143,12 +145,20 @@ LIMITS = [
     ("elu_slope", (2.0,), (0.0, 2.0, 2.0, 1.0)),
     ("elu_slope_from_y", (2.0,), (-INF, 2.0, 2.0, 1.0)),
     ("elu_wrt_alpha", (2.0,), (-1.0, -0.0, 0.0, 0.0)),
+    ("selu", (), (-SELU_DEPTH, -0.0, 0.0, INF)),
+    ("selu_slope", (), (0.0, SELU_DEPTH, SELU_DEPTH, SELU_SCALE)),
+    ("selu_slope_from_y", (), (-INF, SELU_DEPTH, SELU_DEPTH, SELU_SCALE)),
     ("softplus", (1.0,), (0.0, LOG2, LOG2, INF)),
     ("softplus_slope", (1.0,), (0.0, 0.5, 0.5, 1.0)),
     ("softplus_slope_from_y", (1.0,), (-INF, -0.0, 0.0, 1.0)),
     ("softplus_wrt_beta", (1.0,), (-0.0, -LOG2, -LOG2, -0.0)),
     ("sigmoid", (), (0.0, 0.5, 0.5, 1.0)),
     ("sigmoid_slope", (), (0.0, 0.25, 0.25, 0.0)),
+    ("log_sigmoid", (), (-INF, -LOG2, -LOG2, -0.0)),
+    ("log_sigmoid_slope", (), (1.0, 0.5, 0.5, 0.0)),
+    ("log_sigmoid_slope_from_y", (), (1.0, 0.0, 0.0, 1.0)),
+    ("mish", (), (-0.0, -0.0, 0.0, INF)),
+    ("mish_slope", (), (-0.0, THREE_FIFTHS, THREE_FIFTHS, 1.0)),
     ("gelu", (), (-0.0, -0.0, 0.0, INF)),
     ("gelu_slope", (), (-0.0, 0.5, 0.5, 1.0)),
     ("gelu_tanh", (), (-0.0, -0.0, 0.0, INF)),

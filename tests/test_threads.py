@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from cases import same_bits
 from fresh import PARALLEL, output
 
 import fastrelu as fr
@@ -256,3 +257,18 @@ def test_work_is_done_without_the_gil():
         sys.setswitchinterval(interval)
         thread.join()
     assert progress
+
+
+def test_an_overlap_that_needs_order_is_not_shared_out(thresholds):
+    """NumPy hands over a result that trails its operand in the same memory: right in order only."""
+    rng = np.random.default_rng(0)
+    for dtype in (np.float32, np.float64, np.float16, np.int32):
+        values = rng.normal(0, 100, 100_003).astype(dtype)
+        thresholds(1, 2**62, 2**62)
+        expected = fr.relu(values[1:])
+        for streaming in (2**62, 1):
+            thresholds(4, 1, streaming)
+            for _ in range(20):
+                memory = values.copy()
+                fr.relu.ufunc(memory[1:], out=memory[:-1])
+                assert same_bits(memory[:-1], expected)

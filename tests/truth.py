@@ -48,6 +48,28 @@ def gate_slope(x, v, dv):
     return logistic(v) + x * dv * logistic(v) * logistic(-v)
 
 
+@functools.cache
+def selu_constants(digits):
+    """lambda and lambda alpha: N(0, 1) keeps its mean and its variance."""
+    with mp.workdps(digits):
+        depth = (1 / mp.sqrt(2 * mp.pi)) / (mp.mpf(1) / 2 - mp.sqrt(mp.e) * mp.ncdf(-1))
+        square = mp.e**2 * mp.ncdf(-2) - 2 * mp.sqrt(mp.e) * mp.ncdf(-1) + mp.mpf(1) / 2
+        scale = 1 / mp.sqrt(mp.mpf(1) / 2 + depth**2 * square)
+        return scale, scale * depth
+
+
+def selu(x, positive, negative):
+    scale, depth = selu_constants(DIGITS + 10)
+    return positive(scale) if x > 0 else negative(depth)
+
+
+def mish_slope(x):
+    if x < -150:  # the next term of the series is exp(-150) times smaller
+        return (1 + x) * expm(-x)
+    t = mp.tanh(mp.log1p(mp.exp(min(x, 1000))))
+    return t + x * (1 - t * t) * logistic(x)
+
+
 def softplus_wrt_beta(x, b):
     v = b * x
     if abs(v) > 150:  # the next term of the series is exp(-150) times smaller
@@ -76,6 +98,9 @@ TRUE = {
     "elu_slope": lambda x, a: 1 if x > 0 else a * expm(-x),
     "elu_slope_from_y": lambda y, a: 1 if y > 0 else y + a,
     "elu_wrt_alpha": lambda x, a: 0 if x > 0 else mp.expm1(max(x, -(mp.mpf(10) ** 5))),
+    "selu": lambda x: selu(x, lambda s: s * x, lambda d: d * mp.expm1(max(x, -(mp.mpf(10) ** 5)))),
+    "selu_slope": lambda x: selu(x, lambda s: s, lambda d: d * expm(-x)),
+    "selu_slope_from_y": lambda y: selu(y, lambda s: s, lambda d: d + y),
     "softplus": lambda x, b: max(x, 0) + mp.log1p(expm(abs(b * x))) / b,
     "softplus_slope": lambda x, b: logistic(b * x),
     "softplus_slope_from_y": lambda y, b: -mp.expm1(-min(b * y, mp.mpf(10) ** 5)),
@@ -83,6 +108,9 @@ TRUE = {
     "sigmoid": logistic,
     "sigmoid_slope": lambda x: logistic(x) * logistic(-x),
     "sigmoid_slope_from_y": lambda y: y * (1 - y),
+    "log_sigmoid": lambda x: min(x, 0) - mp.log1p(expm(abs(x))),
+    "log_sigmoid_slope": lambda x: logistic(-x),
+    "log_sigmoid_slope_from_y": lambda y: -mp.expm1(max(y, -(mp.mpf(10) ** 5))),
     "gelu": lambda x: x * normal_cdf(x),
     "gelu_slope": lambda x: normal_cdf(x) + x * normal_pdf(x),
     "gelu_tanh": lambda x: x * logistic(tanh_argument(x)[0]),
@@ -90,6 +118,8 @@ TRUE = {
     "silu": lambda x, b: x * logistic(b * x),
     "silu_slope": lambda x, b: gate_slope(x, b * x, b),
     "silu_wrt_beta": lambda x, b: x * x * logistic(b * x) * logistic(-b * x),
+    "mish": lambda x: x * mp.tanh(mp.log1p(mp.exp(max(min(x, 10**5), -(10**5))))),
+    "mish_slope": mish_slope,
     "tanh": lambda x: mp.tanh(max(min(x, 10**5), -(10**5))),
     "tanh_slope": lambda x: 1 / mp.cosh(min(abs(x), mp.mpf(10) ** 5)) ** 2,
     "tanh_slope_from_y": lambda y: 1 - y * y,
@@ -97,8 +127,10 @@ TRUE = {
 OUTPUTS = {  # the values that f takes, where it does not take all
     "relu": lambda y: y >= 0,
     "elu": lambda y, alpha: y >= -alpha,
+    "selu": lambda y: y >= -1.7580993408473768,
     "softplus": lambda y, beta: y >= 0,
     "sigmoid": lambda y: (y >= 0) & (y <= 1),
+    "log_sigmoid": lambda y: y <= 0,
     "tanh": lambda y: abs(y) <= 1,
 }
 

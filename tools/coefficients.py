@@ -299,6 +299,14 @@ def split(value, kept):
     return float(a), float(value - a)
 
 
+def selu_constants():
+    """Return lambda and lambda alpha of SELU: N(0, 1) keeps its mean and its variance."""
+    q, r = mp.erfc(1 / mp.sqrt(2)) * mp.sqrt(mp.e), mp.erfc(mp.sqrt(2)) * mp.e**2
+    alpha = mp.sqrt(2 / mp.pi) / (1 - q)
+    scale = (1 - q) * mp.sqrt(2 * mp.pi) / mp.sqrt(2 * r + mp.pi * q**2 - 2 * (2 + mp.pi) * q + mp.pi + 2)
+    return scale, scale * alpha
+
+
 def constant_entries():
     """Constants as pairs."""
     ln2, slope = mp.log(2), mp.sqrt(2 / mp.pi)
@@ -312,6 +320,41 @@ def constant_entries():
     )
     yield Entry("INV_SQRT_2PI", pair(1 / mp.sqrt(2 * mp.pi)), "1 / sqrt(2 pi)")
     yield Entry("GELU_ROOT", pair(gelu_root()), "R > 0: gelu'(-R) = 0")
+    scale, depth = selu_constants()
+    yield Entry("SELU_LAMBDA", pair(scale), "lambda of SELU")
+    yield Entry("SELU_LAMBDA_ALPHA", pair(depth), "lambda alpha of SELU")
+
+
+def near_root_entries(neighbourhood=0.042):
+    """Derivatives beside their root, for float32: relative accuracy where a table has an absolute one."""
+    sigmoid = lambda x: 1 / (1 + mp.exp(-x))  # noqa: E731
+    mish_ratio = lambda x: mp.tanh(mp.log1p(mp.exp(x)))  # noqa: E731
+    two_slope, cubic = 2 * mp.sqrt(2 / mp.pi), mp.mpf("0.044715")
+
+    def gelu_tanh_slope(x):
+        s = sigmoid(two_slope * (x + cubic * x**3))
+        return s + s * (1 - s) * two_slope * (x + 3 * cubic * x**3)
+
+    slopes = {
+        "GELU": lambda x: mp.ncdf(x) + x * mp.npdf(x),
+        "GELU_TANH": gelu_tanh_slope,
+        "SILU": lambda x: sigmoid(x) * (1 + x * sigmoid(-x)),
+        "MISH": lambda x: mish_ratio(x) + x * (1 - mish_ratio(x) ** 2) * sigmoid(x),
+    }
+    yield Entry("ROOT_NEIGHBOURHOOD", neighbourhood, "abs(x - R) where the next four hold.")
+    for name, slope in slopes.items():
+        root = mp.mpf(float(np.float32(mp.findroot(slope, -1))))
+        value = slope(root)
+
+        def secant(u, slope=slope, root=root, value=value):
+            return (slope(root + u) - value) / u
+
+        fitted = fit_polynomial(secant, lambda u: 1, (-neighbourhood, neighbourhood), 4)
+        high = float(np.float32(float(fitted[0])))
+        rest = (float(np.float32(float(c))) for c in (value, high, fitted[0] - high, *fitted[1:]))
+        comment = f"{name.lower()}'(R + u) = f + u (a + b + u (c1 + u (c2 + u (c3 + u c4)))):\n"
+        comment += "R, f, a, b, c1 ... c4."
+        yield Entry(f"{name}_SLOPE_NEAR", (float(root), *rest), comment)
 
 
 # The data file
@@ -323,6 +366,7 @@ BLOCKS = (
     gelu_slope_entries,
     mills_long_entries,
     constant_entries,
+    near_root_entries,
 )
 
 

@@ -8,12 +8,16 @@ registers (``V``) or on wide ones (``W``), ``kernels/math/coefficients.py`` hold
 from __future__ import annotations
 
 import importlib.util
+import math
 import re
+import struct
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TYPES = {"f": "float", "d": "double"}
+INTEGERS = [f"{sign}int{bits}" for bits in (8, 16, 32, 64) for sign in ("", "u")]
+STORAGES = dict(zip([*TYPES, *INTEGERS], ["FLOAT32", "FLOAT64", *map(str.upper, INTEGERS)], strict=True))
 HEADER = "# Written by tools/write_kernels.py from fastrelu/table.py: edit those.\n"
 
 
@@ -29,13 +33,74 @@ def table():
     return load("fastrelu/table.py", "fastrelu_table")
 
 
+def tables():
+    return load("kernels/math/tables.py", "fastrelu_tables")
+
+
 def formula_kinds():
-    """Map each formula to the kind of value it takes: ``vec`` or ``wide``."""
+    """Map each formula to the kind of value it takes: ``V``, ``W`` or ``N``."""
     kinds = {}
     for path in sorted((ROOT / "kernels/formulas").glob("*.pxi")):
-        for kind, name in re.findall(r"^cdef inline ([VW]) (\w+)\(", path.read_text(), re.MULTILINE):
-            kinds[name] = {"V": "vec", "W": "wide"}[kind]
+        for kind, name in re.findall(r"^cdef inline ([VWN]) (\w+)\(", path.read_text(), re.MULTILINE):
+            kinds[name] = kind
     return kinds
+
+
+def tabulated(formulas):
+    """Map a formula to its form that reads a table, and that table: f_from_table or f_from_<table>."""
+    known, found = {table.function for table in tables().TABLES}, {}
+    for name in formulas:
+        formula, _, table = name.rpartition("_from_")
+        table = formula.removesuffix("_at_default") if table == "table" else table
+        if table in known:
+            found[formula] = name, table
+    return found
+
+
+def table_position(formula, formulas):
+    """The functions that say where the table is read, and how far off that is: the longest name that fits."""
+    if formula.endswith("_at_default"):
+        return None, None  # x itself
+    at = [n for n in formulas if n.endswith("_position") and formula.startswith(n.removesuffix("_position"))]
+    position = max(at, key=len, default=None)
+    error = f"{position}_error" if f"{position}_error" in formulas else None
+    return position, error
+
+
+def tables_pxi():
+    """The tables as C constants, for the instruction set that reads them."""
+    made, stored = tables(), tables().words()
+    magic, kinds = {"f": 1.5 * 2**23, "d": 1.5 * 2**52}, {"f": ("float", "I", 4), "d": ("double", "Q", 8)}
+    entries, names = [], []
+    for table in made.TABLES:
+        ctype, code, _ = kinds[table.type]
+        name = f"TABLE_{table.name}"
+        numbers = (
+            n
+            for entry in stored[table.name]
+            for n in struct.unpack(f"<{made.COLUMNS[table.type]}{code}", entry)
+        )
+        bits = {"f": "uint32_t", "d": "uint64_t"}[table.type]
+        entries.append(
+            f"    alignas(64) static const {bits} {name}_ENTRIES[] = {{\n"
+            + ",".join(f"{n:#x}{'ULL' if code == 'Q' else ''}" for n in numbers)
+            + "};"
+        )
+        below = table.scaled_below if table.scaled_below > -math.inf else table.first
+        lower = str(table.formula_below).lower()
+        grid = magic[table.type] / 2**table.steps
+        # the offset of the first entry: the low bits of `grid` as stored, times an entry's bytes
+        size = made.COLUMNS[table.type] * {"f": 4, "d": 8}[table.type]
+        origin = struct.unpack("<I", struct.pack(f"<{table.type}", grid)[:4])[0] * size % 2**32
+        values = f"{table.first}, {table.last}, {grid - table.first!r}"
+        values += f", {table.bend}, {below}, {1 / table.scale!r}, {lower}, {origin}u"
+        names.append((name, ctype, f"{name} = {{ENTRIES({name}_ENTRIES), {values}}};"))
+    lines = [HEADER, 'cdef extern from * nogil:\n    """']
+    lines += ["    #if LOOK_UP", *entries, "    #define ENTRIES(name) name", "    #else"]
+    lines += ["    #define ENTRIES(name) nullptr", "    #endif"]
+    lines += [f"    static constexpr Table<{ctype}> {text}" for _, ctype, text in names]
+    lines += ['    """', *(f"    const Table[{ctype}] {name}" for name, ctype, _ in names)]
+    return "\n".join(lines) + "\n"
 
 
 def coefficients_pxi():
@@ -58,16 +123,54 @@ def coefficients_pxi():
     return text + "".join(f"    const double{'[1]' if array else ''} {name}\n" for name, array in names)
 
 
-def block(index, kernel, kind, suffix):
-    value = f"{kind}_{suffix}"
+def block(index, kernel, kinds, suffix):
+    value = f"{'wide' if kinds[kernel.formula] == 'W' else 'vec'}_{suffix}"
     literal = f"{kernel.formula}[{value}]"
     n = len(kernel.arguments)
-    if kernel.knot is not None:
+    way = "backward" if kernel.inputs[0] == "dy" else "forward"
+    looks_up = tabulated(kinds)
+
+    def from_table(formula):
+        name, table = looks_up[formula]
+        parts = [f"{f}[vec_{suffix}]" if f else "NULL" for f in (name, *table_position(formula, kinds))]
+        types = f"vec_{suffix}, {value}, {TYPES[suffix]}"
+        return f"tabulated_{way}{n}[{types}]({', '.join(parts)}, {literal}, TABLE_{table}_{suffix}, o)"
+
+    at_default = f"{kernel.formula}_at_default"
+    if kernel.knot is None and at_default in looks_up:
+        row = next(row for row in table().ROWS if row.qualname == kernel.row)
+        tests = [
+            f"is_all[{TYPES[suffix]}](o, {kernel.inputs.index(name)}, {default!r})"
+            for name, default in row.defaults.items()
+        ]
+        call = f"if {' and '.join(tests)}:\n        {from_table(at_default)}\n"
+        call += f"    else:\n        {from_table(kernel.formula)}"
+    elif kernel.knot is None and kernel.formula in looks_up:
+        call = from_table(kernel.formula)
+    elif kernel.knot is not None:
         call = f"backward_with_knot{n}[{value}]({literal}, {kernel.knot!r}, o)"
     else:
-        call = f"{'backward' if kernel.inputs[0] == 'dy' else 'forward'}{n}[{value}]({literal}, o)"
+        call = f"{way}{n}[{value}]({literal}, o)"
     return (
         f"cdef void block_{index}_{suffix}(const Operands& o) noexcept nogil:  # {kernel.name}\n    {call}\n"
+    )
+
+
+def keeps_integers(kernel):
+    keep = {row.qualname for row in table().ROWS if row.keeps_integers}
+    return kernel.pass_ == "forward" and kernel.row in keep
+
+
+def sum_block(index, kernel, kinds, suffix):
+    """The two blocks that sum a kernel's results."""
+    value, n = f"{'wide' if kinds[kernel.formula] == 'W' else 'vec'}_{suffix}", len(kernel.arguments)
+    literal = f"{kernel.formula}[{value}]"
+    return (
+        f"cdef Pair along_{index}_{suffix}(const Operands& o, ptrdiff_t n) noexcept nogil:\n"
+        f"    return sum_along{n}[{value}]({literal}, o, n)\n"
+        f"cdef void columns_{index}_{suffix}(const Operands& o, ptrdiff_t n, double* high, double* low) "
+        f"noexcept nogil:\n"
+        f"    sum_columns{n}[{value}]({literal}, o, n, high, low)\n"
     )
 
 
@@ -83,9 +186,19 @@ def blocks_pyx():
     out.append('include "coefficients.pxi"\n')
     for folder in ("math", "formulas"):
         out += [f'include "{folder}/{p.name}"\n' for p in sorted((ROOT / "kernels" / folder).glob("*.pxi"))]
-    out.append('include "loops/blocks.pxi"\n\n')
-    for index, kernel in enumerate(kernels):
-        out += [block(index, kernel, kinds[kernel.formula], suffix) for suffix in TYPES]
+    out.append('include "loops/blocks.pxi"\ninclude "loops/sum_blocks.pxi"\ninclude "tables.pxi"\n\n')
+    computed = [(index, kernel, suffix) for index, kernel in enumerate(kernels) for suffix in TYPES]
+    integers = [(index, kernel) for index, kernel in enumerate(kernels) if keeps_integers(kernel)]
+    real_only = [kernel.formula for _, kernel in integers if kinds[kernel.formula] != "N"]
+    if real_only:
+        raise SystemExit(
+            f"fastrelu/table.py lets {', '.join(real_only)} keep integers: its formula must be of kind N"
+        )
+    computed += [(index, kernel, suffix) for index, kernel in integers for suffix in INTEGERS]
+    out += [block(index, kernel, kinds, suffix) for index, kernel, suffix in computed]
+    borrowed = {i for i, k in enumerate(kernels) if k.knot is None and k.formula in tabulated(kinds)}
+    summed = [(index, kernel) for index, kernel in enumerate(kernels) if kernel.summed]
+    out += [sum_block(index, kernel, kinds, suffix) for index, kernel in summed for suffix in TYPES]
     for name in reductions:
         for suffix, ctype in TYPES.items():
             value = f"wide_{suffix}"
@@ -105,15 +218,26 @@ def blocks_pyx():
             f"    weighted_sums[{ctype}](weighted_term[wide_{suffix}], <const {ctype}*> a, "
             f"<const {ctype}*> b, b_step, sums, rows, n)\n"
         )
-    out.append(f"cdef Block table[2][{len(kernels)}]\ncdef RowKernel row_table[2][{len(reductions)}]\n")
-    for t, suffix in enumerate(TYPES):
-        out += [f"table[{t}][{i}] = block_{i}_{suffix}\n" for i in range(len(kernels))]
-        out += [f"row_table[{t}][{i}] = {name}_{suffix}\n" for i, name in enumerate(reductions)]
     out.append(
-        f"fill_exports(&exports, {len(kernels)}, table[0], table[1], row_table[0], row_table[1], "
-        "weighted_sums_f, weighted_sums_d)\n"
+        f"cdef Block table[STORAGES][{len(kernels)}]\ncdef RowKernel row_table[2][{len(reductions)}]\n"
     )
+    for i, _, s in computed:
+        own = f"block_{i}_{s}"
+        chosen = f"<Block> NULL if BORROWS_TABULATED else {own}" if i in borrowed else own
+        out.append(f"table[{STORAGES[s]}][{i}] = {chosen}\n")
+    out += [f"exports.blocks[{storage}] = table[{storage}]\n" for storage in STORAGES.values()]
+    for t, suffix in enumerate(TYPES):
+        out += [f"row_table[{t}][{i}] = {name}_{suffix}\n" for i, name in enumerate(reductions)]
+        out.append(f"exports.rows[{t}] = row_table[{t}]\nexports.weighted[{t}] = weighted_sums_{suffix}\n")
+    out.append(f"exports.count = {len(kernels)}\n")
     out.append("blocks = PyCapsule_New(&exports, EXPORTS_NAME, NULL)\n")
+    out.append(f"cdef SumBlocks sum_table[2][{len(kernels)}]\n")
+    for t, suffix in enumerate(TYPES):
+        for i, _ in summed:
+            out.append(f"sum_table[{t}][{i}].along = along_{i}_{suffix}\n")
+            out.append(f"sum_table[{t}][{i}].columns = columns_{i}_{suffix}\n")
+        out.append(f"sum_exports.blocks[{t}] = sum_table[{t}]\n")
+    out.append(f"sum_exports.count = {len(kernels)}\nsums = PyCapsule_New(&sum_exports, SUMS_NAME, NULL)\n")
     return "".join(out)
 
 
@@ -160,6 +284,7 @@ def activations_pyx():
 
 GENERATED = {
     "coefficients.pxi": coefficients_pxi,
+    "tables.pxi": tables_pxi,
     "blocks.pyx": blocks_pyx,
     # Cython finds the one by the other's full name
     "fastrelu/kernels/activations.pxd": activations_pxd,

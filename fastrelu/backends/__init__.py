@@ -32,6 +32,9 @@ class Backend:
         ``weighted(char)`` gives ``f(a, b)``, the parts of sums of b exp(a) over contiguous rows, or None.
     empty : callable
         ``empty(shape, dtype)`` gives memory for a result.
+    sums : callable
+        ``sums(kernel, char)`` gives ``f(lengths, arrays, result, dx, gradient)``, which sums the kernel's
+        results over contiguous arrays of a dtype (and computes kernel `gradient` into `dx`), or None.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Backend:
     elementwise: Callable | None = field(default=None, repr=False)
     rows: Callable = field(default=lambda name, char: None, repr=False)
     empty: Callable = field(default=np.empty, repr=False)
+    sums: Callable = field(default=lambda kernel, char: None, repr=False)
     weighted: Callable = field(default=lambda char: None, repr=False)
 
 

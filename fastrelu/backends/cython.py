@@ -9,10 +9,11 @@ import os
 from ..table import KERNELS, REDUCTIONS, ROWS
 from . import Backend
 
-__all__ = ["BACKEND", "BUILT", "INSTRUCTION_SETS", "ISA", "KERNEL_INDEX", "ufuncs"]
+__all__ = ["BACKEND", "BUILT", "INSTRUCTION_SETS", "ISA", "KERNEL_INDEX", "computes", "ufuncs"]
 
 # Best first, with the x86-64 level that each needs.
 INSTRUCTION_SETS = {"avx512": 4, "avx2": 3, "x86_64_v2": 2}
+INTEGERS = "?bBhHiIlLqQ"  # dtype characters
 KERNEL_INDEX = {kernel.name: index for index, kernel in enumerate(KERNELS)}
 
 try:
@@ -54,10 +55,17 @@ BUILT = _built()
 ISA = _choose()
 
 
-def _load():
+def _load(isa):
     # The module's own start-up code uses its instructions, so it is imported only after the probe.
-    module = importlib.import_module(f"fastrelu.kernels._{ISA}")
-    ufuncs.use_blocks(module, [(len(kernel.inputs), kernel.cost) for kernel in KERNELS])
+    module = importlib.import_module(f"fastrelu.kernels._{isa}")
+    lower = importlib.import_module(f"fastrelu.kernels._{'avx2' if isa == 'avx512' else isa}")
+    ufuncs.use_sums(module)
+    ufuncs.use_blocks(module, lower, [(len(kernel.inputs), kernel.cost) for kernel in KERNELS])
+
+
+def computes(kernel, dtype):
+    """Whether a compiled kernel, and not the reference, serves this dtype as it is."""
+    return bool(ISA) and ufuncs.plan(KERNEL_INDEX[kernel.name], dtype, 1, False) is not None
 
 
 @functools.cache
@@ -83,11 +91,11 @@ def _by_reference(kernel):
 
 def _make(kernel):
     keeps_integers = any(row.keeps_integers for row in ROWS if row.qualname == kernel.row)
-    integers = "?bBhHiIlLqQ" if keeps_integers and kernel.pass_ == "forward" else ""
+    chars = (INTEGERS if keeps_integers and kernel.pass_ == "forward" else "") + "efdg"
     doc = f"{kernel.pass_.replace('_', ' ').capitalize()} pass: see fastrelu.{kernel.row}."
     name = f"{kernel.name}.ufunc"
     index, reference = KERNEL_INDEX[kernel.name], _by_reference(kernel)
-    ufunc = ufuncs.make_ufunc(index, name, doc, reference, integers + "g", kernel.identity)
+    ufunc = ufuncs.make_ufunc(index, name, doc, reference, chars, kernel.identity)
     try:  # pickle finds the ufunc by these; before NumPy 2.2 it searches sys.modules instead
         ufunc.__module__ = "fastrelu"
         ufunc.__qualname__ = name
@@ -100,13 +108,11 @@ def _elementwise(kernel):
     """The kernel as a callable: over whole arrays by our own threads where possible, else by its ufunc."""
     index, ufunc = KERNEL_INDEX[kernel.name], UFUNCS[kernel]
     lead = kernel.inputs.index(kernel.arguments[0])  # x or y: the one whose dtype the result has
-    keeps_integers = len(ufunc.types) > 4
 
     def call(*inputs, **keywords):
         own, asked = inputs[lead].dtype, keywords.get("dtype")
         # not `asked in (None, own)`: to NumPy the dtype float64 equals None
-        simple = keywords.keys() <= {"out", "dtype"} and (asked is None or asked == own)
-        if simple and not (keeps_integers and own.kind in "biu"):
+        if keywords.keys() <= {"out", "dtype"} and (asked is None or asked == own):
             result = ufuncs.call_arrays(index, inputs, keywords.get("out"), lead)
             if result is not None:
                 return result
@@ -115,11 +121,23 @@ def _elementwise(kernel):
     return call
 
 
+@functools.cache
+def _sums(kernel, char):
+    if char not in "fd":
+        return None
+    index = KERNEL_INDEX[kernel.name]
+
+    def sum_terms(lengths, arrays, result, dx=None, gradient=kernel):
+        ufuncs.sum_terms(index, KERNEL_INDEX[gradient.name], lengths, arrays, result, dx)
+
+    return sum_terms
+
+
 if ISA:
-    _load()
+    _load(ISA)
     UFUNCS = {kernel: _make(kernel) for kernel in KERNELS}
     _detail, _cached = f"SIMD kernels for {ISA}", functools.cache(_elementwise)
-    BACKEND = Backend("cython", True, _detail, _cached, _rows, ufuncs.empty, _weighted)
+    BACKEND = Backend("cython", True, _detail, _cached, _rows, ufuncs.empty, _sums, _weighted)
 elif ufuncs is None:
     BACKEND = Backend(
         "cython", False, "nothing was compiled when fastrelu was installed (no C++ compiler was found)"

@@ -7,6 +7,7 @@ were compared with the reference (`fastrelu.peers`); a copy of the same size tak
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import sys
@@ -27,9 +28,9 @@ EPILOG = """\
 The table: the time of a call of fastrelu, its elements a second, its share of the machine's copy speed in
 bytes (np.copyto by one or all threads, the best of the table; blank where that is mostly call overhead),
 then how many times longer each peer takes.
-"*": the peer has no out= here and allocates its result.  "r": NumPy has no such function, so the reference
-was timed; it does not count in the mean.  "off": the result is wrong by so much, relative to the value plus
-the typical value, and was not timed.  "backward y" is the gradient from the saved output.
+"*": the peer cannot write where it should and allocates its result.  "r": NumPy has no such function, so
+the reference was timed; it does not count in the mean.  "off": the result is wrong by so much, relative to
+the value plus the typical value, and was not timed.  "backward y" is the gradient from the saved output.
 NumPy and SciPy run on one thread, the others on as many as fastrelu.
 """
 
@@ -56,6 +57,17 @@ def _peers(text):
             needs = " and ".join(peers.REQUIRED[name])
             raise argparse.ArgumentTypeError(f"peer {name!r} is not installed; it needs {needs}")
     return names
+
+
+def _modes(text):
+    from .. import peers
+
+    modes = tuple(filter(None, text.replace("-", " ").split(",")))
+    for mode in modes:
+        if mode not in peers.MODES:
+            known = ", ".join(peers.MODES).replace(" p", "-p")
+            raise argparse.ArgumentTypeError(f"unknown mode {mode!r}; expected some of {known}")
+    return modes
 
 
 def _sizes(text):
@@ -94,6 +106,13 @@ def add_parser(subparsers):
         metavar="N,N,...",
         help="elements; reductions run along rows of at most 1000 (default: 16,1000,1000000)",
     )
+    parser.add_argument(
+        "--mode",
+        type=_modes,
+        default=("out",),
+        metavar="MODE,...",
+        help="where results go: out (an array given), in-place (over x or dy), fresh; default: out",
+    )
     parser.add_argument("--threads", type=whole(1), metavar="N", help="default: fastrelu's")
     parser.add_argument(
         "--peers", type=_peers, metavar="NAME,...", help="default: all installed; '' for none"
@@ -111,19 +130,32 @@ def add_parser(subparsers):
     return parser
 
 
-def measure(operation, dtype, size, names, threads, seconds):
-    """One line of a table: everybody's time for an operation, as plain values.
+def measure(
+    operation,
+    dtype,
+    size,
+    names,
+    threads,
+    seconds,
+    mode="out",
+    like=None,
+    references=True,
+    copies=(),
+):
+    """One line of a table: everybody's time for an operation, as plain values, and the data it was taken on.
 
-    To be called within ``peers.session(names, threads)``.
+    To be called within ``peers.session(names, threads)``.  `like` is data whose arrays may serve again;
+    without `references` a library that lacks the function is left out; the fastest copy counts, by
+    np.copyto or one of `copies`, functions of a target and a source.
     """
     from .. import peers
     from ..peers.timing import Copy, interleaved
 
-    data = peers.Data(operation, dtype, size)
+    data = peers.Data(operation, dtype, size, like)
     jobs, reports = {}, {}
     for name in ("fastrelu", *names):
-        job = peers.prepare(name, operation, data, threads)
-        if job is None:
+        job = peers.prepare(name, operation, data, threads, mode)
+        if job is None or (job.mode == "reference" and not references):
             continue
         off = peers.deviation(job, data)
         reports[name] = {
@@ -134,24 +166,31 @@ def measure(operation, dtype, size, names, threads, seconds):
         }
         if off <= peers.TOLERANCE[dtype]:
             jobs[name] = job
-    copies = {f"copy {n}": Copy(data.x, n) for n in sorted({1, threads})}
-    timings = interleaved(jobs | copies, seconds)
+    counts, ways = sorted({1, threads}), [{}, *({"copy": function} for function in copies)]
+    limits = {
+        (n, i): Copy(data.x, n, mode == "in place", **way) for n in counts for i, way in enumerate(ways)
+    }
+    timings = interleaved(jobs | limits, seconds, contenders=jobs.keys() & peers.EAGER)
     for name in jobs:
         reports[name] |= _numbers(timings[name])
     return {
         "function": operation.function,
         "pass": operation.pass_,
         "dtype": dtype,
+        "mode": mode,
         "size": data.x.size,
         "shape": list(data.shape),
         "threads": threads,
         "bytes moved": operation.arrays_moved() * data.x.nbytes,
         "copy": {
             "bytes moved": 2 * data.x.nbytes,
-            "by threads": {str(n): _numbers(timings[f"copy {n}"]) for n in sorted({1, threads})},
+            "by threads": {
+                str(n): _numbers(min((timings[n, i] for i in range(len(ways))), key=lambda t: t.best))
+                for n in counts
+            },
         },
         "results": reports,
-    }
+    }, data
 
 
 def _numbers(timing):
@@ -179,7 +218,7 @@ def _share(line, ours, overhead, speed):
     return f"{line['bytes moved'] / ours / speed:.0%}"
 
 
-def _ratio(report, ours):
+def _ratio(report, ours, mode="out"):
     """The cell of one peer, and the number in it if it counts in the mean."""
     if report is None:
         return "-", None
@@ -188,7 +227,7 @@ def _ratio(report, ours):
         return "off" if off is None else f"off {off:.0e}", None
     ratio = report["seconds"] / ours
     digits = f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
-    mark = {"out": "", "fresh": "*", "reference": "r"}[report["mode"]]
+    mark = {"fresh": "" if mode == "fresh" else "*", "reference": "r"}.get(report["mode"], "")
     return digits + mark, ratio if mark != "r" else None
 
 
@@ -205,7 +244,7 @@ def _rows(lines, names, overhead):
             continue
         cells = []
         for name in names:
-            text, ratio = _ratio(line["results"].get(name), ours)
+            text, ratio = _ratio(line["results"].get(name), ours, line["mode"])
             cells.append(text)
             if ratio:
                 ratios[name].append(ratio)
@@ -217,9 +256,9 @@ def _rows(lines, names, overhead):
 
 def _title(lines):
     size, threads = max(line["size"] for line in lines), lines[0]["threads"]
-    speed = max(map(_copy_speed, lines)) / 1e9
+    speed, mode = max(map(_copy_speed, lines)) / 1e9, lines[0]["mode"].replace("out", "out=")
     return (
-        f"{lines[0]['dtype']}, {size:,} elements, {threads} thread{'s' if threads > 1 else ''}, "
+        f"{lines[0]['dtype']}, {size:,} elements, {mode}, {threads} thread{'s' if threads > 1 else ''}, "
         f"copy {speed:.3g} GB/s: time of a call, and times longer the peers take"
     )
 
@@ -281,13 +320,16 @@ def run(options) -> int:
     with peers.session(names, threads):
         one = Copy(np.zeros(1, options.dtype), 1)
         overhead = interleaved({"copy": one}, 0.01)["copy"].best
-        for size in options.sizes:
-            table = []
-            for i, operation in enumerate(chosen):
-                _progress(f"{size:,} elements, {i + 1} of {len(chosen)}: {operation}")
-                table.append(measure(operation, options.dtype, size, names, threads, options.seconds))
+        for size, mode in itertools.product(options.sizes, options.mode):
+            table, data = [], None
+            some = [o for o in chosen if mode == "out" or not o.is_reduction]
+            for i, operation in enumerate(some):
+                _progress(f"{size:,} elements, {mode}, {i + 1} of {len(some)}: {operation}")
+                given = operation, options.dtype, size, names, threads, options.seconds, mode, data
+                line, data = measure(*given)
+                table.append(line)
             _progress("")
-            if options.json != "-":
+            if table and options.json != "-":
                 _table(table, names, overhead)
             lines += table
         report = {

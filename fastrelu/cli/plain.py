@@ -21,6 +21,7 @@ except ModuleNotFoundError:
 
 TANH_SCALE = math.sqrt(2 / math.pi)
 NEGATIVE_SLOPE = 0.01
+SELU_LAMBDA, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 
 
 def _sigmoid(x):
@@ -49,6 +50,15 @@ def _silu_backward(dy, x, y):
     return dy * s * (1 + x * (1 - s))
 
 
+def _mish(x):
+    return x * np.tanh(np.logaddexp(x, 0))
+
+
+def _mish_backward(dy, x, y):
+    t = np.tanh(np.logaddexp(x, 0))
+    return dy * (t + x * (1 - t * t) * _sigmoid(x))
+
+
 # f(x), and dy * f'(x) from what the forward pass saw and made
 SPELLINGS = {
     "relu": (
@@ -70,6 +80,10 @@ SPELLINGS = {
         lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
         lambda dy, x, y: np.where(x > 0, dy, dy * (y + 1)),
     ),
+    "selu": (
+        lambda x: SELU_LAMBDA * np.where(x > 0, x, SELU_ALPHA * np.expm1(np.minimum(x, 0))),
+        lambda dy, x, y: dy * np.where(x > 0, SELU_LAMBDA, y + SELU_LAMBDA * SELU_ALPHA),
+    ),
     "softplus": (
         lambda x: np.logaddexp(x, 0),
         lambda dy, x, y: dy * _sigmoid(x),
@@ -77,6 +91,10 @@ SPELLINGS = {
     "sigmoid": (
         _sigmoid,
         lambda dy, x, y: dy * y * (1 - y),
+    ),
+    "log_sigmoid": (
+        lambda x: -np.logaddexp(-x, 0),
+        lambda dy, x, y: dy * _sigmoid(-x),
     ),
     "gelu": (
         lambda x: 0.5 * x * (1 + erf(x * math.sqrt(0.5))),
@@ -87,6 +105,7 @@ SPELLINGS = {
         lambda x: x * _sigmoid(x),
         _silu_backward,
     ),
+    "mish": (_mish, _mish_backward),
     "tanh": (
         np.tanh,
         lambda dy, x, y: dy * (1 - y * y),

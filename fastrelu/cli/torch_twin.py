@@ -12,7 +12,9 @@ __all__ = ["TorchTwin"]
 def _function(activation):
     """torch's name for an activation, or None where it has none."""
     family, _, variant = activation.row.qualname.partition(".")
-    function = getattr(torch, family, None) or getattr(torch.nn.functional, family, None)
+    spellings = (family, family.replace("_", ""))  # logsigmoid
+    homes = (torch, torch.nn.functional)
+    function = next((getattr(home, s) for s in spellings for home in homes if hasattr(home, s)), None)
     if function is None or not variant:
         return function
     keyword, value = activation.row.option

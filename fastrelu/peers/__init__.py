@@ -19,9 +19,12 @@ import importlib.util
 from collections.abc import Iterable
 
 from . import compiled, eager
+from .modes import MODES, in_mode
 from .work import PASSES, Data, Job, Operation, deviation, operations, own_job
 
 __all__ = [
+    "EAGER",
+    "MODES",
     "PASSES",
     "PEERS",
     "TOLERANCE",
@@ -46,6 +49,7 @@ REQUIRED = {
     "jax": ("jax",),
 }
 PEERS = tuple(REQUIRED)
+EAGER = frozenset(("numpy", "scipy", "torch"))  # those without a compilation step: whom to beat everywhere
 
 # A peer further away than this computes something else, or computes it wrongly.  Loose: peers lose digits.
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
@@ -73,11 +77,18 @@ def knows(peer: str, operation: Operation) -> bool:
     return str(operation) in _of(peer.upper())
 
 
-def prepare(peer: str, operation: Operation, data: Data, threads: int) -> Job | None:
-    """The peer's job, within a `session` of the same number of threads; None where it lacks the function."""
-    if peer == "fastrelu":
-        return own_job(operation, data)
-    return _of(f"{peer}_job")(operation, data, threads)
+def prepare(peer: str, operation: Operation, data: Data, threads: int, mode: str = "out") -> Job | None:
+    """The peer's job, within a `session` of the same number of threads; None where it lacks the function.
+
+    `mode` is one of `MODES`.  A peer that knows no ``out=`` allocates its result in mode "out" too.
+    """
+
+    def make(data):
+        if peer == "fastrelu":
+            return own_job(operation, data)
+        return _of(f"{peer}_job")(operation, data, threads)
+
+    return in_mode(mode, make, operation, data)
 
 
 @contextlib.contextmanager

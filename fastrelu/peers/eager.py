@@ -27,6 +27,7 @@ _NUMPY_SIGMOID = _steps(_NUMPY_ONE_PLUS_EXP, "np.reciprocal(out, out=out)")
 _SIGMOID_SLOPE = _steps(
     "np.subtract(1, out, out=t)", "np.multiply(out, t, out=out)", "np.multiply(dy, out, out=out)"
 )
+_NUMPY_TANH_SOFTPLUS = _steps("np.logaddexp(x, 0, out=out)", "np.tanh(out, out=out)")
 _SILU_SLOPE = _steps(
     "np.subtract(1, out, out=t)",
     "np.multiply(t, x, out=t)",
@@ -67,6 +68,26 @@ NUMPY = {
     "elu backward_from_y": _steps(
         "np.minimum(y, 0, out=out)", "np.add(out, 1, out=out)", "np.multiply(dy, out, out=out)"
     ),
+    "selu forward": _steps(
+        "np.minimum(x, 0, out=t)",
+        "np.expm1(t, out=t)",
+        "np.multiply(t, 1.6732632423543772, out=t)",
+        "np.maximum(x, 0, out=out)",
+        "np.add(out, t, out=out)",
+        "np.multiply(out, 1.0507009873554805, out=out)",
+    ),
+    "selu backward": _steps(
+        "np.minimum(x, 0, out=out)",
+        "np.exp(out, out=out)",
+        "np.multiply(out, 1.7580993408473768, out=out)",
+        "np.copyto(out, 1.0507009873554805, where=x > 0)",
+        "np.multiply(dy, out, out=out)",
+    ),
+    "selu backward_from_y": _steps(
+        "np.add(y, 1.7580993408473768, out=out)",
+        "np.copyto(out, 1.0507009873554805, where=y > 0)",
+        "np.multiply(dy, out, out=out)",
+    ),
     "softplus forward": "np.logaddexp(x, 0, out=out)",
     "softplus backward": _steps(_NUMPY_ONE_PLUS_EXP, "np.divide(dy, out, out=out)"),
     "softplus backward_from_y": _steps(
@@ -79,6 +100,15 @@ NUMPY = {
     "sigmoid backward": _steps(_NUMPY_SIGMOID, _SIGMOID_SLOPE),
     "sigmoid backward_from_y": _steps(
         "np.subtract(1, y, out=out)", "np.multiply(out, y, out=out)", "np.multiply(dy, out, out=out)"
+    ),
+    "log_sigmoid forward": _steps(
+        "np.negative(x, out=out)", "np.logaddexp(out, 0, out=out)", "np.negative(out, out=out)"
+    ),
+    "log_sigmoid backward": _steps(
+        "np.exp(x, out=out)", "np.add(out, 1, out=out)", "np.divide(dy, out, out=out)"
+    ),
+    "log_sigmoid backward_from_y": _steps(
+        "np.expm1(y, out=out)", "np.multiply(dy, out, out=out)", "np.negative(out, out=out)"
     ),
     "gelu.tanh forward": _steps(
         _GELU_TANH_EXPONENT,
@@ -103,6 +133,19 @@ NUMPY = {
     ),
     "silu forward": _steps(_NUMPY_ONE_PLUS_EXP, "np.divide(x, out, out=out)"),
     "silu backward": _steps(_NUMPY_SIGMOID, _SILU_SLOPE),
+    "mish forward": _steps(_NUMPY_TANH_SOFTPLUS, "np.multiply(x, out, out=out)"),
+    "mish backward": _steps(
+        "np.negative(x, out=t)",
+        "np.exp(t, out=t)",
+        "np.add(t, 1, out=t)",
+        "np.divide(x, t, out=u)",
+        _NUMPY_TANH_SOFTPLUS,
+        "np.multiply(out, out, out=t)",
+        "np.subtract(1, t, out=t)",
+        "np.multiply(t, u, out=t)",
+        "np.add(out, t, out=out)",
+        "np.multiply(dy, out, out=out)",
+    ),
     "tanh forward": "np.tanh(x, out=out)",
     "tanh backward": _steps(
         "np.tanh(x, out=out)",
@@ -143,12 +186,25 @@ NUMPY = {
     ),
 }
 
+# Over `dy`, where that is not the last step written elsewhere; `m` is a scratch mask.
+_LEAK_IN_PLACE = "np.less_equal({0}, 0, out=m); np.multiply(dy, {1}, out=dy, where=m)"
+NUMPY_IN_PLACE = {
+    "leaky_relu backward": _LEAK_IN_PLACE.format("x", 0.01),
+    "leaky_relu backward_from_y": _LEAK_IN_PLACE.format("y", 0.01),
+    "prelu backward": _LEAK_IN_PLACE.format("x", 0.25),
+    "prelu backward_from_y": _LEAK_IN_PLACE.format("y", 0.25),
+}
+
 _SCIPY_SIGMOID = "special.expit(x, out=out)"
 
 SCIPY = {
     "softplus backward": _steps(_SCIPY_SIGMOID, "np.multiply(dy, out, out=out)"),
     "sigmoid forward": _SCIPY_SIGMOID,
     "sigmoid backward": _steps(_SCIPY_SIGMOID, _SIGMOID_SLOPE),
+    "log_sigmoid forward": "special.log_expit(x, out=out)",
+    "log_sigmoid backward": _steps(
+        "np.negative(x, out=out)", "special.expit(out, out=out)", "np.multiply(dy, out, out=out)"
+    ),
     "gelu forward": _steps("special.ndtr(x, out=out)", "np.multiply(x, out, out=out)"),
     "gelu backward": _steps(
         "np.multiply(x, x, out=t)",
@@ -188,6 +244,11 @@ TORCH = {
     "elu forward": "nn.elu(x, 1.0, out=out)",
     "elu backward": "aten.elu_backward.grad_input(dy, 1.0, 1.0, 1.0, False, x, grad_input=out)",
     "elu backward_from_y": "aten.elu_backward.grad_input(dy, 1.0, 1.0, 1.0, True, y, grad_input=out)",
+    "selu forward": "nn.elu(x, 1.6732632423543772, 1.0507009873554805, out=out)",
+    "selu backward": "aten.elu_backward.grad_input("
+    "dy, 1.6732632423543772, 1.0507009873554805, 1.0, False, x, grad_input=out)",
+    "selu backward_from_y": "aten.elu_backward.grad_input("
+    "dy, 1.6732632423543772, 1.0507009873554805, 1.0, True, y, grad_input=out)",
     "softplus forward": "nn.softplus(x, out=out)",
     "softplus backward": "aten.softplus_backward.grad_input(dy, x, 1.0, 20.0, grad_input=out)",
     "sigmoid forward": "torch.sigmoid(x, out=out)",
@@ -195,12 +256,16 @@ TORCH = {
         "torch.sigmoid(x, out=out)", "aten.sigmoid_backward.grad_input(dy, out, grad_input=out)"
     ),
     "sigmoid backward_from_y": "aten.sigmoid_backward.grad_input(dy, y, grad_input=out)",
+    "log_sigmoid forward": "nn.log_sigmoid(x, out=out)",
+    "log_sigmoid backward": "aten.log_sigmoid_backward.grad_input(dy, x, buffer, grad_input=out)",
     "gelu forward": "nn.gelu(x, out=out)",
     "gelu backward": "aten.gelu_backward.grad_input(dy, x, grad_input=out)",
     "gelu.tanh forward": 'nn.gelu(x, approximate="tanh", out=out)',
     "gelu.tanh backward": 'aten.gelu_backward.grad_input(dy, x, approximate="tanh", grad_input=out)',
     "silu forward": "nn.silu(x, out=out)",
     "silu backward": "aten.silu_backward.grad_input(dy, x, grad_input=out)",
+    "mish forward": "aten.mish.out(x, out=out)",
+    "mish backward": "result = aten.mish_backward(dy, x)",
     "tanh forward": "torch.tanh(x, out=out)",
     "tanh backward": _steps(
         "torch.tanh(x, out=out)", "aten.tanh_backward.grad_input(dy, out, grad_input=out)"
@@ -216,7 +281,7 @@ TORCH = {
 
 
 def _scratch(data):
-    return {name: np.empty_like(data.x) for name in ("t", "u")}
+    return {name: np.empty_like(data.x) for name in ("t", "u")} | {"m": np.empty(data.shape, bool)}
 
 
 def numpy_job(operation: Operation, data: Data, threads: int) -> Job:
@@ -246,6 +311,8 @@ def torch_job(operation: Operation, data: Data, threads: int) -> Job | None:
     names = {name: torch.from_numpy(array) for name, array in data.arrays.items()}
     dtype = names["x"].dtype
     names |= {"torch": torch, "nn": torch._C._nn, "aten": torch.ops.aten, "dtype": dtype}
+    if "buffer" in statement:  # what the forward pass keeps on the CPU
+        names["buffer"] = torch.ops.aten.log_sigmoid_forward(names["x"])[1]
     names |= {"zero": torch.zeros((), dtype=dtype), "weight": torch.full((1,), 0.25, dtype=dtype)}
     return Job("torch", statement, names, data.out, spins=threads > 1)
 

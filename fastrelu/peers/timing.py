@@ -1,6 +1,7 @@
 """Side-by-side timing: everybody takes turns, so that a slow spell of the machine hits all of them alike.
 
-A turn is one call to warm up and then as many calls as take about a fifth of a millisecond.  The minimum
+A turn is one call to warm up, unless a single one is long, and then as many calls as take about a fifth of a
+millisecond.  Whoever is far behind after the first turn is not asked again.  The minimum
 over the turns is what the work costs when nothing disturbs it; the median says how often that happened.
 The garbage collector is off while the clock runs.
 """
@@ -20,6 +21,8 @@ __all__ = ["Copy", "Timing", "interleaved"]
 TURN = 200e-6  # seconds; the clock's own cost is a thousandth of it
 SETTLE = 3e-3  # how long the workers of OpenMP, ONNX Runtime and XLA may spin after a call
 MIN_ROUNDS, MAX_ROUNDS = 3, 500
+LONG = 10e-3  # seconds: such a call needs no other to warm up
+FAR_BEHIND = 4  # times the fastest contender
 
 
 @dataclass
@@ -42,10 +45,10 @@ def _calls_in_a_turn(timeit):
     calls = 1
     while (took := timeit(calls)) < TURN / 2:
         calls = max(2 * calls, min(10 * calls, int(calls * TURN / max(took, 1e-9))))
-    return calls
+    return calls, took / calls
 
 
-def interleaved(jobs: dict, seconds: float) -> dict:
+def interleaved(jobs: dict, seconds: float, contenders=()) -> dict:
     """Time `jobs` in turn for about `seconds` altogether.
 
     Parameters
@@ -53,6 +56,8 @@ def interleaved(jobs: dict, seconds: float) -> dict:
     jobs : dict
         By any key, objects with ``timeit(calls)`` that returns seconds and, if its threads go on spinning
         after a call, a true ``spins``.
+    contenders : collection of keys
+        Of these, who is far behind the fastest after one turn has it for his only one.
 
     Returns
     -------
@@ -60,8 +65,10 @@ def interleaved(jobs: dict, seconds: float) -> dict:
     """
     keys = list(jobs)
     timings = {key: Timing() for key in keys}
+    lengths = {}
     for key in keys:
-        timings[key].calls = _calls_in_a_turn(jobs[key].timeit)
+        timings[key].calls, lengths[key] = _calls_in_a_turn(jobs[key].timeit)
+    out_of_race = set()
     end = time.perf_counter() + seconds
     for round_ in range(MAX_ROUNDS):
         if round_ >= MIN_ROUNDS and time.perf_counter() > end:
@@ -69,41 +76,54 @@ def interleaved(jobs: dict, seconds: float) -> dict:
         # another order each time, so that nobody always follows the same neighbour
         shift = round_ % len(keys)
         for key in keys[shift:] + keys[:shift]:
+            if key in out_of_race:
+                continue
             job, timing = jobs[key], timings[key]
-            job.timeit(1)
+            if lengths[key] < LONG:
+                job.timeit(1)
             timing.turns.append(job.timeit(timing.calls) / timing.calls)
             if getattr(job, "spins", False):
                 time.sleep(SETTLE)
+        if round_ == 0 and contenders:
+            limit = FAR_BEHIND * min(timings[key].best for key in contenders)
+            out_of_race = {key for key in contenders if timings[key].best > limit}
     return timings
 
 
 class Copy:
     """Copying `source` in equal parts by several threads, as something to time: what the memory can do.
 
-    Each thread copies its part again and again, so that starting and joining them is not part of it.
+    In place there is nothing to copy; turning every sign reads and writes as much.  `copy` is np.copyto or
+    something faster.  Each thread does its part again and again, so that starting and joining them is not
+    part of it.
     """
 
-    def __init__(self, source: np.ndarray, threads: int):
-        target = np.full_like(source, 0)
+    def __init__(self, source: np.ndarray, threads: int, in_place: bool = False, copy=np.copyto):
+        target = source.copy() if in_place else np.full_like(source, 0)
+        self.statement = "negative(target, out=target)" if in_place else "copy(target, source)"
+        self.copy = copy
         self.parts = list(
             zip(np.array_split(target.ravel(), threads), np.array_split(source.ravel(), threads), strict=True)
         )
 
+    def _timer(self, target, source):
+        names = {"copy": self.copy, "negative": np.negative, "target": target, "source": source}
+        return timeit.Timer(self.statement, globals=names)
+
     def timeit(self, calls: int) -> float:
         if len(self.parts) == 1:
-            names = {"copyto": np.copyto, "target": self.parts[0][0], "source": self.parts[0][1]}
-            return timeit.timeit("copyto(target, source)", globals=names, number=calls)
+            return self._timer(*self.parts[0]).timeit(calls)
         barrier = threading.Barrier(len(self.parts))
         spans = []
 
-        def copy(target, source):
+        def work(target, source):
+            timer = self._timer(target, source)
             barrier.wait()
             start = time.perf_counter()
-            for _ in range(calls):
-                np.copyto(target, source)
+            timer.timeit(calls)
             spans.append((start, time.perf_counter()))
 
-        workers = [threading.Thread(target=copy, args=part) for part in self.parts]
+        workers = [threading.Thread(target=work, args=part) for part in self.parts]
         for worker in workers:
             worker.start()
         for worker in workers:

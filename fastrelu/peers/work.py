@@ -21,6 +21,7 @@ __all__ = ["PASSES", "Data", "Job", "Operation", "deviation", "operations", "own
 PASSES = ("forward", "backward", "backward_from_y")
 ROW_LENGTH = 1000  # reductions run along rows of this length, or over a single shorter one
 CHECKED = 2000  # elements or rows of a result that are compared with the reference
+IN_A_ROW = 32  # calls over the same operand before it is restored: gelu 150 times over is 0
 
 # The passes of a reduction: how fastrelu's user writes it, and what it means.  The gradient of the softmaxes
 # is the one from the output, which is what every library saves.
@@ -111,10 +112,11 @@ def operations(names: Iterable[str] = (), passes: Iterable[str] = PASSES) -> lis
 class Data:
     """The arrays of one measurement, the same for all who take part: `x`, `dy`, `y` and `out`.
 
-    They lie where `numpy.empty` puts them, as a user's do.
+    They lie where `numpy.empty` puts them, as a user's do.  With `like`, the data of another operation, its
+    arrays serve again if they fit.
     """
 
-    def __init__(self, operation: Operation, dtype, size: int):
+    def __init__(self, operation: Operation, dtype, size: int, like: Data | None = None):
         self.operation, self.dtype = operation, np.dtype(dtype)
         if operation.is_reduction and size > ROW_LENGTH:
             self.shape = (size // ROW_LENGTH, ROW_LENGTH)
@@ -122,10 +124,15 @@ class Data:
             self.shape = (size,)
         of_rows = self.shape[:-1] if operation.function == "logsumexp" else self.shape
         forward, backward = operation.pass_ == "forward", operation.pass_ != "forward"
+        earlier = like.arrays if like and like.dtype == self.dtype and like.shape == self.shape else {}
         rng = np.random.default_rng(0)
-        self.x = self._normal(rng, self.shape)
-        self.dy = self._normal(rng, of_rows) if backward else None
-        self.y = self._forward() if operation.pass_ == "backward_from_y" else None
+        self.x = earlier["x"] if "x" in earlier else self._normal(rng, self.shape)
+        self.dy = self.y = None
+        if backward:
+            fits = "dy" in earlier and earlier["dy"].shape == of_rows
+            self.dy = earlier["dy"] if fits else self._normal(rng, of_rows)
+        if operation.pass_ == "backward_from_y":
+            self.y = self._forward()
         self.out = np.full(of_rows if forward else self.shape, 0, self.dtype)  # touched, as zeros are not
 
     def _normal(self, rng, shape):
@@ -176,26 +183,44 @@ class Job:
     out: np.ndarray = field(repr=False)
     shown: str = ""  # what to report where the statement alone does not say what runs
     spins: bool = False  # its threads keep a processor busy for a while after the call
+    over: tuple[np.ndarray, np.ndarray] | None = None  # the operand that it writes over, and its values
 
     def __post_init__(self):
         self.shown = self.shown or self.statement
         namespace = dict(self.names)
         exec(f"def call():\n    {self.statement}", namespace)
         self.call = namespace["call"]  # for those who time a callable
-        self.timeit = timeit.Timer(self.statement, globals=self.names).timeit  # for the rest: no call at all
+        self._timeit = timeit.Timer(self.statement, globals=self.names).timeit  # for the rest: no call at all
+
+    def timeit(self, calls: int) -> float:
+        """Seconds of so many calls; an operand that they write over is restored in between, untimed."""
+        if self.over is None:
+            return self._timeit(calls)
+        seconds = 0.0
+        for done in range(0, calls, IN_A_ROW):
+            np.copyto(*self.over)
+            seconds += self._timeit(min(IN_A_ROW, calls - done))
+        return seconds
 
     @property
     def mode(self) -> str:
-        """Where the result goes: "out", the array given, or "fresh", a new one; "reference" if that runs."""
+        """Where the result goes: "out", the array given, "fresh", a new one, or "in place", over an operand;
+        "reference" if that runs."""
         if "reference.evaluate" in self.statement:
             return "reference"
-        return "fresh" if self.statement.startswith("result = ") else "out"
+        if self.over is not None:
+            return "in place"
+        return "fresh" if "result = " in self.statement else "out"
 
     def result(self) -> np.ndarray:
         """Run once; `out` holds NaN before, so nothing left over can pass for a result."""
         namespace = dict(self.names)
         self.out.fill(np.nan)
+        if self.over is not None:
+            np.copyto(*self.over)
         exec(self.statement, namespace)
+        if self.over is not None:
+            return self.over[0]
         return self.out if self.mode == "out" else np.asarray(namespace["result"])
 
 

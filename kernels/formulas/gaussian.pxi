@@ -8,12 +8,18 @@ cdef inline W gelu(W x) noexcept nogil:
     cdef W below = c * (exp_nonpositive(a) * mills(c))
     return turn_sign(where_positive(x, z - below, restore_tail(below, a)), x)
 
+cdef inline V gelu_from_normal(V x, V at, V high, V low, V scale) noexcept nogil:
+    return entry_product(x, high, low, scale)
+
 cdef inline W gelu_slope(W x) noexcept nogil:
     cdef W z = magnitude(x)
     cdef W c = at_most(z, gaussian_end(z))
     cdef W a = gaussian_exponent(c)
     cdef W below = exp_nonpositive(a) * gelu_slope_factor(c)
     return where_positive(x, 1.0 - below, restore_tail(below, a))
+
+cdef inline V gelu_slope_from_table(V x, V at, V high, V low, V scale) noexcept nogil:
+    return near_root(x, splat(x, 0.0), GELU_SLOPE_NEAR, entry_sum(high, low, scale))
 
 
 # x s, s = 1 / (1 + exp(-v)), v = 2 sqrt(2/pi) (x + 0.044715 x^3).
@@ -31,6 +37,9 @@ cdef inline W gelu_tanh(W x) noexcept nogil:
     cdef W below = c * e / (1.0 + e)
     return turn_sign(where_positive(x, above, restore_tail(below, a)), x)
 
+cdef inline V gelu_tanh_from_gelu_tanh_ratio(V x, V at, V high, V low, V scale) noexcept nogil:
+    return entry_product(x, high, low, scale)
+
 # f'(-z) = e (1 + e - z v'(z)) / (1 + e)^2; `growth` is z v'(z).
 cdef inline W gelu_tanh_slope(W x) noexcept nogil:
     cdef W z = at_most(magnitude(x), splat(x, 25.0))
@@ -41,3 +50,6 @@ cdef inline W gelu_tanh_slope(W x) noexcept nogil:
     cdef W d = 1.0 + e
     cdef W below = restore_tail(e * (d - growth) / (d * d), a)
     return where_positive(x, (d + growth * e) / (d * d), below)
+
+cdef inline V gelu_tanh_slope_from_table(V x, V at, V high, V low, V scale) noexcept nogil:
+    return near_root(x, splat(x, 0.0), GELU_TANH_SLOPE_NEAR, entry_sum(high, low, scale))

@@ -9,7 +9,7 @@ cdef inline V leak(V slope, V x) noexcept nogil:
     return slope * where_eq(slope, splat(x, 0.0), finite, x)
 
 
-cdef inline V relu(V x) noexcept nogil:
+cdef inline N relu(N x) noexcept nogil:
     return where_ge(splat(x, 0.0), x, splat(x, 0.0), x)
 
 cdef inline V relu_slope(V x) noexcept nogil:

@@ -3,6 +3,7 @@
 cdef extern from *:
     """
     #include "numpy/arrayobject.h"
+    #include "simd/half.h"
 
     // NumPy's type numbers as storages; -1 where a kernel cannot read the type.
     static int storage_of(int type_num) {
@@ -40,7 +41,7 @@ cdef extern from *:
 
     // A new array; a large one on a block of the cache.
     static PyObject* new_result(PyArrayObject* like, int ndim, npy_intp* shape, int type, int fortran) {
-        npy_intp bytes = type == NPY_DOUBLE ? 8 : type == NPY_FLOAT ? 4 : 2;
+        npy_intp bytes = STORAGE_BYTES[storage_of(type)];
         for (int i = 0; i < ndim; i++) bytes *= shape[i];
         PyObject* before = nullptr;
         if (bytes >= (npy_intp)CACHED_FROM && memory_cache.limit) {
@@ -96,7 +97,6 @@ cdef extern from *:
     int result_storage(int storage)
     int type_of(int storage)
     float as_half(double)
-    const int* STORAGE_BYTES
     object new_result(PyArrayObject* like, int ndim, cnp.npy_intp* shape, int type, int fortran)
     bint conflicts(cnp.ndarray, cnp.ndarray)
     bint repeats_itself(cnp.ndarray)
@@ -120,6 +120,13 @@ cdef inline bint same_shape(cnp.ndarray a, cnp.ndarray b) noexcept:
     return True
 
 
+cdef inline const Kernel* kept_kernel(const Kernel* kernels, int storage) noexcept:
+    """The kernel that keeps integers of a storage, of the same formula; NULL where there is none."""
+    if storage <= FLOAT16:
+        return NULL
+    return kernel_for((kernels - tables.kernels) // 2, storage)
+
+
 # Run a kernel over ndarrays of any strides that broadcast, then scalar parameters; array `lead` decides the
 # dtype.  None where that takes a ufunc: byte-swapped, unaligned, overlapping, 0-d, or a type without kernels.
 cdef object run_on_grid(const Kernel* kernels, PyObject* const* arrays, int count, int lead,
@@ -128,7 +135,8 @@ cdef object run_on_grid(const Kernel* kernels, PyObject* const* arrays, int coun
     cdef cnp.npy_intp shape[MAX_AXES]
     cdef cnp.ndarray a, out
     cdef int ndim = 0, i, j, axis, storage, made, last
-    cdef bint in_half
+    cdef bint in_half, keeps
+    cdef const Kernel* kept
     cdef float[MAX_INPUTS] as_float
     cdef double[MAX_INPUTS] as_double
     cdef PyArrayObject* like = NULL
@@ -142,13 +150,17 @@ cdef object run_on_grid(const Kernel* kernels, PyObject* const* arrays, int coun
         ndim = max(ndim, cnp.PyArray_NDIM(a))
     if ndim == 0 or ndim > MAX_AXES:
         return None
-    made = result_storage(g.types[lead])
+    kept = kept_kernel(kernels, g.types[lead])
+    keeps = kept != NULL
+    if keeps and count + parameter_count > 1:
+        return None
+    made = g.types[lead] if keeps else result_storage(g.types[lead])
     for j in range(count):  # what float16 rounds must be rounded before: the ufunc casts it
         storage = <int> g.types[j]
         if made == FLOAT16 and STORAGE_BYTES[storage] > 1 and storage != FLOAT16:
             return None
     in_half = made == FLOAT16
-    g.kernel = &kernels[FLOAT64 if made == FLOAT64 else FLOAT32]
+    g.kernel = kept if keeps else &kernels[FLOAT64 if made == FLOAT64 else FLOAT32]
     last = g.kernel.inputs
     for i in range(ndim):
         shape[i] = 1
@@ -169,11 +181,11 @@ cdef object run_on_grid(const Kernel* kernels, PyObject* const* arrays, int coun
                 for i in range(ndim):
                     if cnp.PyArray_DIMS(a)[i] != shape[i]:
                         like = NULL
-        out = new_result(like, ndim, shape, type_of(made), 0)
+        out = new_result(like, ndim, shape, cnp.PyArray_TYPE(<cnp.ndarray> arrays[lead]) if keeps else type_of(made), 0)
     else:
         out = <cnp.ndarray> given_out
         storage = readable(out)
-        if storage < 0 or storage > FLOAT16 or cnp.PyArray_NDIM(out) != ndim or not cnp.PyArray_ISWRITEABLE(out):
+        if (storage != made if keeps else storage < 0 or storage > FLOAT16) or cnp.PyArray_NDIM(out) != ndim or not cnp.PyArray_ISWRITEABLE(out):
             return None
         for i in range(ndim):
             if cnp.PyArray_DIMS(out)[i] != shape[i]:
@@ -190,7 +202,9 @@ cdef object run_on_grid(const Kernel* kernels, PyObject* const* arrays, int coun
         g.shape[i] = shape[i]
         g.strides[last][i] = cnp.PyArray_STRIDES(out)[i]
     g.data[last] = <char*> cnp.PyArray_DATA(out)
-    g.types[last] = <Storage> made
+    g.types[last] = g.kernel.computes_in if keeps else <Storage> made
+    if keeps:
+        g.types[lead] = g.kernel.computes_in
     for j in range(count):
         a = <cnp.ndarray> arrays[j]
         g.data[j] = <char*> cnp.PyArray_DATA(a)

@@ -4,27 +4,35 @@ from cpython.pycapsule cimport PyCapsule_New
 
 cdef extern from * nogil:
     """
-    #include "loops/blocks.h"
+    #include "loops/tabulated.h"
     #include "loops/rows.h"
     #include "loops/weighted.h"
-    static Exports exports;
-    static void fill_exports(Exports* e, int count, const Block* f, const Block* d,
-                             const RowKernel* rows_f, const RowKernel* rows_d, WeightedKernel sums_f,
-                             WeightedKernel sums_d) {
-        *e = {count, {vec<float>::lanes, vec<double>::lanes}, {f, d}, {rows_f, rows_d}, {sums_f, sums_d}};
-    }
+    #include "loops/pack.h"
+    static Exports exports = {0, sizeof(vec<float>), {}, {}, &CONVERTERS};
     """
     cdef struct Operands:
         pass
     ctypedef void (*Block)(const Operands&) noexcept nogil
     ctypedef void (*RowKernel)(const void*, void*, ptrdiff_t, ptrdiff_t) noexcept nogil
+    ctypedef void (*WeightedKernel)(const void*, const void*, ptrdiff_t, double*, ptrdiff_t, ptrdiff_t) noexcept nogil
+    enum: STORAGES
     cdef struct Exports:
-        pass
+        int count
+        const Block* blocks[STORAGES]
+        const RowKernel* rows[2]
+        WeightedKernel weighted[2]
+    enum: FLOAT32
+    enum: FLOAT64
+    enum: INT8
+    enum: UINT8
+    enum: INT16
+    enum: UINT16
+    enum: INT32
+    enum: UINT32
+    enum: INT64
+    enum: UINT64
     Exports exports
     const char* EXPORTS_NAME
-    ctypedef void (*WeightedKernel)(const void*, const void*, ptrdiff_t, double*, ptrdiff_t, ptrdiff_t) noexcept nogil
-    void fill_exports(Exports*, int, const Block*, const Block*, const RowKernel*, const RowKernel*, WeightedKernel,
-                      WeightedKernel)
     void weighted_sums[T](wide[T] (*)(wide[T], wide[T]) noexcept nogil, const T*, const T*, ptrdiff_t, double*,
                           ptrdiff_t, ptrdiff_t)
 
@@ -34,6 +42,23 @@ cdef extern from * nogil:
     void backward2 "backward" [R](R (*)(R, R) noexcept nogil, const Operands&)
     void backward_with_knot1 "backward_with_knot" [R](R (*)(R) noexcept nogil, double, const Operands&)
     void backward_with_knot2 "backward_with_knot" [R](R (*)(R, R) noexcept nogil, double, const Operands&)
+
+    cdef cppclass Table[T]:
+        pass
+    const bint BORROWS_TABULATED
+    bint is_all[T](const Operands&, int, double)
+    void tabulated_forward1 "tabulated_forward" [R, S, T](
+        R (*)(R, R, R, R, R) noexcept nogil, R (*)(R) noexcept nogil, R (*)(R) noexcept nogil,
+        S (*)(S) noexcept nogil, const Table[T]&, const Operands&)
+    void tabulated_forward2 "tabulated_forward" [R, S, T](
+        R (*)(R, R, R, R, R, R) noexcept nogil, R (*)(R, R) noexcept nogil, R (*)(R, R) noexcept nogil,
+        S (*)(S, S) noexcept nogil, const Table[T]&, const Operands&)
+    void tabulated_backward1 "tabulated_backward" [R, S, T](
+        R (*)(R, R, R, R, R) noexcept nogil, R (*)(R) noexcept nogil, R (*)(R) noexcept nogil,
+        S (*)(S) noexcept nogil, const Table[T]&, const Operands&)
+    void tabulated_backward2 "tabulated_backward" [R, S, T](
+        R (*)(R, R, R, R, R, R) noexcept nogil, R (*)(R, R) noexcept nogil, R (*)(R, R) noexcept nogil,
+        S (*)(S, S) noexcept nogil, const Table[T]&, const Operands&)
 
     cdef cppclass RowFormulas[T]:
         wide[T] (*sum_entry)(wide[T]) noexcept nogil

@@ -1,22 +1,52 @@
-# The fast path.  Plain, alike, contiguous float32 or float64 arrays go straight to the kernel; arrays of any
-# strides and real dtype through the grid; what else NumPy understands by itself to the ufunc.  All that
+# The fast path.  Plain, alike, contiguous arrays of a type that the kernel computes in go straight to it; arrays
+# of any strides and real dtype, and lists of numbers, through the grid; what else NumPy understands by itself,
+# its subclasses included, to the ufunc.  All that
 # remains, every error included, is handed on, unchanged, to the general path in Python.
 
 cdef extern from *:
     """
     static inline bool plain_array(PyObject* o) { return Py_TYPE(o) == &PyArray_Type; }
+    static inline bool plain_list(PyObject* o) { return PyList_CheckExact(o) || PyTuple_CheckExact(o); }
     // What a ufunc may be given without asking which library it belongs to.
     static inline bool plain_scalar(PyObject* o) {
         return PyFloat_CheckExact(o) || PyLong_CheckExact(o) || PyBool_Check(o) || PyArray_IsScalar(o, Generic) ||
-               PyList_CheckExact(o) || PyTuple_CheckExact(o);
+               plain_list(o);
     }
     // Whether the ufunc may have it unseen.  With parameters integers may not: they take part in the
     // promotion there, but are cast to the type of x here.
     static inline bool suits_ufunc(PyObject* o, bool parameters) {
-        if (!plain_array(o))
+        if (!PyArray_Check(o))
             return parameters ? PyFloat_CheckExact(o) || PyArray_IsScalar(o, Floating) : plain_scalar(o);
         const int type = PyArray_TYPE((PyArrayObject*)o);
         return type == NPY_HALF || (type <= NPY_LONGDOUBLE && (type >= NPY_FLOAT || !parameters));
+    }
+    // A scalar of NumPy that a double holds; 0 and an error where it is none.
+    static inline bool plain_number(PyObject* o, double* value) {
+        if (PyArray_IsScalar(o, Float)) *value = PyArrayScalar_VAL(o, Float);
+        else if (PyArray_IsScalar(o, Double)) *value = PyArrayScalar_VAL(o, Double);
+        else return false;
+        return true;
+    }
+    // FLOAT64 for a Python float or numpy.float64, FLOAT32 for numpy.float32, -1 for anything else.
+    static inline int scalar_storage(PyObject* o) {
+        if (PyFloat_CheckExact(o) || Py_TYPE(o) == &PyDoubleArrType_Type) return FLOAT64;
+        return Py_TYPE(o) == &PyFloatArrType_Type ? FLOAT32 : -1;
+    }
+    // A scalar of NumPy with 0 in it, and where that is.
+    static PyObject* new_scalar(int storage, char** place) {
+        PyTypeObject* const type = storage == FLOAT64 ? &PyDoubleArrType_Type : &PyFloatArrType_Type;
+        PyObject* const made = type->tp_alloc(type, 0);
+        if (made && storage == FLOAT64) *place = (char*)&PyArrayScalar_VAL(made, Double);
+        else if (made) *place = (char*)&PyArrayScalar_VAL(made, Float);
+        return made;
+    }
+    // One call, and another if it raises: without the cost of a try where nothing does.
+    static PyObject* call_or_else(PyObject* f, PyObject* const* args, size_t nargsf, PyObject* names, PyObject* other,
+                                  PyObject* const* its_args, size_t its_nargsf, PyObject* its_names) {
+        PyObject* result = PyObject_Vectorcall(f, args, nargsf, names);
+        if (result || !PyErr_ExceptionMatches(PyExc_Exception)) return result;
+        PyErr_Clear();
+        return PyObject_Vectorcall(other, its_args, its_nargsf, its_names);
     }
     // Turns on vectorcall for a type, which Cython cannot declare.
     static void enable_vectorcall(PyTypeObject* type, Py_ssize_t offset) {
@@ -28,9 +58,20 @@ cdef extern from *:
     """
     ctypedef PyObject* (*vectorcallfunc)(PyObject*, PyObject* const*, size_t, PyObject*)
     bint plain_array(PyObject*)
+    bint plain_list(PyObject*)
+    bint plain_number(PyObject*, double*)
+    int scalar_storage(PyObject*)
+    object new_scalar(int storage, char** place)
     bint suits_ufunc(PyObject*, bint)
+    object PyArray_FROM_O(PyObject*)
+    ctypedef struct PyArray_Dims:
+        cnp.npy_intp* ptr
+        int len
+    cdef enum: NPY_CORDER
+    object PyArray_Newshape(cnp.ndarray, PyArray_Dims*, int)
     void enable_vectorcall(PyTypeObject*, Py_ssize_t)
     Py_ssize_t PyVectorcall_NARGS(size_t)
+    object call_or_else(object, PyObject* const*, size_t, PyObject*, object, PyObject* const*, size_t, PyObject*)
     object PyObject_Vectorcall(object, PyObject* const*, size_t, PyObject*)
     Py_ssize_t PyTuple_GET_SIZE(PyObject*)
     PyObject* PyTuple_GET_ITEM(PyObject*, Py_ssize_t)
@@ -46,6 +87,8 @@ cdef enum:
 cdef bint fast_calls = False
 cdef str OUT = "out"
 cdef str Y = "y"
+cdef str AXIS = "axis"
+cdef str AT_ZERO = "at_zero"
 cdef tuple UFUNC_KEYWORDS = ("where", "dtype", "casting", "order", "subok")
 
 
@@ -61,8 +104,12 @@ cdef class FastCall:
     cdef vectorcallfunc vectorcall
     cdef const Kernel* kernels      # [FLOAT32, FLOAT64]
     cdef const Kernel* from_y       # the same for backward(dy, y=y), or NULL
+    cdef const Kernel* at_knot      # and for backward(dy, x, at_zero=...)
     cdef int arrays, parameters
-    cdef bint positional_out, keeps_integers, per_channel
+    cdef bint positional_out
+    cdef int channel_axis           # negative: its parameter has no channels
+    cdef int gradient_index, learned_index  # of kernels, where a parameter is learned
+    cdef object of_x                        # and what gives the gradient of x alone
     cdef tuple names
     cdef object fast_ufunc
     cdef double[MAX_PARAMETERS] defaults
@@ -71,9 +118,12 @@ cdef class FastCall:
     cdef double[MAX_PARAMETERS] from_y_at_least
     cdef bint[MAX_PARAMETERS] required
     cdef public object general
+    cdef str option                 # the keyword that chooses among `choices`, callables by its value
+    cdef dict choices
 
     def __cinit__(self):
         self.vectorcall = <vectorcallfunc> fast_call
+        self.channel_axis = -1
 
     def __call__(self, *args, **kwargs):  # replaced by vectorcall, but must exist for obj.__call__
         return self.general(*args, **kwargs)
@@ -83,16 +133,22 @@ cdef class FastCall:
         self.bind(index, 1, row.parameters)
         self.fast_ufunc = ufunc
         self.positional_out = positional_out
-        self.keeps_integers = row.keeps_integers
-        self.per_channel = row.channel_axis is not None
+        if row.channel_axis is not None:
+            self.channel_axis = row.channel_axis
 
-    def bind_backward(self, int index, int index_from_y, parameters, from_y_at_least):
-        """Compute kernel `index` of dy and x, or `index_from_y` (unless negative) of dy and y."""
+    def bind_backward(self, int index, int index_from_y, int index_at_knot, parameters, from_y_at_least):
+        """Compute kernel `index` of dy and x; of dy and y, or with `at_zero`, another one (unless negative)."""
         self.bind(index, 2, parameters)
         if index_from_y >= 0:
             self.from_y = &tables.kernels[2 * index_from_y]
+        if index_at_knot >= 0:
+            self.at_knot = &tables.kernels[2 * index_at_knot]
         for i, least in enumerate(from_y_at_least):
             self.from_y_at_least[i] = least
+
+    def bind_option(self, str keyword, dict choices):
+        """With `keyword` call the one of `choices` that it names instead, without it."""
+        self.option, self.choices = sys.intern(keyword), choices
 
     cdef bind(self, int index, int arrays, parameters):
         self.kernels = &tables.kernels[2 * index]
@@ -117,9 +173,11 @@ cdef struct Given:
     PyObject* arrays[3]  # x or y; dy and x or y; then a parameter that is an array
     bint array_parameter
     PyObject* out
-    double parameters[MAX_PARAMETERS]
+    double parameters[MAX_PARAMETERS + 1]  # the last may be `at_zero`
+    int parameter_count
     const Kernel* kernels
     bint only_out        # no keyword of a ufunc but `out`
+    int axis
 
 
 # Sort the arguments; False where they are not simple enough.
@@ -131,7 +189,9 @@ cdef inline bint sort_arguments(FastCall self, PyObject* const* args, Py_ssize_t
     cdef Py_ssize_t arrays = min(nargs, <Py_ssize_t> self.arrays)
     given.out = NULL
     given.kernels = self.kernels
+    given.parameter_count = self.parameters
     given.only_out = True
+    given.axis = self.channel_axis
     given.arrays[1] = NULL
     given.array_parameter = False
     for i in range(arrays):
@@ -154,10 +214,23 @@ cdef inline bint sort_arguments(FastCall self, PyObject* const* args, Py_ssize_t
             if given.out != NULL:
                 return False
             given.out = args[nargs + i]
+        elif name == <PyObject*> AT_ZERO and self.at_knot != NULL and nargs == 2:
+            if PyFloat_CheckExact(args[nargs + i]):
+                given.parameters[self.parameters] = PyFloat_AS_DOUBLE(args[nargs + i])
+            elif PyLong_CheckExact(args[nargs + i]):
+                given.parameters[self.parameters] = PyLong_AsDouble(args[nargs + i])
+            else:
+                return False
+            given.parameter_count = self.parameters + 1
+            given.kernels = self.at_knot
         elif name == <PyObject*> Y and self.from_y != NULL and nargs == 1:
             given.arrays[1] = args[nargs + i]
             given.kernels = self.from_y
             arrays = 2
+        elif name == <PyObject*> AXIS and self.channel_axis >= 0 and PyLong_CheckExact(args[nargs + i]):
+            if not -MAX_AXES <= <object> args[nargs + i] < MAX_AXES:
+                return False
+            given.axis = <object> args[nargs + i]
         else:
             for k in range(self.parameters):
                 if name == <PyObject*> (<object> self.names[k]):
@@ -166,7 +239,7 @@ cdef inline bint sort_arguments(FastCall self, PyObject* const* args, Py_ssize_t
                     known[k] = True
                     break
             else:
-                if (<object> name) not in UFUNC_KEYWORDS:
+                if not is_ufunc_keyword(name):
                     return False
                 given.only_out = False
     for k in range(self.parameters):
@@ -174,12 +247,21 @@ cdef inline bint sort_arguments(FastCall self, PyObject* const* args, Py_ssize_t
             if self.required[k]:
                 return False
             given.parameters[k] = self.defaults[k]
-        if given.kernels != self.kernels and (
+        if given.kernels == self.from_y and self.from_y != NULL and (
                 given.array_parameter or not given.parameters[k] >= self.from_y_at_least[k]):
             return False
     if given.out == <PyObject*> None:
         given.out = NULL
     return arrays == self.arrays and not (self.arrays == 2 and given.array_parameter)
+
+
+# By identity: names in calls are interned, and the general path knows the others.
+cdef inline bint is_ufunc_keyword(PyObject* name) noexcept:
+    cdef Py_ssize_t i
+    for i in range(PyTuple_GET_SIZE(<PyObject*> UFUNC_KEYWORDS)):
+        if name == PyTuple_GET_ITEM(<PyObject*> UFUNC_KEYWORDS, i):
+            return True
+    return False
 
 
 # A parameter that is a plain number and that the table accepts, or an array where nothing is unacceptable.
@@ -189,6 +271,8 @@ cdef inline bint read_parameter(FastCall self, Py_ssize_t k, PyObject* value, Gi
         number = PyFloat_AS_DOUBLE(value)
     elif PyLong_CheckExact(value):
         number = PyLong_AsDouble(value)
+    elif plain_number(value, &number):
+        pass
     elif plain_array(value) and self.parameters == 1:
         given.array_parameter = True
         given.arrays[self.arrays] = value
@@ -203,13 +287,26 @@ cdef inline bint read_parameter(FastCall self, Py_ssize_t k, PyObject* value, Gi
     return self.above[k] < <float> number < INFINITY
 
 
-# One value per channel along axis 1 is what broadcasting makes of a vector up to two axes.
-cdef inline bint broadcasts_as_meant(FastCall self, Given* given) noexcept:
-    cdef cnp.ndarray weight
-    if not given.array_parameter or not self.per_channel:
-        return True
-    weight = <cnp.ndarray> given.arrays[self.arrays]
-    return cnp.PyArray_NDIM(weight) != 1 or cnp.PyArray_NDIM(<cnp.ndarray> given.arrays[self.arrays - 1]) <= 2
+# The array parameter, one value per channel shaped to broadcast along its axis; None where that takes a closer look.
+cdef object along_channels(FastCall self, Given* given):
+    cdef cnp.ndarray weight = <cnp.ndarray> given.arrays[self.arrays]
+    cdef cnp.npy_intp shape[MAX_AXES]
+    cdef PyArray_Dims shaped
+    cdef int i, ndim = cnp.PyArray_NDIM(<cnp.ndarray> given.arrays[0])
+    cdef int axis = given.axis + ndim if given.axis < 0 else given.axis
+    if self.channel_axis < 0 or cnp.PyArray_NDIM(weight) != 1 or cnp.PyArray_SIZE(weight) == 1:
+        return weight
+    if ndim < 2 and given.axis == self.channel_axis:
+        return weight
+    if not 0 <= axis < ndim or cnp.PyArray_SIZE(weight) != cnp.PyArray_DIMS(<cnp.ndarray> given.arrays[0])[axis]:
+        return None
+    if axis == ndim - 1:
+        return weight
+    shape[0] = cnp.PyArray_SIZE(weight)
+    for i in range(1, ndim - axis):
+        shape[i] = 1
+    shaped.ptr, shaped.len = shape, ndim - axis
+    return PyArray_Newshape(weight, &shaped, NPY_CORDER)
 
 
 # The layouts in which `a` is contiguous: 1 C, 2 Fortran, 3 both, 0 neither or not of `type_num`.
@@ -231,7 +328,7 @@ cdef inline object run_alike(FastCall self, Given* given):
     cdef cnp.ndarray x = <cnp.ndarray> given.arrays[0]
     cdef int type_num = cnp.PyArray_TYPE(x), order, j, k, last, bytes
     cdef const Kernel* kernel
-    cdef float[MAX_PARAMETERS] as_float
+    cdef float[MAX_PARAMETERS + 1] as_float
     cdef KernelRow row
     cdef Py_ssize_t size
     if type_num == cnp.NPY_FLOAT:
@@ -239,7 +336,9 @@ cdef inline object run_alike(FastCall self, Given* given):
     elif type_num == cnp.NPY_DOUBLE:
         kernel = &given.kernels[FLOAT64]
     else:
-        return None
+        kernel = kept_kernel(given.kernels, storage_of(type_num))
+        if kernel == NULL or kernel.inputs > 1:
+            return None
     order = layout(given.arrays[0], type_num)
     if self.arrays == 2:
         order &= layout(given.arrays[1], type_num)
@@ -266,7 +365,7 @@ cdef inline object run_alike(FastCall self, Given* given):
         row.types[j] = kernel.computes_in
     for j in range(self.arrays):
         row.data[j] = <char*> cnp.PyArray_DATA(<cnp.ndarray> given.arrays[j])
-    for k in range(self.parameters):
+    for k in range(given.parameter_count):
         as_float[k] = <float> given.parameters[k]
         row.data[self.arrays + k] = (
             <char*> &as_float[k] if kernel.computes_in == FLOAT32 else <char*> &given.parameters[k])
@@ -280,61 +379,144 @@ cdef inline object run_alike(FastCall self, Given* given):
     return result
 
 
+# One number.
+cdef inline object run_scalar(FastCall self, Given* given, int storage):
+    cdef const Kernel* kernel = &given.kernels[storage]
+    cdef double x
+    cdef float[MAX_PARAMETERS + 1] as_float
+    cdef KernelRow row
+    cdef int k
+    cdef object result = new_scalar(storage, &row.data[kernel.inputs])
+    if not plain_number(given.arrays[0], &x):
+        x = PyFloat_AS_DOUBLE(given.arrays[0])
+    as_float[0] = <float> x
+    row.data[0] = <char*> &as_float[0] if storage == FLOAT32 else <char*> &x
+    for k in range(self.parameters):
+        as_float[k + 1] = <float> given.parameters[k]
+        row.data[k + 1] = <char*> &as_float[k + 1] if storage == FLOAT32 else <char*> &given.parameters[k]
+    for k in range(kernel.inputs + 1):
+        row.steps[k] = kernel.item_bytes
+        row.types[k] = kernel.computes_in
+    run(kernel[0], row, 1, settings)
+    return result
+
+
 # The ufunc, with parameters where it has inputs.  If it refuses, the general path finds out why.
 cdef object run_ufunc(FastCall self, PyObject* const* args, Py_ssize_t nargs, size_t nargsf, PyObject* kwnames,
                       Given* given):
     cdef PyObject* stack[2 * MAX_ARGUMENTS]
     cdef Py_ssize_t i, count = 0 if kwnames == NULL else PyTuple_GET_SIZE(kwnames), used = 0
+    cdef object first, second = None, left
     if self.parameters == 0:
-        try:
-            return PyObject_Vectorcall(self.fast_ufunc, args, nargsf, kwnames)
-        except Exception:
-            return PyObject_Vectorcall(self.general, args, nargsf, kwnames)
+        return call_or_else(self.fast_ufunc, args, nargsf, kwnames, self.general, args, nargsf, kwnames)
     if count > MAX_ARGUMENTS:
         return PyObject_Vectorcall(self.general, args, nargsf, kwnames)
-    values = [given.parameters[k] for k in range(self.parameters)]
-    keywords = []
+    first = given.parameters[0]
     stack[0] = args[0]
-    for i in range(self.parameters):
-        stack[1 + i] = <PyObject*> (<object> values[i])
+    stack[1] = <PyObject*> first
+    if self.parameters == 2:
+        second = given.parameters[1]
+        stack[2] = <PyObject*> second
     for i in range(count):
-        name = <object> PyTuple_GET_ITEM(kwnames, i)
-        if name not in self.names:
-            keywords.append(name)
+        if (<object> PyTuple_GET_ITEM(kwnames, i)) not in self.names:
             stack[1 + self.parameters + used] = args[nargs + i]
             used += 1
-    left = tuple(keywords)
+    cdef PyObject* named = kwnames
+    if 0 < used < count:
+        left = tuple([name for name in <object> kwnames if name not in self.names])
+        named = <PyObject*> left
+    return call_or_else(self.fast_ufunc, stack, 1 + self.parameters, named if used else NULL,
+                        self.general, args, nargsf, kwnames)
+
+
+# A list or tuple as an array, or None where it does not make one.
+cdef object as_array(PyObject* values):
     try:
-        return PyObject_Vectorcall(self.fast_ufunc, stack, 1 + self.parameters, <PyObject*> left if used else NULL)
+        return PyArray_FROM_O(values)
     except Exception:
-        return PyObject_Vectorcall(self.general, args, nargsf, kwnames)
+        return None
 
 
 cdef inline bint suits_grid(FastCall self, Given* given) noexcept:
-    if self.keeps_integers and storage_of(cnp.PyArray_TYPE(<cnp.ndarray> given.arrays[0])) > FLOAT16:
-        return False
     if self.arrays == 2:
         return same_shape(<cnp.ndarray> given.arrays[0], <cnp.ndarray> given.arrays[1])
-    return broadcasts_as_meant(self, given)
+    return True
+
+
+# The same call without one of its arguments, the last positional one or a keyword.
+cdef object call_without(object callable, Py_ssize_t left_out, PyObject* const* args, Py_ssize_t nargs,
+                         PyObject* kwnames):
+    cdef PyObject* stack[2 * MAX_ARGUMENTS]
+    cdef Py_ssize_t i, used = 0, count = 0 if kwnames == NULL else PyTuple_GET_SIZE(kwnames)
+    cdef tuple names = () if kwnames == NULL else <tuple> (<object> kwnames)
+    for i in range(nargs + count):
+        if i != left_out:
+            stack[used] = args[i]
+            used += 1
+    if left_out < nargs:
+        nargs -= 1
+    else:
+        names = names[:left_out - nargs] + names[left_out - nargs + 1:]
+    return PyObject_Vectorcall(callable, stack, nargs, <PyObject*> names if names else NULL)
+
+
+# Where among the arguments keyword `name` stands, or -1; nowhere, too, if there are more of them than usual.
+cdef inline Py_ssize_t position_of(str name, Py_ssize_t nargs, PyObject* kwnames) noexcept:
+    cdef Py_ssize_t i
+    if kwnames != NULL and nargs <= MAX_ARGUMENTS and PyTuple_GET_SIZE(kwnames) <= MAX_ARGUMENTS:
+        for i in range(PyTuple_GET_SIZE(kwnames)):
+            if PyTuple_GET_ITEM(kwnames, i) == <PyObject*> name:
+                return nargs + i
+    return -1
+
+
+# The variant that an option chooses, called without it; None where the general path must look.
+cdef object call_chosen(FastCall self, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames):
+    cdef Py_ssize_t position = position_of(self.option, nargs, kwnames)
+    if position < 0 and self.arrays == 1 and nargs == 2 and (
+            kwnames == NULL or PyTuple_GET_SIZE(kwnames) <= MAX_ARGUMENTS):
+        position = 1
+    elif position < 0 or nargs > self.arrays:
+        return None
+    value = <object> args[position]
+    variant = self.choices.get(value) if type(value) is str else None
+    return None if variant is None else call_without(variant, position, args, nargs, kwnames)
 
 
 cdef object fast_call(object obj, PyObject* const* args, size_t nargsf, PyObject* kwnames):
     cdef FastCall self = <FastCall> obj
     cdef Py_ssize_t nargs = PyVectorcall_NARGS(nargsf)
     cdef Given given
-    cdef int j, count
+    cdef int j, count, scalar
     cdef bint plain = fast_calls and self.kernels != NULL and nargs > 0
+    cdef object listed, weight, result
+    if self.option is not None and (kwnames != NULL or nargs > self.arrays):
+        result = call_chosen(self, args, nargs, kwnames)
+        if result is not None:
+            return result
     if plain and sort_arguments(self, args, nargs, kwnames, &given):
+        scalar = scalar_storage(given.arrays[0])
+        if scalar >= 0 and self.arrays == 1 and given.only_out and given.out == NULL and not given.array_parameter:
+            return run_scalar(self, &given, scalar)
+        if given.only_out and self.arrays == 1 and plain_list(given.arrays[0]):
+            listed = as_array(given.arrays[0])
+            if listed is not None:
+                given.arrays[0] = <PyObject*> listed
         for j in range(self.arrays):
             plain = plain and plain_array(given.arrays[j])
         if given.out != NULL:
             plain = plain and plain_array(given.out)
         if plain and given.only_out:
             result = None if given.array_parameter else run_alike(self, &given)
+            if given.array_parameter:
+                weight = along_channels(self, &given)
+                if weight is None:
+                    return PyObject_Vectorcall(self.general, args, nargsf, kwnames)
+                given.arrays[self.arrays] = <PyObject*> weight
             if result is None and suits_grid(self, &given):
                 count = self.arrays + given.array_parameter
                 result = run_on_grid(given.kernels, given.arrays, count, self.arrays - 1, given.parameters,
-                                     self.parameters - given.array_parameter, given.out)
+                                     given.parameter_count - given.array_parameter, given.out)
             if result is not None:
                 return result
         if self.fast_ufunc is not None and not given.array_parameter and suits_ufunc(given.arrays[0], self.parameters > 0):

@@ -1,75 +1,138 @@
 // Elements of any stride and type into contiguous buffers of the type that a block computes in, and back.
+//
+// Compiled for each instruction set, which is where converting costs least.
 #pragma once
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
+#include "loops/exports.h"
+#include "simd/vec.h"
 
-// What an operand may be stored as.  Blocks compute in the first two.
-enum Storage {
-    FLOAT32,
-    FLOAT64,
-    FLOAT16,
-    BOOL,
-    INT8,
-    UINT8,
-    INT16,
-    UINT16,
-    INT32,
-    UINT32,
-    INT64,
-    UINT64,
-    STORAGES
-};
+// Loops over a step that the compiler knows become vector code; -O2 leaves them alone.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC push_options
+#pragma GCC optimize("O3")
+#endif
 
-static const int STORAGE_BYTES[STORAGES] = {4, 8, 2, 1, 1, 1, 2, 2, 4, 4, 8, 8};
-
-// float16 by integer arithmetic: the compiler's own conversion calls a library that raises x87 exceptions.
-struct half {
-    uint16_t bits;
-    half() = default;
-    explicit half(float value);
-    explicit half(double value);
-    operator float() const;
-};
-
-template<class To, class From> static inline To same_bits(From from) {
-    To to;
-    memcpy(&to, &from, sizeof to);
-    return to;
+template<class To, class From, ptrdiff_t TO, ptrdiff_t FROM>
+static void convert_at(To* __restrict to, const From* __restrict from, ptrdiff_t n) {
+    for (ptrdiff_t i = 0; i < n; i++) to[i * TO] = (To)from[i * FROM];
 }
 
-// Rounds to nearest, ties to even.
-inline half::half(float value) {
-    const uint32_t whole = same_bits<uint32_t>(value), x = whole & 0x7fffffff, sign = whole >> 16 & 0x8000;
-    uint32_t rounded;
-    if (x >= 0x47800000) rounded = x > 0x7f800000 ? 0x7e00 : 0x7c00;  // NaN; at least 2^16
-    else if (x < 0x38800000)
-        rounded = same_bits<uint32_t>(same_bits<float>(x) + 0.5f) - 0x3f000000;  // subnormal
-    else rounded = (x - 0x38000000 + 0xfff + (x >> 13 & 1)) >> 13;
-    bits = (uint16_t)(sign | rounded);
+template<class To> static void fill(To* to, To value, ptrdiff_t n) {
+    for (ptrdiff_t i = 0; i < n; i++) to[i] = value;
 }
-// By way of a float rounded to odd, which keeps the second rounding right.
-inline half::half(double value) {
-    float near = (float)value;
-    if (near - near == 0 && near != value) {
-        uint32_t b = same_bits<uint32_t>(near);
-        if (__builtin_fabs((double)near) > __builtin_fabs(value)) b--;
-        near = same_bits<float>(b | 1);
-    }
-    *this = half(near);
-}
-inline half::operator float() const {
-    const uint32_t sign = (uint32_t)(bits & 0x8000) << 16, x = bits & 0x7fff;
-    if (x < 0x0400) return same_bits<float>(same_bits<uint32_t>((float)x * 0x1p-24f) | sign);
-    const uint32_t wide = (x << 13) + (x >= 0x7c00 ? 0x70000000 : 0x38000000);
-    return same_bits<float>(wide | sign);
-}
-
-typedef void (*Converter)(char* to, ptrdiff_t to_step, const char* from, ptrdiff_t from_step, ptrdiff_t n);
 
 template<class To, class From>
 static void convert(char* to, ptrdiff_t to_step, const char* from, ptrdiff_t from_step, ptrdiff_t n) {
+    const ptrdiff_t to_item = sizeof(To), item = sizeof(From);
+    To* const p = (To*)to;
+    const From* const q = (const From*)from;
+    if (to_step == to_item && from_step == item) return convert_at<To, From, 1, 1>(p, q, n);
+    if (to_step == to_item && from_step == 2 * item) return convert_at<To, From, 1, 2>(p, q, n);
+    if (to_step == to_item && from_step == -item) return convert_at<To, From, 1, -1>(p, q, n);
+    if (to_step == 2 * to_item && from_step == item) return convert_at<To, From, 2, 1>(p, q, n);
+    if (to_step == to_item && from_step == 0) return fill<To>(p, (To)*q, n);
     for (ptrdiff_t i = 0; i < n; i++) *(To*)(to + i * to_step) = (To) * (const From*)(from + i * from_step);
+}
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC pop_options
+#endif
+
+enum { HALVES = 64 };  // of any stride, brought together at a time
+
+// Whole registers; the last ones overlap.
+static void widen_halves(float* to, const half* from, ptrdiff_t n) {
+    const ptrdiff_t lanes = vec<float>::lanes;
+    if (n < lanes) {
+        for (ptrdiff_t i = 0; i < n; i++) to[i] = from[i];
+        return;
+    }
+    for (ptrdiff_t i = 0; i < n - lanes; i += lanes) store(to + i, load(from + i));
+    store(to + n - lanes, load(from + n - lanes));
+}
+static void narrow_floats(half* to, const float* from, ptrdiff_t n) {
+    const ptrdiff_t lanes = vec<float>::lanes;
+    if (n < lanes) {
+        for (ptrdiff_t i = 0; i < n; i++) to[i] = half(from[i]);
+        return;
+    }
+    for (ptrdiff_t i = 0; i < n - lanes; i += lanes) store(to + i, load(from + i));
+    store(to + n - lanes, load(from + n - lanes));
+}
+
+template<>
+void convert<float, half>(char* to, ptrdiff_t to_step, const char* from, ptrdiff_t from_step, ptrdiff_t n) {
+    const ptrdiff_t item = sizeof(half), to_item = sizeof(float);
+    if (to_step == to_item && from_step == item) return widen_halves((float*)to, (const half*)from, n);
+    half halves[HALVES];
+    float floats[HALVES];
+    for (ptrdiff_t i = 0, count; i < n; i += count) {
+        count = n - i < HALVES ? n - i : HALVES;
+        convert<uint16_t, uint16_t>((char*)halves, item, from + i * from_step, from_step, count);
+        widen_halves(floats, halves, count);
+        convert<float, float>(to + i * to_step, to_step, (const char*)floats, to_item, count);
+    }
+}
+template<>
+void convert<half, float>(char* to, ptrdiff_t to_step, const char* from, ptrdiff_t from_step, ptrdiff_t n) {
+    const ptrdiff_t item = sizeof(float), to_item = sizeof(half);
+    if (to_step == to_item && from_step == item) return narrow_floats((half*)to, (const float*)from, n);
+    half halves[HALVES];
+    float floats[HALVES];
+    for (ptrdiff_t i = 0, count; i < n; i += count) {
+        count = n - i < HALVES ? n - i : HALVES;
+        convert<float, float>((char*)floats, item, from + i * from_step, from_step, count);
+        narrow_floats(halves, floats, count);
+        convert<uint16_t, uint16_t>(to + i * to_step, to_step, (const char*)halves, to_item, count);
+    }
+}
+
+template<class T> static void copy_rows(char* to, ptrdiff_t to_row, const char* from, ptrdiff_t from_row,
+                                        ptrdiff_t from_step, ptrdiff_t rows, ptrdiff_t length) {
+    const ptrdiff_t lanes = vec<T>::lanes;
+    for (ptrdiff_t i = 0; i < rows; i++, to += to_row, from += from_row) {
+        const T* const row = (const T*)from;
+        if (from_step && length >= lanes) {
+            for (ptrdiff_t k = 0; k < length - lanes; k += lanes) store((T*)to + k, load(row + k));
+            store((T*)to + length - lanes, load(row + length - lanes));
+        } else if (from_step) {
+            for (ptrdiff_t k = 0; k < length; k++) ((T*)to)[k] = row[k];
+        } else {
+            const vec<T> value = broadcast(*row);
+            for (ptrdiff_t k = 0; k < length; k += lanes) store((T*)to + k, value);
+        }
+    }
+}
+
+// Four by four where an item is as wide as a float.
+template<class T>
+static void transpose(char* to, const char* from, ptrdiff_t from_row, ptrdiff_t rows, ptrdiff_t length) {
+    ptrdiff_t i = 0;
+    if (sizeof(T) == sizeof(float)) {
+        for (; i + 4 <= rows; i += 4) {
+            const float* row[4];
+            for (int k = 0; k < 4; k++) row[k] = (const float*)(from + (i + k) * from_row);
+            ptrdiff_t j = 0;
+            for (; j + 4 <= length; j += 4) {
+                __m128 a = _mm_loadu_ps(row[0] + j), b = _mm_loadu_ps(row[1] + j);
+                __m128 c = _mm_loadu_ps(row[2] + j), d = _mm_loadu_ps(row[3] + j);
+                _MM_TRANSPOSE4_PS(a, b, c, d);
+                float* const corner = (float*)to + j * rows + i;
+                _mm_storeu_ps(corner, a), _mm_storeu_ps(corner + rows, b);
+                _mm_storeu_ps(corner + 2 * rows, c), _mm_storeu_ps(corner + 3 * rows, d);
+            }
+            for (; j < length; j++)
+                for (int k = 0; k < 4; k++) ((T*)to)[j * rows + i + k] = ((const T*)row[k])[j];
+        }
+    }
+    for (; i < rows; i++)
+        for (ptrdiff_t j = 0; j < length; j++) ((T*)to)[j * rows + i] = ((const T*)(from + i * from_row))[j];
+}
+
+#define BY_BYTES(f) \
+    {nullptr, f<uint8_t>, f<uint16_t>, nullptr, f<uint32_t>, nullptr, nullptr, nullptr, f<uint64_t>}
+template<class T>
+static void copy(char* to, ptrdiff_t to_step, const char* from, ptrdiff_t from_step, ptrdiff_t n) {
+    convert<T, T>(to, to_step, from, from_step, n);
 }
 
 #define FROM_EVERY_STORAGE(To)                                                                 \
@@ -77,9 +140,12 @@ static void convert(char* to, ptrdiff_t to_step, const char* from, ptrdiff_t fro
      convert<To, int8_t>,  convert<To, uint8_t>,  convert<To, int16_t>, convert<To, uint16_t>, \
      convert<To, int32_t>, convert<To, uint32_t>, convert<To, int64_t>, convert<To, uint64_t>}
 
-// [what the block computes in][what the operand is stored as]
-static const Converter PACK[2][STORAGES] = {FROM_EVERY_STORAGE(float), FROM_EVERY_STORAGE(double)};
-// [what the block computes in][float32, float64, float16]
-static const Converter UNPACK[2][3] = {
-        {convert<float, float>, convert<double, float>, convert<half, float>},
-        {convert<float, double>, convert<double, double>, convert<half, double>}};
+static const Converters CONVERTERS = {
+        {FROM_EVERY_STORAGE(float), FROM_EVERY_STORAGE(double)},
+        {{convert<float, float>, convert<double, float>, convert<half, float>},
+         {convert<float, double>, convert<double, double>, convert<half, double>}},
+        BY_BYTES(copy),
+        BY_BYTES(copy_rows),
+        BY_BYTES(transpose)};
+#undef FROM_EVERY_STORAGE
+#undef BY_BYTES

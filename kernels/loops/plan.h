@@ -3,7 +3,6 @@
 #include <atomic>
 
 #include "loops/exports.h"
-#include "loops/pack.h"
 
 enum { MAX_INPUTS = 4 };
 
@@ -25,13 +24,24 @@ static inline int threads_for(ptrdiff_t work, const Settings& settings) {
 }
 
 struct Kernel {
-    const Block* block;  // of the chosen instruction set
+    const Block* block;  // of the chosen instruction set, as are its conversions
+    const Converters* converters;
     int inputs;
     int lanes;
-    Storage computes_in;  // FLOAT32 or FLOAT64
+    Storage computes_in;  // an integer's kernel takes operands of just that type
     int item_bytes;       // of that type
     int cost;             // of an element: rough nanoseconds per 16 of them
 };
+
+// From an operand's storage to what the kernel computes in, and back.
+static inline Converter packer(const Kernel& kernel, Storage from) {
+    if (from == kernel.computes_in) return kernel.converters->copy[kernel.item_bytes];
+    return kernel.converters->to_float[kernel.computes_in][from];
+}
+static inline Converter unpacker(const Kernel& kernel, Storage to) {
+    if (to == kernel.computes_in) return kernel.converters->copy[kernel.item_bytes];
+    return kernel.converters->from_float[kernel.computes_in][to];
+}
 
 struct Plan {
     int threads;

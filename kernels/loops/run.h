@@ -48,34 +48,69 @@ static inline bool needs_no_packing(const Kernel& kernel, const Row& row) {
     return true;
 }
 
-// n elements of such operands.
-static void run_contiguous(const Kernel& kernel, const Row& row, ptrdiff_t n) {
-    alignas(64) char buffers[MAX_INPUTS + 1][MAX_REGISTER];
-    const Block block = *kernel.block;
-    const int bytes = kernel.item_bytes, last = kernel.inputs;
-    const ptrdiff_t rest = n % kernel.lanes, whole = n - rest;
-    Operands o;
-    o.registers = whole / kernel.lanes;
-    o.out = row.data[last];
-    for (int j = 0; j < last; j++) {
-        const bool splat = row.steps[j] == 0;
-        if (splat)
-            PACK[kernel.computes_in][kernel.computes_in](buffers[j], bytes, row.data[j], 0, kernel.lanes);
-        o.in[j] = splat ? buffers[j] : row.data[j];
-        o.advance[j] = splat ? 0 : kernel.lanes;
+// At most a register, without a call: the last pieces overlap.
+static inline void copy_short(char* to, const char* from, ptrdiff_t bytes) {
+    if (bytes >= 16) {
+        for (ptrdiff_t i = 0; i < bytes - 16; i += 16) memcpy(to + i, from + i, 16);
+        memcpy(to + bytes - 16, from + bytes - 16, 16);
+    } else if (bytes >= 8) {
+        memcpy(to, from, 8), memcpy(to + bytes - 8, from + bytes - 8, 8);
+    } else if (bytes >= 4) {
+        memcpy(to, from, 4), memcpy(to + bytes - 4, from + bytes - 4, 4);
+    } else {
+        for (ptrdiff_t i = 0; i < bytes; i++) to[i] = from[i];
     }
-    if (whole) block(o);
-    if (!rest) return;
+}
+
+// One register of elements from `start` on, or fewer, by way of a buffer, whose result is left there.
+static inline void run_buffered(const Kernel& kernel, const Row& row, Operands o, ptrdiff_t start,
+                                ptrdiff_t n, char (*buffers)[MAX_REGISTER]) {
+    const int bytes = kernel.item_bytes, last = kernel.inputs;
     for (int j = 0; j < last; j++) {
         if (row.steps[j] == 0) continue;
-        memset(buffers[j], 0, sizeof buffers[j]);
-        memcpy(buffers[j], row.data[j] + whole * bytes, rest * bytes);
+        if (n < kernel.lanes) memset(buffers[j], 0, MAX_REGISTER);
+        copy_short(buffers[j], row.data[j] + start * bytes, n * bytes);
         o.in[j] = buffers[j];
     }
     o.out = buffers[last];
     o.registers = 1;
+    (*kernel.block)(o);
+}
+
+// n elements of such operands.  What whole registers leave over is computed in one that overlaps them: after
+// them, or first, where writing them could change what it reads.
+static void run_contiguous(const Kernel& kernel, const Row& row, ptrdiff_t n) {
+    alignas(64) char buffers[MAX_INPUTS + 1][MAX_REGISTER];
+    const Block block = *kernel.block;
+    const int bytes = kernel.item_bytes, last = kernel.inputs, lanes = kernel.lanes;
+    const ptrdiff_t rest = n & (lanes - 1), whole = n - rest;
+    char* const out = row.data[last];
+    bool beforehand = false;
+    Operands o;
+    o.out = out;
+    for (int j = 0; j < last; j++) {
+        const bool splat = row.steps[j] == 0;
+        if (splat) packer(kernel, kernel.computes_in)(buffers[j], bytes, row.data[j], 0, lanes);
+        beforehand |= row.data[j] < out + n * bytes && out < row.data[j] + n * bytes;
+        o.in[j] = splat ? buffers[j] : row.data[j];
+        o.advance[j] = splat ? 0 : lanes;
+    }
+    if (!whole) {
+        if (!rest) return;
+        run_buffered(kernel, row, o, 0, rest, buffers);
+        return copy_short(out, buffers[last], rest * bytes);
+    }
+    if (rest && beforehand) run_buffered(kernel, row, o, n - lanes, lanes, buffers);
+    o.registers = whole / lanes;
     block(o);
-    memcpy(row.data[last] + whole * bytes, buffers[last], rest * bytes);
+    if (!rest) return;
+    char* const end = out + (n - lanes) * bytes;
+    if (beforehand) return copy_short(end, buffers[last], lanes * bytes);
+    for (int j = 0; j < last; j++)
+        if (row.steps[j]) o.in[j] = row.data[j] + (n - lanes) * bytes;
+    o.out = end;
+    o.registers = 1;
+    block(o);
 }
 
 // Contiguous buffers of the computing type for one chunk of every operand.
@@ -101,12 +136,12 @@ static void run_packed(const Kernel& kernel, const Row& row, ptrdiff_t n) {
     for (ptrdiff_t start = 0; start < n; start += CHUNK) {
         const ptrdiff_t count = n - start < CHUNK ? n - start : CHUNK;
         for (int j = 0; j < last; j++)
-            PACK[kernel.computes_in][row.types[j]](buffers.row.data[j], kernel.item_bytes,
-                                                   row.data[j] + start * row.steps[j], row.steps[j],
-                                                   row.steps[j] == 0 ? 1 : count);
+            packer(kernel, row.types[j])(buffers.row.data[j], kernel.item_bytes,
+                                         row.data[j] + start * row.steps[j], row.steps[j],
+                                         row.steps[j] == 0 ? 1 : count);
         run_contiguous(kernel, buffers.row, count);
-        UNPACK[kernel.computes_in][row.types[last]](row.data[last] + start * row.steps[last], row.steps[last],
-                                                    buffers.row.data[last], kernel.item_bytes, count);
+        unpacker(kernel, row.types[last])(row.data[last] + start * row.steps[last], row.steps[last],
+                                          buffers.row.data[last], kernel.item_bytes, count);
     }
 }
 
@@ -137,8 +172,13 @@ static void run_streaming(const Kernel& kernel, const Row& row, ptrdiff_t n) {
     if (end < n) run_contiguous(kernel, from_element(kernel, row, end), n - end);
 }
 
-static inline void run_row(const Kernel& kernel, const Row& row, ptrdiff_t n, bool streaming) {
-    if (!needs_no_packing(kernel, row)) run_packed(kernel, row, n);
-    else if (streaming) run_streaming(kernel, row, n);
+// Of operands that need no packing.
+static inline void run_direct(const Kernel& kernel, const Row& row, ptrdiff_t n, bool streaming) {
+    if (streaming) run_streaming(kernel, row, n);
     else run_contiguous(kernel, row, n);
+}
+
+static inline void run_row(const Kernel& kernel, const Row& row, ptrdiff_t n, bool streaming) {
+    if (needs_no_packing(kernel, row)) run_direct(kernel, row, n, streaming);
+    else run_packed(kernel, row, n);
 }

@@ -1,151 +1,44 @@
 // Runs a block over operands of any number of axes, shared out among threads.
 //
-// Axes are ordered by the result's strides and merged where all operands allow it; what remains is a grid
-// of rows.  A thread takes a range of elements of the grid, whatever rows it cuts, so that one long row and
-// many short ones scale alike.
+// Axes are ordered by the result's strides and merged where all operands allow it.  What remains is run row
+// by row where rows are long (grid.h), many rows at a time where they are short (pieces.h), tile by tile
+// where an operand's rows are the result's columns (tiles.h).  A thread takes a range of elements or tiles,
+// whatever rows it cuts, so that one long row and many short ones scale alike.
 #pragma once
+#include "loops/pieces.h"
 #include "loops/pool.h"
-#include "loops/run.h"
+#include "loops/tiles.h"
 
 enum {
-    MAX_AXES = 64,
-    SHORT_ROW = 64  // shorter rows are gathered into chunks first
+    SHORT_ROW = 64,   // elements: shorter rows are brought together
+    LONG_ROW = 1024,  // and so are shorter ones than this where nothing need be copied for it
 };
 
-struct Grid {
-    const Kernel* kernel;
-    int axes;
-    ptrdiff_t shape[MAX_AXES];
-    char* data[MAX_INPUTS + 1];
-    ptrdiff_t strides[MAX_INPUTS + 1][MAX_AXES];
-    Storage types[MAX_INPUTS + 1];
-    ptrdiff_t size;
-    Plan plan;
-};
-
-static inline ptrdiff_t distance(ptrdiff_t stride) { return stride < 0 ? -stride : stride; }
-
-static void swap_axes(Grid& g, int a, int b) {
-    ptrdiff_t kept = g.shape[a];
-    g.shape[a] = g.shape[b], g.shape[b] = kept;
-    for (int j = 0; j <= g.kernel->inputs; j++) {
-        kept = g.strides[j][a];
-        g.strides[j][a] = g.strides[j][b], g.strides[j][b] = kept;
+// The axes that a way needs last are brought there.
+static Way choose_way(Grid& g) {
+    if (g.axes == 1) return BY_ROWS;
+    const int columns = axis_of_columns(g);
+    if (columns >= 0) {
+        for (int a = columns; a < g.axes - 2; a++) swap_axes(g, a, a + 1);
+        return IN_TILES;
     }
-}
-
-static bool can_merge(const Grid& g, int outer, int inner) {
-    for (int j = 0; j <= g.kernel->inputs; j++)
-        if (g.strides[j][outer] != g.strides[j][inner] * g.shape[inner]) return false;
-    return true;
-}
-
-// The smallest equivalent grid, its last axis the one along which the result is densest.
-static void simplify(Grid& g) {
-    const int last = g.kernel->inputs;
-    int axes = 0;
-    for (int a = 0; a < g.axes; a++)
-        if (g.shape[a] != 1) swap_axes(g, axes++, a);
-    for (int a = 1; a < axes; a++)
-        for (int b = a; b > 0 && distance(g.strides[last][b - 1]) < distance(g.strides[last][b]); b--)
-            swap_axes(g, b - 1, b);
-    int kept = axes ? 1 : 0;
-    for (int a = 1; a < axes; a++) {
-        if (can_merge(g, kept - 1, a)) {
-            g.shape[kept - 1] *= g.shape[a];
-            for (int j = 0; j <= last; j++) g.strides[j][kept - 1] = g.strides[j][a];
-        } else {
-            swap_axes(g, kept++, a);
-        }
-    }
-    if (!kept) {  // a single element
-        kept = 1;
-        g.shape[0] = 1;
-        for (int j = 0; j <= last; j++) g.strides[j][0] = 0;
-        g.strides[last][0] = g.kernel->item_bytes;
-    }
-    g.axes = kept;
-}
-
-// A walk over the grid, element `at` of row `index`.
-class Walk {
-    const Grid& g_;
-    ptrdiff_t index_[MAX_AXES];
-    ptrdiff_t at_;
-    Row row_;
-
-public:
-    Walk(const Grid& g, ptrdiff_t element) : g_(g), at_(element % g.shape[g.axes - 1]) {
-        ptrdiff_t rest = element / g.shape[g.axes - 1];
-        for (int a = g.axes - 2; a >= 0; a--) {
-            index_[a] = rest % g.shape[a];
-            rest /= g.shape[a];
-        }
-        for (int j = 0; j <= g.kernel->inputs; j++) {
-            row_.data[j] = g.data[j];
-            for (int a = 0; a < g.axes - 1; a++) row_.data[j] += index_[a] * g.strides[j][a];
-            row_.steps[j] = g.strides[j][g.axes - 1];
-            row_.types[j] = g.types[j];
-        }
-    }
-
-    // The rest of the present row, at most `limit` elements of it.
-    Row next(ptrdiff_t limit, ptrdiff_t& n) {
-        const ptrdiff_t left = g_.shape[g_.axes - 1] - at_;
-        n = left < limit ? left : limit;
-        Row piece = row_;
-        for (int j = 0; j <= g_.kernel->inputs; j++) piece.data[j] += at_ * row_.steps[j];
-        at_ += n;
-        if (n == left) {
-            at_ = 0;
-            for (int a = g_.axes - 2; a >= 0; a--) {
-                const bool carry = ++index_[a] == g_.shape[a];
-                if (carry) index_[a] = 0;
-                for (int j = 0; j <= g_.kernel->inputs; j++)
-                    row_.data[j] += carry ? (1 - g_.shape[a]) * g_.strides[j][a] : g_.strides[j][a];
-                if (!carry) break;
-            }
-        }
-        return piece;
-    }
-};
-
-// Short rows: fill a chunk from as many as it holds, so that the block sees long ones.
-static void run_gathered(const Grid& g, ptrdiff_t first, ptrdiff_t end) {
-    const Kernel& kernel = *g.kernel;
-    const int last = kernel.inputs;
-    Buffers buffers(kernel);
-    Walk reading(g, first), writing(g, first);
-    while (first < end) {
-        const ptrdiff_t count = end - first < CHUNK ? end - first : CHUNK;
-        for (ptrdiff_t filled = 0, n; filled < count; filled += n) {
-            const Row row = reading.next(count - filled, n);
-            for (int j = 0; j < last; j++)
-                PACK[kernel.computes_in][row.types[j]](buffers.memory[j] + filled * kernel.item_bytes,
-                                                       kernel.item_bytes, row.data[j], row.steps[j], n);
-        }
-        run_contiguous(kernel, buffers.row, count);
-        for (ptrdiff_t emptied = 0, n; emptied < count; emptied += n) {
-            const Row row = writing.next(count - emptied, n);
-            UNPACK[kernel.computes_in][row.types[last]](row.data[last], row.steps[last],
-                                                        buffers.memory[last] + emptied * kernel.item_bytes,
-                                                        kernel.item_bytes, n);
-        }
-        first += count;
-    }
+    const ptrdiff_t length = g.shape[g.axes - 1];
+    return length < SHORT_ROW || (length < LONG_ROW && inputs_are_free(g)) ? IN_PIECES : BY_ROWS;
 }
 
 static void run_share(void* work, int index, int threads) {
     const Grid& g = *(const Grid*)work;
     const SilentFlags silent;
-    const ptrdiff_t chunks = (g.size + CHUNK - 1) / CHUNK;
-    ptrdiff_t first = chunks * index / threads * CHUNK, end = chunks * (index + 1) / threads * CHUNK;
-    if (end > g.size) end = g.size;
-    if (g.axes > 1 && g.shape[g.axes - 1] < SHORT_ROW) return run_gathered(g, first, end);
-    Walk walk(g, first);
-    for (ptrdiff_t n; first < end; first += n) {
-        const Row row = walk.next(end - first, n);
-        run_row(*g.kernel, row, n, g.plan.streaming);
+    if (g.way == IN_TILES) {
+        const Tiling tiling(g);
+        const ptrdiff_t end = tiling.count * (index + 1) / threads;
+        for (ptrdiff_t i = tiling.count * index / threads; i < end; i++) run_tile(g, tiling, i);
+    } else {
+        const ptrdiff_t chunks = (g.size + CHUNK - 1) / CHUNK;
+        ptrdiff_t first = chunks * index / threads * CHUNK, end = chunks * (index + 1) / threads * CHUNK;
+        if (end > g.size) end = g.size;
+        if (g.way == IN_PIECES) run_pieces(g, first, end);
+        else run_rows_of(g, first, end);
     }
     if (g.plan.streaming) _mm_sfence();
 }
@@ -164,9 +57,23 @@ static void run_grid(Grid& g, const Settings& settings) {
     for (int a = 0; a < g.axes; a++) g.size *= g.shape[a];
     if (g.size == 0) return;
     simplify(g);
+    g.way = choose_way(g);
     g.plan = make_plan(*g.kernel, g.size, in_place(g), settings);
     if (g.plan.threads > 1) run_in_parallel(run_share, &g, g.plan.threads, settings.processors);
     else run_share(&g, 0, 1);
+}
+
+// Whether an input's memory and the result's meet otherwise than in the same place, as NumPy allows where all
+// is right as long as elements are taken in order.
+static bool is_shifted(const Kernel& kernel, const Row& row, int input, ptrdiff_t n) {
+    const int last = kernel.inputs;
+    const char *a = row.data[input], *b = row.data[last];
+    if (a == b && row.steps[input] == row.steps[last]) return false;
+    const ptrdiff_t a_reach = row.steps[input] * (n - 1), b_reach = row.steps[last] * (n - 1);
+    const char *a_low = a_reach < 0 ? a + a_reach : a, *b_low = b_reach < 0 ? b + b_reach : b;
+    const ptrdiff_t a_bytes = (a_reach < 0 ? -a_reach : a_reach) + STORAGE_BYTES[row.types[input]];
+    const ptrdiff_t b_bytes = (b_reach < 0 ? -b_reach : b_reach) + STORAGE_BYTES[row.types[last]];
+    return a_low < b_low + b_bytes && b_low < a_low + a_bytes;
 }
 
 // Along one axis, without a grid where one thread does it: what a small call pays for.
@@ -174,7 +81,9 @@ static void run(const Kernel& kernel, const Row& row, ptrdiff_t n, const Setting
     bool same_place = false;
     for (int j = 0; j < kernel.inputs; j++) same_place |= row.data[j] == row.data[kernel.inputs];
     const Plan plan = make_plan(kernel, n, same_place, settings);
-    if (plan.threads == 1) {
+    bool alone = plan.threads == 1;
+    for (int j = 0; j < kernel.inputs && !alone; j++) alone = is_shifted(kernel, row, j, n);
+    if (alone) {
         const SilentFlags silent;
         run_row(kernel, row, n, plan.streaming);
         if (plan.streaming) _mm_sfence();

@@ -10,6 +10,7 @@
 #else
 #include "simd/x86_64_v2.h"
 #endif
+#include "simd/integers.h"
 
 template<class T> ALWAYS_INLINE vec<T> splat(vec<T>, double a) { return broadcast((T)a); }
 
@@ -17,6 +18,14 @@ template<class T> ALWAYS_INLINE vec<T> operator+(vec<T> a, vec<T> b) { return {a
 template<class T> ALWAYS_INLINE vec<T> operator-(vec<T> a, vec<T> b) { return {a.v - b.v}; }
 template<class T> ALWAYS_INLINE vec<T> operator*(vec<T> a, vec<T> b) { return {a.v * b.v}; }
 template<class T> ALWAYS_INLINE vec<T> operator/(vec<T> a, vec<T> b) { return {a.v / b.v}; }
+
+// The instruction set's own, as templates: Cython names T at every call.
+template<class T> ALWAYS_INLINE vec<T> fused(vec<T> a, vec<T> b, vec<T> c) { return fused(a, b, c); }
+template<class T> ALWAYS_INLINE vec<T> product_error(vec<T> a, vec<T> b, vec<T> p) {
+    return product_error(a, b, p);
+}
+template<class T> ALWAYS_INLINE vec<T> larger(vec<T> a, vec<T> b) { return larger(a, b); }
+template<class T> ALWAYS_INLINE vec<T> smaller(vec<T> a, vec<T> b) { return smaller(a, b); }
 
 template<class T> ALWAYS_INLINE vec<T> bits_and(vec<T> a, vec<T> b) {
     typedef typename vec<T>::mask M;
@@ -44,6 +53,8 @@ template<class T> ALWAYS_INLINE vec<T> where_eq(vec<T> a, vec<T> b, vec<T> yes, 
 
 template<class T> ALWAYS_INLINE vec<T> sign_bit(vec<T> a) { return bits_and(a, splat(a, -0.0)); }
 template<class T> ALWAYS_INLINE vec<T> magnitude(vec<T> a) { return bits_clear(a, splat(a, -0.0)); }
+// a, with its sign turned where s has its sign bit set.
+template<class T> ALWAYS_INLINE vec<T> turn_sign(vec<T> a, vec<T> s) { return bits_xor(a, sign_bit(s)); }
 
 // 2^k for an integral k between -1022 and 1023.
 static ALWAYS_INLINE vec<double> power_of_two(vec<double> k) {

@@ -1,7 +1,11 @@
-# What a formula may say: two kinds of value, each for float and for double, and the operations on them.
+# What a formula may say: its kinds of value, each for float and for double, and the operations on them.
 #
 #   V  one register, plain IEEE arithmetic            for formulas that are exact or rounded once anyway
+#   N  V, and the same for every integer              for formulas that keep integers
 #   W  the same lanes with spare precision (wide.h)   for everything else
+#   X  V or W                                         for what reads the same in both
+
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from * nogil:
     """
@@ -41,7 +45,14 @@ cdef extern from * nogil:
     vec[T] where_eq[T](vec[T], vec[T], vec[T], vec[T])
     wide[T] where_eq[T](wide[T], wide[T], wide[T], wide[T])
 
+    vec[T] fused[T](vec[T], vec[T], vec[T])
+    vec[T] product_error[T](vec[T], vec[T], vec[T])
+    vec[T] larger[T](vec[T], vec[T])
+    vec[T] smaller[T](vec[T], vec[T])
+
+    vec[T] magnitude[T](vec[T])
     wide[T] magnitude[T](wide[T])
+    vec[T] turn_sign[T](vec[T], vec[T])
     wide[T] turn_sign[T](wide[T], wide[T])
     wide[T] nearest_integer[T](wide[T])
     wide[T] power_of_two[T](wide[T])
@@ -56,10 +67,37 @@ ctypedef vec[double] vec_d
 ctypedef wide[float] wide_f
 ctypedef wide[double] wide_d
 
+ctypedef vec[int8_t] vec_int8
+ctypedef vec[uint8_t] vec_uint8
+ctypedef vec[int16_t] vec_int16
+ctypedef vec[uint16_t] vec_uint16
+ctypedef vec[int32_t] vec_int32
+ctypedef vec[uint32_t] vec_uint32
+ctypedef vec[int64_t] vec_int64
+ctypedef vec[uint64_t] vec_uint64
+
 ctypedef fused V:
     vec_f
     vec_d
 
+ctypedef fused N:
+    vec_f
+    vec_d
+    vec_int8
+    vec_uint8
+    vec_int16
+    vec_uint16
+    vec_int32
+    vec_uint32
+    vec_int64
+    vec_uint64
+
 ctypedef fused W:
+    wide_f
+    wide_d
+
+ctypedef fused X:
+    vec_f
+    vec_d
     wide_f
     wide_d

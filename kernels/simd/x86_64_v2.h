@@ -3,6 +3,8 @@
 #pragma once
 #include <nmmintrin.h>
 
+#include "simd/half.h"
+
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 
 template<class T> struct vec;
@@ -25,8 +27,12 @@ static ALWAYS_INLINE vec<double> broadcast(double a) { return {_mm_set1_pd(a)}; 
 
 static ALWAYS_INLINE vec<float> load(const float* p) { return {_mm_loadu_ps(p)}; }
 static ALWAYS_INLINE vec<double> load(const double* p) { return {_mm_loadu_pd(p)}; }
+static ALWAYS_INLINE vec<float> load(const half* p) { return {__m128{p[0], p[1], p[2], p[3]}}; }
 static ALWAYS_INLINE void store(float* p, vec<float> a) { _mm_storeu_ps(p, a.v); }
 static ALWAYS_INLINE void store(double* p, vec<double> a) { _mm_storeu_pd(p, a.v); }
+static ALWAYS_INLINE void store(half* p, vec<float> a) {
+    for (int i = 0; i < 4; i++) p[i] = half(a.v[i]);
+}
 
 // Two roundings: used where one more of them in a low-order term does not matter.
 static ALWAYS_INLINE vec<double> fma(vec<double> a, vec<double> b, vec<double> c) {
@@ -45,6 +51,37 @@ static ALWAYS_INLINE vec<double> product_error(vec<double> a, vec<double> b, vec
     const __m128d size = _mm_andnot_pd(_mm_set1_pd(-0.0), p.v);
     return {_mm_and_pd(e, _mm_cmpgt_pd(size, _mm_set1_pd(0x1p-960)))};
 }
+
+static ALWAYS_INLINE vec<float> product_error(vec<float> a, vec<float> b, vec<float> p) {
+    const auto half = [](__m128 a, __m128 b, __m128 p) {
+        return _mm_cvtpd_ps(_mm_sub_pd(_mm_mul_pd(_mm_cvtps_pd(a), _mm_cvtps_pd(b)), _mm_cvtps_pd(p)));
+    };
+    const auto up = [](__m128 a) { return _mm_movehl_ps(a, a); };
+    return {_mm_movelh_ps(half(a.v, b.v, p.v), half(up(a.v), up(b.v), up(p.v)))};
+}
+// a * b + c, rounded once but for rare ties: in double lanes, and in pairs.
+static ALWAYS_INLINE vec<float> fused(vec<float> a, vec<float> b, vec<float> c) {
+    const auto half = [](__m128 a, __m128 b, __m128 c) {
+        return _mm_cvtpd_ps(_mm_add_pd(_mm_mul_pd(_mm_cvtps_pd(a), _mm_cvtps_pd(b)), _mm_cvtps_pd(c)));
+    };
+    const auto up = [](__m128 a) { return _mm_movehl_ps(a, a); };
+    return {_mm_movelh_ps(half(a.v, b.v, c.v), half(up(a.v), up(b.v), up(c.v)))};
+}
+static ALWAYS_INLINE vec<double> fused(vec<double> a, vec<double> b, vec<double> c) {
+    vec<double> p = {_mm_mul_pd(a.v, b.v)};
+    vec<double> error = product_error(a, b, p), sum = {_mm_add_pd(p.v, c.v)};
+    __m128d t = _mm_sub_pd(sum.v, p.v);
+    __m128d lost = _mm_add_pd(_mm_sub_pd(p.v, _mm_sub_pd(sum.v, t)), _mm_sub_pd(c.v, t));
+    lost = _mm_add_pd(lost, error.v);
+    // beside an infinity there is nothing to restore
+    return {_mm_add_pd(sum.v, _mm_and_pd(lost, _mm_cmpord_pd(lost, lost)))};
+}
+
+// a where a > b (a < b), elsewhere and beside NaN b.
+static ALWAYS_INLINE vec<float> larger(vec<float> a, vec<float> b) { return {_mm_max_ps(a.v, b.v)}; }
+static ALWAYS_INLINE vec<double> larger(vec<double> a, vec<double> b) { return {_mm_max_pd(a.v, b.v)}; }
+static ALWAYS_INLINE vec<float> smaller(vec<float> a, vec<float> b) { return {_mm_min_ps(a.v, b.v)}; }
+static ALWAYS_INLINE vec<double> smaller(vec<double> a, vec<double> b) { return {_mm_min_pd(a.v, b.v)}; }
 
 // A float register is two double registers: its lower and its upper half.
 static ALWAYS_INLINE vec<double> lower_half(vec<float> a) { return {_mm_cvtps_pd(a.v)}; }

@@ -1,0 +1,145 @@
+// Blocks of formulas that read a table: where in the table, then what follows from the entry found there.
+//
+// Two passes over a few hundred elements at a time: the first stores where each lane's entry begins, the
+// second fetches the entries and finishes.  In one pass the addresses would travel from vector to integer
+// registers, which costs a third of the time.  Outputs of a block are written after all its offsets are, so
+// in place works.
+//
+// An instruction set without these loads evaluates the arithmetic formula of the same name, or exports
+// nothing and takes the blocks of the next lower one.
+#pragma once
+#include "loops/blocks.h"
+
+#if defined(__AVX512F__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
+#define LOOK_UP 0
+enum { BORROWS_TABULATED = 1 };
+#elif defined(__AVX2__) && defined(__FMA__)
+#define LOOK_UP 1
+#include "simd/avx2_lookup.h"
+enum { BORROWS_TABULATED = 0 };
+#else
+#define LOOK_UP 0
+enum { BORROWS_TABULATED = 0 };
+#endif
+
+template<class T> struct Table {
+    const void* entries;
+    T first, last;  // a table that begins at 0 is read at magnitudes only
+    T magic;        // adding it to a clamped position leaves the entry's number in the low bits
+    T bend;
+    T scaled_below;      // entries before this point are multiplied by `scale`
+    T unscale;           // 1 / scale
+    bool formula_below;  // before `first` the arithmetic formula takes over, in those lanes only
+    uint32_t origin;     // the offset of the first entry as `store_offsets` computes it
+};
+
+#if LOOK_UP
+template<class T> struct Found {
+    vec<T> at, high, low, scale;
+};
+
+template<class T> ALWAYS_INLINE vec<T> series(const Table<T>& table, vec<T> d, vec<T> point, vec<T> (&c)[4]) {
+    vec<T> last = table.bend == 0 ? c[3] : c[3] * (point * d - broadcast(table.bend));
+    return fused(d, fused(d, fused(d, last, c[2]), c[1]), low_part(c[3]));
+}
+template<class T> ALWAYS_INLINE vec<T> series(const Table<T>& table, vec<T> d, vec<T> point, vec<T> (&c)[8]) {
+    vec<T> last = table.bend == 0 ? c[7] : c[7] * (point * d - broadcast(table.bend)), square = d * d;
+    vec<T> upper = fused(fused(last, d, c[6]), square, fused(c[5], d, c[4]));
+    return fused(d, fused(fused(upper, square, fused(c[3], d, c[2])), d, c[1]), low_part(c[7]));
+}
+
+// `position` may be NaN, then low is.  What its own rounding lost, if it is `rounded`, counts inside the
+// table.
+template<class T> ALWAYS_INLINE Found<T> find(const Table<T>& table, const uint32_t* offsets, vec<T> position,
+                                              bool rounded, vec<T> error) {
+    const vec<T> first = broadcast(table.first), last = broadcast(table.last), magic = broadcast(table.magic);
+    vec<T> at = smaller(last, table.first == 0 ? position : larger(first, position));
+    vec<T> point = (at + magic) - magic;
+    vec<T> d = at - point;
+    if (rounded) d = d + where_eq(at, position, error, broadcast((T)0));
+    vec<T> c[sizeof(T)];
+    load_entries((const char*)table.entries - table.origin, offsets, c);
+    vec<T> one = broadcast((T)1);
+    vec<T> scale = where_gt(broadcast(table.scaled_below), point, broadcast(table.unscale), one);
+    if (table.scaled_below <= table.first) scale = one;  // known when this is compiled
+    return {at, c[0], series(table, d, point, c), scale};
+}
+
+template<class T> ALWAYS_INLINE vec<T> clamp_to_table(const Table<T>& table, vec<T> position) {
+    if (table.first != 0) position = larger(position, broadcast(table.first));
+    return smaller(position, broadcast(table.last));  // NaN, too
+}
+#endif
+
+// Same for a formula that takes n arguments: the vec of their element.
+template<class V, class> struct Same {
+    typedef V type;
+};
+
+template<int FIRST, class V, class W, class T, class... A, size_t... I>
+ALWAYS_INLINE void look_up(V (*from)(typename Same<V, A>::type..., V, V, V, V),
+                           V (*position)(typename Same<V, A>::type...),
+                           V (*error)(typename Same<V, A>::type...), W (*formula)(A...),
+                           const Table<T>& table, const Operands& operands,
+                           std::index_sequence<I...> indices) {
+#if LOOK_UP
+    const Operands o = operands;
+    enum { LANES = vec<T>::lanes, AT_ONCE = 256 / LANES };
+    alignas(64) uint32_t offsets[AT_ONCE * LANES];
+    const auto argument = [&](ptrdiff_t i, size_t j) __attribute__((always_inline)) {
+        return load((const T*)o.in[FIRST + j] + i * o.advance[FIRST + j]);
+    };
+    const auto where = [&](ptrdiff_t i) __attribute__((always_inline)) {
+        return position ? position(argument(i, I)...) : argument(i, 0);
+    };
+    for (ptrdiff_t start = 0; start < o.registers; start += AT_ONCE) {
+        const ptrdiff_t end = start + AT_ONCE < o.registers ? start + AT_ONCE : o.registers;
+        for (ptrdiff_t i = start; i < end; i++) {
+            vec<T> t = clamp_to_table(table, where(i)) + broadcast(table.magic);
+            store_offsets(offsets + (i - start) * LANES, t);
+        }
+        for (ptrdiff_t i = start; i < end; i++) {
+            vec<T> x = where(i), lost = error ? error(argument(i, I)...) : x;
+            Found<T> found = find(table, offsets + (i - start) * LANES, x, error, lost);
+            vec<T> y = from(argument(i, I)..., found.at, found.high, found.low, found.scale);
+            const vec<T> first = broadcast(table.first);
+            if (table.formula_below && __builtin_expect(any_gt(first, x), 0))
+                y = where_gt(first, x, narrow(apply<FIRST>(formula, o, i, indices)), y);
+            if (FIRST == 1) y = chain(load((const T*)o.in[0] + i * o.advance[0]), y);
+            store((T*)o.out + i * LANES, y);
+        }
+    }
+#endif
+}
+
+// Whether operand `index` is one value for all, and that value.
+template<class T> ALWAYS_INLINE bool is_all(const Operands& operands, int index, double value) {
+    return operands.advance[index] == 0 && *(const T*)operands.in[index] == (T)value;
+}
+
+template<int FIRST, class V, class W, class T, class... A>
+ALWAYS_INLINE void tabulated(V (*from)(typename Same<V, A>::type..., V, V, V, V),
+                             V (*position)(typename Same<V, A>::type...),
+                             V (*error)(typename Same<V, A>::type...), W (*formula)(A...),
+                             const Table<T>& table, const Operands& operands) {
+    if (LOOK_UP)
+        look_up<FIRST, V, W, T, A...>(from, position, error, formula, table, operands,
+                                      std::index_sequence_for<A...>());
+    else if (!BORROWS_TABULATED && FIRST) backward(formula, operands);
+    else if (!BORROWS_TABULATED) forward(formula, operands);
+}
+
+template<class V, class W, class T, class... A>
+ALWAYS_INLINE void tabulated_forward(V (*from)(typename Same<V, A>::type..., V, V, V, V),
+                                     V (*position)(typename Same<V, A>::type...),
+                                     V (*error)(typename Same<V, A>::type...), W (*formula)(A...),
+                                     const Table<T>& table, const Operands& operands) {
+    tabulated<0, V, W, T, A...>(from, position, error, formula, table, operands);
+}
+template<class V, class W, class T, class... A>
+ALWAYS_INLINE void tabulated_backward(V (*from)(typename Same<V, A>::type..., V, V, V, V),
+                                      V (*position)(typename Same<V, A>::type...),
+                                      V (*error)(typename Same<V, A>::type...), W (*formula)(A...),
+                                      const Table<T>& table, const Operands& operands) {
+    tabulated<1, V, W, T, A...>(from, position, error, formula, table, operands);
+}

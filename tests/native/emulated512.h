@@ -1,0 +1,77 @@
+// AVX-512 out of pairs of AVX2 registers, so that kernels/simd/avx512.h itself, the sibling with 16 lanes,
+// runs where no CPU has it: tests/test_emulated.py compiles the kernels with this in front of everything
+// else.
+//
+// Only what the kernels use is here; a compiler error names what a change of them needs besides.
+#pragma once
+#include <immintrin.h>
+
+#ifdef __AVX512F__
+#error "emulation is pointless where the compiler may use AVX-512"
+#endif
+#define __AVX512F__ 1
+#define __AVX512DQ__ 1
+#define __AVX512VL__ 1
+
+namespace emulated {
+
+#define EMULATED static inline __attribute__((always_inline))
+
+EMULATED __m256 lower(__m512 a) { return __builtin_shufflevector(a, a, 0, 1, 2, 3, 4, 5, 6, 7); }
+EMULATED __m256 upper(__m512 a) { return __builtin_shufflevector(a, a, 8, 9, 10, 11, 12, 13, 14, 15); }
+EMULATED __m256d lower(__m512d a) { return __builtin_shufflevector(a, a, 0, 1, 2, 3); }
+EMULATED __m256d upper(__m512d a) { return __builtin_shufflevector(a, a, 4, 5, 6, 7); }
+EMULATED __m512 join(__m256 a, __m256 b) {
+    return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+}
+EMULATED __m512d join(__m256d a, __m256d b) { return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7); }
+
+EMULATED __m512 set1_ps(float a) { return join(_mm256_set1_ps(a), _mm256_set1_ps(a)); }
+EMULATED __m512d set1_pd(double a) { return join(_mm256_set1_pd(a), _mm256_set1_pd(a)); }
+EMULATED __m512 loadu_ps(const float* p) { return join(_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)); }
+EMULATED __m512d loadu_pd(const double* p) { return join(_mm256_loadu_pd(p), _mm256_loadu_pd(p + 4)); }
+EMULATED void storeu_ps(float* p, __m512 a) {
+    _mm256_storeu_ps(p, lower(a));
+    _mm256_storeu_ps(p + 8, upper(a));
+}
+EMULATED void storeu_pd(double* p, __m512d a) {
+    _mm256_storeu_pd(p, lower(a));
+    _mm256_storeu_pd(p + 4, upper(a));
+}
+
+EMULATED __m512d fmadd_pd(__m512d a, __m512d b, __m512d c) {
+    return join(_mm256_fmadd_pd(lower(a), lower(b), lower(c)), _mm256_fmadd_pd(upper(a), upper(b), upper(c)));
+}
+EMULATED __m512d fmsub_pd(__m512d a, __m512d b, __m512d c) {
+    return join(_mm256_fmsub_pd(lower(a), lower(b), lower(c)), _mm256_fmsub_pd(upper(a), upper(b), upper(c)));
+}
+
+EMULATED __m512d cvtps_pd(__m256 a) {
+    return join(_mm256_cvtps_pd(_mm256_castps256_ps128(a)), _mm256_cvtps_pd(_mm256_extractf128_ps(a, 1)));
+}
+EMULATED __m256 cvtpd_ps(__m512d a) {
+    return _mm256_set_m128(_mm256_cvtpd_ps(upper(a)), _mm256_cvtpd_ps(lower(a)));
+}
+EMULATED __m256 castps512_ps256(__m512 a) { return lower(a); }
+EMULATED __m512 castps256_ps512(__m256 a) { return join(a, a); }
+EMULATED __m256 extractf32x8_ps(__m512 a, int half) { return half ? upper(a) : lower(a); }
+EMULATED __m512 insertf32x8(__m512 a, __m256 b, int half) {
+    return half ? join(lower(a), b) : join(b, upper(a));
+}
+
+}  // namespace emulated
+
+#define _mm512_set1_ps emulated::set1_ps
+#define _mm512_set1_pd emulated::set1_pd
+#define _mm512_loadu_ps emulated::loadu_ps
+#define _mm512_loadu_pd emulated::loadu_pd
+#define _mm512_storeu_ps emulated::storeu_ps
+#define _mm512_storeu_pd emulated::storeu_pd
+#define _mm512_fmadd_pd emulated::fmadd_pd
+#define _mm512_fmsub_pd emulated::fmsub_pd
+#define _mm512_cvtps_pd emulated::cvtps_pd
+#define _mm512_cvtpd_ps emulated::cvtpd_ps
+#define _mm512_castps512_ps256 emulated::castps512_ps256
+#define _mm512_castps256_ps512 emulated::castps256_ps512
+#define _mm512_extractf32x8_ps emulated::extractf32x8_ps
+#define _mm512_insertf32x8 emulated::insertf32x8

@@ -1,0 +1,117 @@
+"""kernels/simd/avx512.h, the sibling with 16 lanes, run out of AVX2 registers: where no CPU has AVX-512 too.
+
+The kernels are written, translated and compiled once more, with tests/native/emulated512.h in front of
+everything else.  Their arithmetic is that of AVX2, so each lane must have its bits.
+"""
+
+import contextlib
+import importlib.util
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cases import BY_NAME, operands, parameter_sets, sample
+
+import fastrelu as fr
+from fastrelu.backends import cython
+
+ROOT = Path(__file__).resolve().parent.parent
+NAME = "emulated512"
+DTYPES = [np.float32, np.float64]
+RUNS = "avx2" in cython.BUILT and cython.ufuncs.supports(cython.INSTRUCTION_SETS["avx2"])
+SOURCES = shutil.which("g++") and (ROOT / "setup.py").exists()
+pytestmark = pytest.mark.skipif(not (RUNS and SOURCES), reason="needs AVX2, g++ and the sources")
+
+TRANSLATE = """
+import sys; sys.path[:0] = ["{root}/tools", "{root}"]
+import write_kernels
+from pathlib import Path
+from Cython.Build import cythonize
+from setuptools import Extension
+write_kernels.write(Path("."))
+blocks = Extension("fastrelu.kernels.blocks", ["blocks.pyx"], language="c++")
+cythonize([blocks], include_path=["{root}/kernels", "."], language_level=3)
+"""
+FLAGS = ["-march=x86-64-v3", "-ffp-contract=off", "-fno-fast-math", "-std=c++17", "-O1", "-Wno-psabi"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def emulated(tmp_path_factory):
+    """The module, importable by the name under which the backend looks for an instruction set."""
+    folder = tmp_path_factory.mktemp("emulated")
+    subprocess.run([sys.executable, "-c", TRANSLATE.format(root=ROOT)], cwd=folder, check=True, timeout=120)
+    built, full = folder / f"_{NAME}.so", f"fastrelu.kernels._{NAME}"
+    command = ["g++", "-shared", "-fPIC", *FLAGS, "-include", str(ROOT / "tests/native/emulated512.h")]
+    command += [f"-I{ROOT / 'kernels'}", f"-I{sysconfig.get_paths()['include']}", "blocks.cpp"]
+    command += ["-DCYTHON_INLINE=inline __attribute__((always_inline))", f"-DPyInit_blocks=PyInit__{NAME}"]
+    subprocess.run([*command, "-o", str(built)], cwd=folder, check=True, timeout=300)
+    specification = importlib.util.spec_from_file_location(full, built)
+    sys.modules[full] = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(sys.modules[full])
+    yield
+    del sys.modules[full]
+
+
+@contextlib.contextmanager
+def kernels_of(isa):
+    """Everything that is called or made within runs on this instruction set."""
+    cython._load(isa)
+    try:
+        yield
+    finally:
+        cython._load(cython.ISA)
+
+
+def made(isa, kernel):
+    with kernels_of(isa):
+        return cython._make(kernel)
+
+
+def same(got, expected, where):
+    """Every bit but those of a NaN, of which there are several."""
+    np.testing.assert_array_equal(got, expected, err_msg=where, strict=True)
+    known = ~np.isnan(expected)
+    np.testing.assert_array_equal(np.signbit(got[known]), np.signbit(expected[known]), err_msg=where)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", BY_NAME)
+def test_the_same_bits_as_avx2(name, dtype):
+    row, kernel = BY_NAME[name]
+    wide, narrow = made(NAME, kernel), made("avx2", kernel)
+    for parameters in parameter_sets(row):
+        x = sample(row, dtype, each_exponent=4, ordinary=5000)
+        inputs = operands(row, kernel, x, parameters)
+        same(wide(*inputs), narrow(*inputs), f"{name}{parameters}")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", BY_NAME)
+def test_every_lane_and_the_last_partial_register(name, dtype):
+    row, kernel = BY_NAME[name]
+    wide, parameters = made(NAME, kernel), parameter_sets(row)[0]
+    x = np.random.default_rng(4).permutation(sample(row, dtype))[:100]
+    whole = wide(*operands(row, kernel, x, parameters))
+    for start in range(17):
+        for size in (*range(1, 34), 80):
+            piece = x[start : start + size].copy()
+            same(wide(*operands(row, kernel, piece, parameters)), whole[start : start + size], name)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("reduction", ["logsumexp", "softmax", "log_softmax"])
+def test_reductions_agree_with_avx2(reduction, dtype):
+    """Sums of 16 lanes are added up in another order than those of 8: a unit of 1 apart at most."""
+    rng, function = np.random.default_rng(5), getattr(fr, reduction)
+    for length in (1, 5, 15, 16, 17, 100, 1000):
+        a = rng.normal(0, 3, (7, length)).astype(dtype)
+        with kernels_of(NAME):
+            wide = function(a, axis=-1)
+        with kernels_of("avx2"):
+            narrow = function(a, axis=-1)
+        eps = np.finfo(dtype).eps
+        np.testing.assert_allclose(wide, narrow, rtol=2 * eps, atol=eps / 2, strict=True)
