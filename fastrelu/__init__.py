@@ -21,6 +21,7 @@ except ModuleNotFoundError as missing:
 
 from .activation import Activation
 from .backends import Backend
+from .binary import logaddexp
 from .config import show_config
 from .control import (
     accuracy,
@@ -34,7 +35,10 @@ from .control import (
     use_backend,
 )
 from .dispatch import Plan, explain
-from .reductions import log_softmax, logsumexp, softmax
+from .losses import cross_entropy
+from .normalising import log_softmax, softmax, softmax0
+from .reductions import logsumexp, logsumexp0
+from .streaming import LogSumExp
 from .table import ROWS as _ROWS
 
 __version__ = "0.1.0"
@@ -61,20 +65,25 @@ __all__ = [
     "ACTIVATIONS",
     "Activation",
     "Backend",
+    "LogSumExp",
     "Plan",
     "accuracy",
     "backends",
+    "cross_entropy",
     "explain",
     "get_cache_limit",
     "get_num_threads",
     "log_softmax",
+    "logaddexp",
     "logsumexp",
+    "logsumexp0",
     "set_accuracy",
     "set_backend",
     "set_cache_limit",
     "set_num_threads",
     "show_config",
     "softmax",
+    "softmax0",
     "use_backend",
     *ACTIVATIONS,
 ]

@@ -13,7 +13,7 @@ from .arguments import TableCallable, float_type, is_extension
 from .backends import cython
 from .table import Row
 
-__all__ = ["Backward"]
+__all__ = ["Backward", "sum_to"]
 
 
 class Backward(TableCallable):
@@ -108,7 +108,7 @@ class Backward(TableCallable):
                 full = dispatch.elementwise(kernel)(
                     *(a.astype(wide, copy=False) for a in operands), dtype=wide
                 )
-                made[name] = _sum_to(full, operand_shapes[name])
+                made[name] = sum_to(full, operand_shapes[name])
         for name in wanted:
             if name in in_place:
                 continue
@@ -258,7 +258,7 @@ def _three_lengths(shape, kept):
     return tuple(math.prod(shape[axis] for axis in part) for part in parts), tuple(order)
 
 
-def _sum_to(gradient, shape):
+def sum_to(gradient, shape):
     """Sum over the axes along which an operand of `shape` was broadcast, in double precision at least."""
     gradient = np.asanyarray(gradient)
     if gradient.shape == shape:

@@ -10,7 +10,17 @@ from . import control
 from .backends import Backend, cython
 from .table import Kernel
 
-__all__ = ["Plan", "Settings", "elementwise", "empty", "explain", "plan", "rows_kernel", "sums_kernel"]
+__all__ = [
+    "Plan",
+    "Settings",
+    "elementwise",
+    "empty",
+    "explain",
+    "plan",
+    "rows_kernel",
+    "sums_kernel",
+    "weighted_kernel",
+]
 
 
 @dataclass(frozen=True)
@@ -210,6 +220,11 @@ def elementwise(kernel):
 def rows_kernel(name, dtype):
     """The current backend's kernel for a reduction or its gradient, or None; see `Backend.rows`."""
     return control.BACKEND.get().rows(name, dtype.char)
+
+
+def weighted_kernel(dtype):
+    """The current backend's kernel for sums of weighted exponentials over contiguous rows, or None."""
+    return control.BACKEND.get().weighted(dtype.char)
 
 
 def sums_kernel(kernel, dtype):

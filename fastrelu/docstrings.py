@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import textwrap
 from inspect import Parameter as Argument
-from inspect import Signature
+from inspect import Signature, cleandoc
 
 from .table import Row
 
-__all__ = ["UFUNC_ARGUMENTS", "backward_doc", "backward_signature", "forward_doc", "forward_signature"]
+__all__ = [
+    "UFUNC_ARGUMENTS",
+    "attached",
+    "backward_doc",
+    "backward_signature",
+    "forward_doc",
+    "forward_signature",
+    "sharing",
+]
 
 UFUNC_ARGUMENTS = {
     "out": None, "where": True, "dtype": None, "casting": "same_kind", "order": "K", "subok": True,
@@ -201,3 +209,30 @@ Examples
 >>> dx.shape
 (3,)
 """
+
+
+# Functions that are not of the table write their docstrings themselves, but for what several have in common.
+
+
+def sharing(**sections):
+    """A decorator: put a text in the place of each ``{name}`` that is a line of the docstring."""
+
+    def complete(function):
+        doc = cleandoc(function.__doc__)
+        for name, text in sections.items():
+            doc = doc.replace(f"{{{name}}}", cleandoc(text))
+        function.__doc__ = doc
+        return function
+
+    return complete
+
+
+def attached(forward, name="backward"):
+    """A decorator: make a function an attribute of `forward`; it pickles by that path."""
+
+    def attach(function):
+        function.__name__, function.__qualname__ = name, f"{forward.__name__}.{name}"
+        setattr(forward, name, function)
+        return function
+
+    return attach

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from math import inf
 
-__all__ = ["KERNELS", "REDUCTIONS", "ROWS", "ROW_KERNELS", "Kernel", "Parameter", "Row"]
+__all__ = ["KERNELS", "LOGADDEXP", "REDUCTIONS", "ROWS", "ROW_KERNELS", "Kernel", "Parameter", "Row"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +56,8 @@ class Kernel:
     formula: str  # "elu_slope_from_y": in kernels/formulas/ and in the reference
     inputs: tuple[str, ...]  # "dy" first where the result is multiplied by it
     knot: float | None = None  # replace the slope there by the last input
+    cost: int = 20  # as its row's
+    identity: float | None = None  # of the ufunc, where it is a binary operation
 
     @property
     def name(self) -> str:
@@ -118,7 +120,12 @@ class Row:
 
         def add(pass_, formula, inputs, knot=None):
             made[pass_] = Kernel(
-                row=self.qualname, pass_=pass_, formula=formula, inputs=(*inputs, *names), knot=knot
+                row=self.qualname,
+                pass_=pass_,
+                formula=formula,
+                inputs=(*inputs, *names),
+                knot=knot,
+                cost=self.cost,
             )
 
         add("forward", self.name, ("x",))
@@ -387,7 +394,13 @@ ROWS: tuple[Row, ...] = (
     ),
 )
 
-KERNELS: tuple[Kernel, ...] = tuple(kernel for row in ROWS for kernel in row.kernels().values())
+# The binary operation behind logsumexp; the gradient of the second operand is that of the first, exchanged.
+LOGADDEXP: tuple[Kernel, ...] = (
+    Kernel(row="logaddexp", pass_="forward", formula="logaddexp", inputs=("x1", "x2"), identity=-inf),
+    Kernel(row="logaddexp", pass_="backward", formula="logaddexp_slope", inputs=("dy", "x1", "x2")),
+)
+
+KERNELS: tuple[Kernel, ...] = (*(k for row in ROWS for k in row.kernels().values()), *LOGADDEXP)
 
 # What a reduction over rows is made of, in the order of their table in the compiled modules: the pass that
 # sums entries, the one that finishes rows, and the one that writes entries, where it has one.

@@ -24,6 +24,7 @@ cdef extern from * nogil:
     #include <fenv.h>
     #include "loops/strided.h"
     #include "loops/matrix.h"
+    #include "loops/share_weighted.h"
     #include "loops/memory.h"
 
     static const size_t CACHED_FROM = HUGE_PAGE;
@@ -36,6 +37,12 @@ cdef extern from * nogil:
     }
 
     static Settings settings = {{1}, {1}, {1}, {PTRDIFF_MAX}};
+
+    // A binary ufunc's reduce and accumulate: each result is the first operand of the next.
+    static bool feeds_itself(const Kernel& kernel, char* const* args, const npy_intp* steps) {
+        if (kernel.inputs != 2 || steps[0] != steps[2]) return false;
+        return args[2] == args[0] + steps[2];
+    }
 
     // NumPy's inner loop: the ufunc's data is the kernel and what its operands are stored as.
     struct UfuncLoop {
@@ -50,7 +57,11 @@ cdef extern from * nogil:
             row.steps[j] = steps[j];
             row.types[j] = loop.type;
         }
-        run(*loop.kernel, row, *n, settings);
+        if (!feeds_itself(*loop.kernel, args, steps)) {
+            run(*loop.kernel, row, *n, settings);
+            return;
+        }
+        for (npy_intp i = 0; i < *n; i++) run(*loop.kernel, from_element(*loop.kernel, row, i), 1, settings);
     }
 
     static void run_contiguously(const Kernel& kernel, char* const* args, ptrdiff_t n, const ptrdiff_t* steps) {
@@ -70,12 +81,14 @@ cdef extern from * nogil:
     ctypedef void (*Block)(const void*) noexcept nogil
     cdef struct Converters:
         pass
+    ctypedef void (*WeightedKernel)(const void*, const void*, ptrdiff_t, double*, ptrdiff_t, ptrdiff_t) noexcept nogil
     cdef struct Exports:
         int count
         int register_bytes
         const Block* blocks[12]
         const RowKernel* rows[2]
         const Converters* converters
+        WeightedKernel weighted[2]
     const char* EXPORTS_NAME
     enum: MAX_INPUTS
     enum: MAX_AXES
@@ -137,6 +150,16 @@ cdef extern from * nogil:
         int axes
         ptrdiff_t shape[64]
         ptrdiff_t strides[4][64]
+    cdef struct WeightedRows:
+        WeightedKernel kernel
+        const char* a
+        const char* b
+        double* sums
+        ptrdiff_t rows
+        ptrdiff_t length
+        ptrdiff_t b_step
+        int item_bytes
+        int cost
     cdef struct UfuncLoop:
         const Kernel* kernel
         Storage type
@@ -156,6 +179,7 @@ cdef extern from * nogil:
     void run(const Kernel&, const KernelRow&, ptrdiff_t, const Settings&)
     void run_grid(Grid&, const Settings&)
     bint run_reduction(Reduction&, const Settings&)
+    void run_weighted(const WeightedRows&, const Settings&)
     void ufunc_loop(char**, const cnp.npy_intp*, const cnp.npy_intp*, void*)
     void set_memory_limit(size_t)
     void set_memory_idle_time(int64_t)
@@ -166,6 +190,9 @@ cdef extern from * nogil:
     void memory_in_child()
     int pthread_atfork(void (*)() noexcept nogil, void (*)() noexcept nogil, void (*)() noexcept nogil)
     int feclearexcept(int)
+    const int PyUFunc_IdentityValue
+    object PyUFunc_FromFuncAndDataAndSignatureAndIdentity(
+        cnp.PyUFuncGenericFunction*, void**, char*, int, int, int, int, char*, char*, int, char*, PyObject*)
     int FE_ALL_EXCEPT
 
 cdef enum:
@@ -278,7 +305,11 @@ cdef void reference_loop(char** args, const cnp.npy_intp* n, const cnp.npy_intp*
     cdef ReferenceLoop* loop = <ReferenceLoop*> data
     inputs = [wrap(loop.type_num, n[0], steps[j], args[j]) for j in range(loop.inputs)]
     out = wrap(loop.type_num, n[0], steps[loop.inputs], args[loop.inputs])
-    out[...] = (<object> loop.function)(*inputs)
+    if loop.inputs == 2 and n[0] > 1 and steps[0] == steps[2] and args[2] == args[0] + steps[2]:
+        for i in range(n[0]):  # reduce or accumulate
+            out[i] = (<object> loop.function)(inputs[0][i], inputs[1][i])
+    else:
+        out[...] = (<object> loop.function)(*inputs)
     feclearexcept(FE_ALL_EXCEPT)
 
 cdef list kept_alive = []  # NumPy keeps pointers to names, docs and reference functions
@@ -292,7 +323,7 @@ cdef const Kernel* kernel_for(int index, int storage) noexcept:
     return kernel if has_block(kernel) else NULL
 
 
-def make_ufunc(int index, str name, str doc, reference, str chars):
+def make_ufunc(int index, str name, str doc, reference, str chars, identity):
     """A ufunc over kernel `index` with loops for the dtype characters; `reference` serves what has no kernel."""
     cdef int inputs = tables.kernels[2 * index].inputs
     cdef int count = len(chars), i, j, storage
@@ -325,8 +356,37 @@ def make_ufunc(int index, str name, str doc, reference, str chars):
             data[i] = fallback
     encoded = name.encode(), doc.encode()
     kept_alive.extend([encoded, reference])
-    return cnp.PyUFunc_FromFuncAndData(loops, data, types, count, inputs, 1, cnp.PyUFunc_None,
-                                       <char*> encoded[0], <char*> encoded[1], 0)
+    return PyUFunc_FromFuncAndDataAndSignatureAndIdentity(
+        loops, data, types, count, inputs, 1, cnp.PyUFunc_None if identity is None else PyUFunc_IdentityValue,
+        <char*> encoded[0], <char*> encoded[1], 0, NULL, <PyObject*> identity)
+
+
+# --- rows with weights ---------------------------------------------------------------------------------------
+
+def weighted_sums(a, b):
+    """Columns m, and (high, low) of the sums of b exp(a - m) where a is m, and where it is not.
+
+    `a` is a contiguous float32 or float64 matrix, `b` None, one of its kind or a single row of it.  A row is NaN
+    where loops/weighted.h leaves it to the reference.
+    """
+    cdef cnp.ndarray source = a, weights, result = np.empty((len(a), 5))
+    cdef WeightedRows s
+    s.item_bytes = cnp.PyArray_ITEMSIZE(source)
+    s.kernel = tables.exports.weighted[1 if s.item_bytes == 8 else 0]
+    s.cost = 120 if s.item_bytes == 8 else 40  # two exponentials
+    s.a = <const char*> cnp.PyArray_DATA(source)
+    s.rows = cnp.PyArray_DIMS(source)[0]
+    s.length = cnp.PyArray_DIMS(source)[1]
+    s.b = NULL
+    s.b_step = 0
+    if b is not None:
+        weights = b
+        s.b = <const char*> cnp.PyArray_DATA(weights)
+        s.b_step = s.length if cnp.PyArray_DIMS(weights)[0] > 1 else 0
+    s.sums = <double*> cnp.PyArray_DATA(result)
+    with nogil:
+        run_weighted(s, settings)
+    return result
 
 
 include "loops/arrays.pxi"

@@ -54,6 +54,12 @@ def pytest_configure(config):
     again = "run again in a process of its own, by test_isa.py"
     config.addinivalue_line("markers", f"every_isa: {again}, for each instruction set and the reference")
     config.addinivalue_line("markers", f"every_backend: {again}, for the reference")
+    for name in ("skip_xp_backends", "xfail_xp_backends"):
+        config.addinivalue_line(
+            "markers", f"{name}: on SciPy's own tests, about array libraries other than NumPy"
+        )
+    ignored = "ignore:Passing a non-Collection iterable to parametrize:DeprecationWarning"  # they do
+    config.addinivalue_line("filterwarnings", ignored)
     if (found := problem()) is not None:
         pytest.exit(f"fastrelu: {found}", returncode=3)
 

@@ -159,3 +159,10 @@ def test_results_are_fresh_and_inputs_untouched(name):
 def test_every_public_name_is_a_row():
     assert {row.family for row, _ in BY_NAME.values()} <= set(fr.ACTIVATIONS)
     assert fr.expit is fr.sigmoid
+
+
+def test_dtype_asks_more_of_small_integers():
+    x = np.arange(-3, 4, dtype=np.int16)
+    got = fr.gelu(x, dtype=np.float64)
+    assert got.dtype == np.float64
+    np.testing.assert_array_equal(got, fr.gelu(x.astype(np.float64)))

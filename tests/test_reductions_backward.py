@@ -7,8 +7,9 @@ import fastrelu as fr
 
 INF, NAN = np.inf, np.nan
 AXIS = np.exceptions.AxisError
-FORWARD = [fr.logsumexp, fr.softmax, fr.log_softmax]
-NORMALISING = FORWARD[1:]
+SUMS = [fr.logsumexp, fr.logsumexp0]
+NORMALISING = [fr.softmax, fr.log_softmax, fr.softmax0]
+FORWARD = SUMS + NORMALISING
 BACKWARD = [f.backward for f in FORWARD]
 by_name = {"ids": lambda f: f.__qualname__}
 
@@ -35,13 +36,14 @@ def test_backward_is_the_derivative(axis, dtype):
     tolerance = {"rtol": 1e-5, "atol": 1e-6} if dtype == np.float32 else {"rtol": 1e-9, "atol": 1e-10}
     for keepdims in (False, True):
         dy = np.asarray(rng.normal(size=fr.logsumexp(x, axis, keepdims=keepdims).shape), dtype)
-        got = fr.logsumexp.backward(dy, x, axis=axis, keepdims=keepdims)
-        assert got.dtype == dtype
-        expected = jacobian_product(fr.logsumexp, dy, x, axis=axis, keepdims=keepdims)
-        np.testing.assert_allclose(got, expected, **tolerance)
-        out = np.zeros_like(x)
-        assert fr.logsumexp.backward(dy, x, axis=axis, keepdims=keepdims, out=out) is out
-        np.testing.assert_array_equal(out, got)
+        for function in SUMS:
+            got = function.backward(dy, x, axis=axis, keepdims=keepdims)
+            assert got.dtype == dtype
+            expected = jacobian_product(function, dy, x, axis=axis, keepdims=keepdims)
+            np.testing.assert_allclose(got, expected, **tolerance)
+            out = np.zeros_like(x)
+            assert function.backward(dy, x, axis=axis, keepdims=keepdims, out=out) is out
+            np.testing.assert_array_equal(out, got)
     for function in NORMALISING:
         dy = rng.normal(size=x.shape).astype(dtype)
         expected = jacobian_product(function, dy, x, axis=axis)
@@ -55,15 +57,16 @@ def test_backward_is_the_derivative(axis, dtype):
         np.testing.assert_allclose(dy, expected, **tolerance)
 
 
-def test_backward_with_weights_sums_what_was_broadcast():
+@pytest.mark.parametrize("function", SUMS, **by_name)
+def test_backward_with_weights_sums_what_was_broadcast(function):
     rng = np.random.default_rng(10)
     x, b = rng.normal(size=(3, 1)), rng.normal(size=(2, 3, 4))
     dy = rng.normal(size=(2, 4))
 
     def log_size(a, **options):
-        return fr.logsumexp(a, b=b, return_sign=True, **options)[0]
+        return function(a, b=b, return_sign=True, **options)[0]
 
-    got = fr.logsumexp.backward(dy, x, axis=1, b=b)
+    got = function.backward(dy, x, axis=1, b=b)
     assert got.shape == x.shape
     np.testing.assert_allclose(got, jacobian_product(log_size, dy, x, axis=1), rtol=1e-8)
 
@@ -111,7 +114,8 @@ def test_backward_of_empty():
 @pytest.mark.parametrize("function", BACKWARD, **by_name)
 def test_errors_of_backward(function):
     x = np.zeros((2, 3))
-    shape = (2,) if function is fr.logsumexp.backward else (2, 3)
+    of_a_sum = function in [f.backward for f in SUMS]
+    shape = (2,) if of_a_sum else (2, 3)
     dy = np.ones(shape)
     with pytest.raises(ValueError, match=r"'dy' is of shape \(5,\); expected the shape of the forward"):
         function(np.ones(5), x, axis=1)
@@ -123,7 +127,7 @@ def test_errors_of_backward(function):
         function(dy, x, axis=1, out=np.zeros(3))
     with pytest.raises(AXIS):
         function(dy, x, axis=4)
-    if function is not fr.logsumexp.backward:
+    if not of_a_sum:
         with pytest.raises(TypeError, match="got neither of the arguments 'x' and 'y'; expected exactly one"):
             function(dy)
         with pytest.raises(TypeError, match="got both of the arguments"):

@@ -9,8 +9,8 @@ import fastrelu as fr
 from fastrelu import dispatch
 
 INF = np.inf
-FORWARD = [fr.logsumexp, fr.softmax, fr.log_softmax]
-NORMALISING = FORWARD[1:]
+FORWARD = [fr.logsumexp, fr.logsumexp0, fr.softmax, fr.log_softmax, fr.softmax0]
+NORMALISING = FORWARD[2:]
 BACKWARD = [f.backward for f in FORWARD]
 by_name = {"ids": lambda f: f.__qualname__}
 
@@ -20,6 +20,7 @@ def backend(request, monkeypatch):
     """The kernels that are there, and the reference."""
     if request.param == "reference":
         monkeypatch.setattr(dispatch, "rows_kernel", lambda name, dtype: None)
+        monkeypatch.setattr(dispatch, "weighted_kernel", lambda dtype: None)
     return request.param
 
 
@@ -58,7 +59,7 @@ def test_layouts(function):
         assert got.dtype.isnative
         np.testing.assert_array_equal(got, expected)
     np.testing.assert_array_equal(function(np.broadcast_to(x[0], (3, 40)), axis=1)[2], expected[0])
-    if function is not fr.logsumexp:
+    if function in NORMALISING:
         np.testing.assert_array_equal(function(np.asfortranarray(x.T), axis=0).T, expected)
         assert function(x, axis=0).flags.c_contiguous
 
@@ -220,5 +221,6 @@ def test_pickles_by_name(function):
 
 
 def test_names():
-    assert fr.softmax.backward.__qualname__ == "softmax.backward"
-    assert fr.softmax.backward.__name__ == "backward"
+    for function in FORWARD:
+        assert function.backward.__qualname__ == f"{function.__name__}.backward"
+        assert function.backward.__name__ == "backward"

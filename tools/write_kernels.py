@@ -165,8 +165,8 @@ def block(index, kernel, kinds, suffix):
 
 
 def keeps_integers(kernel):
-    rows = {row.qualname: row for row in table().ROWS}
-    return kernel.pass_ == "forward" and rows[kernel.row].keeps_integers
+    keep = {row.qualname for row in table().ROWS if row.keeps_integers}
+    return kernel.pass_ == "forward" and kernel.row in keep
 
 
 def sum_block(index, kernel, kinds, suffix):
@@ -218,6 +218,13 @@ def blocks_pyx():
                 value = f"{'wide' if kinds[formula] == 'W' else 'vec'}_{suffix}"
                 out.append(f"    formulas.{role} = {formula}[{value}]\n")
             out.append(f"    {name}[{ctype}](formulas, tile)\n")
+    for suffix, ctype in TYPES.items():
+        out.append(
+            f"cdef void weighted_sums_{suffix}(const void* a, const void* b, ptrdiff_t b_step, double* sums, "
+            "ptrdiff_t rows, ptrdiff_t n) noexcept nogil:\n"
+            f"    weighted_sums[{ctype}](weighted_term[wide_{suffix}], <const {ctype}*> a, "
+            f"<const {ctype}*> b, b_step, sums, rows, n)\n"
+        )
     out.append(
         f"cdef Block table[STORAGES][{len(kernels)}]\ncdef RowKernel row_table[2][{len(reductions)}]\n"
     )
@@ -231,7 +238,7 @@ def blocks_pyx():
             for role, pass_ in zip(("sum", "finish", "apply"), reductions[name], strict=True):
                 value = f"{pass_}_{suffix}" if pass_ else "NULL"
                 out.append(f"row_table[{t}][{i}].{role} = {value}\n")
-        out.append(f"exports.rows[{t}] = row_table[{t}]\n")
+        out.append(f"exports.rows[{t}] = row_table[{t}]\nexports.weighted[{t}] = weighted_sums_{suffix}\n")
     out.append(f"exports.count = {len(kernels)}\n")
     out.append("blocks = PyCapsule_New(&exports, EXPORTS_NAME, NULL)\n")
     out.append(f"cdef SumBlocks sum_table[2][{len(kernels)}]\n")
@@ -247,7 +254,7 @@ def blocks_pyx():
 def c_function(kernel):
     """The name and arguments of a kernel for C: a scalar form, and one over contiguous arrays."""
     name = kernel.name.replace(".", "_")
-    arrays = [i for i in kernel.inputs if i in ("dy", "x", "y")]
+    arrays = [i for i in kernel.inputs if i in ("dy", "x", "y", "x1", "x2")]
     scalars = [f"real {i}" for i in kernel.inputs]
     pointers = [f"const real* {i}" if i in arrays else f"real {i}" for i in kernel.inputs]
     return name, arrays, ", ".join(scalars), ", ".join([*pointers, "real* out", "Py_ssize_t n"])

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from .backends import Backend as Backend
 from .backward import Backward as Backward
+from .binary import logaddexp as logaddexp
 from .config import show_config as show_config
 from .control import accuracy as accuracy
 from .control import backends as backends
@@ -32,9 +33,13 @@ from .control import set_num_threads as set_num_threads
 from .control import use_backend as use_backend
 from .dispatch import Plan as Plan
 from .dispatch import explain as explain
-from .reductions import log_softmax as log_softmax
+from .losses import cross_entropy as cross_entropy
+from .normalising import log_softmax as log_softmax
+from .normalising import softmax as softmax
+from .normalising import softmax0 as softmax0
 from .reductions import logsumexp as logsumexp
-from .reductions import softmax as softmax
+from .reductions import logsumexp0 as logsumexp0
+from .streaming import LogSumExp as LogSumExp
 
 __version__: str
 

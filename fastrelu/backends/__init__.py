@@ -29,6 +29,9 @@ class Backend:
     rows : callable
         ``rows(name, char)`` gives ``f(x, axis, out=None, keepdims=False, dy=None, one_dy_a_row=False)``
         for a dtype, or None where it has none; the result is None where `x` must be prepared first.
+ne.
+    weighted : callable
+        ``weighted(char)`` gives ``f(a, b)``, the parts of sums of b exp(a) over contiguous rows, or None.
     empty : callable
         ``empty(shape, dtype)`` gives memory for a result.
     sums : callable
@@ -43,6 +46,7 @@ class Backend:
     rows: Callable = field(default=lambda name, char: None, repr=False)
     empty: Callable = field(default=np.empty, repr=False)
     sums: Callable = field(default=lambda kernel, char: None, repr=False)
+    weighted: Callable = field(default=lambda char: None, repr=False)
 
 
 def _not_yet(name, what):

@@ -64,10 +64,7 @@ def _load(isa):
     module = importlib.import_module(f"fastrelu.kernels._{isa}")
     lower = importlib.import_module(f"fastrelu.kernels._{LENDERS.get(isa, isa)}")
     ufuncs.use_sums(module)
-    costs = [row.cost for row in ROWS for _ in row.kernels()]
-    ufuncs.use_blocks(
-        module, lower, [(len(kernel.inputs), cost) for kernel, cost in zip(KERNELS, costs, strict=True)]
-    )
+    ufuncs.use_blocks(module, lower, [(len(kernel.inputs), kernel.cost) for kernel in KERNELS])
 
 
 def computes(kernel, dtype):
@@ -82,6 +79,10 @@ def _rows(name, char):
     return functools.partial(ufuncs.reduce_rows, list(ROW_KERNELS).index(name))
 
 
+def _weighted(char):
+    return ufuncs.weighted_sums if char in "fd" else None
+
+
 def _by_reference(kernel):
     def evaluate(*inputs):
         from .. import reference
@@ -92,11 +93,12 @@ def _by_reference(kernel):
 
 
 def _make(kernel):
-    row = next(row for row in ROWS if row.qualname == kernel.row)
-    integers = INTEGERS if row.keeps_integers and kernel.pass_ == "forward" else ""
-    doc = f"{row.summary} {kernel.pass_.replace('_', ' ')}: see fastrelu.{row.qualname}."
+    keeps_integers = any(row.keeps_integers for row in ROWS if row.qualname == kernel.row)
+    chars = (INTEGERS if keeps_integers and kernel.pass_ == "forward" else "") + "efdg"
+    doc = f"{kernel.pass_.replace('_', ' ').capitalize()} pass: see fastrelu.{kernel.row}."
     name = f"{kernel.name}.ufunc"
-    ufunc = ufuncs.make_ufunc(KERNEL_INDEX[kernel.name], name, doc, _by_reference(kernel), integers + "efdg")
+    index, reference = KERNEL_INDEX[kernel.name], _by_reference(kernel)
+    ufunc = ufuncs.make_ufunc(index, name, doc, reference, chars, kernel.identity)
     try:  # pickle finds the ufunc by these; before NumPy 2.2 it searches sys.modules instead
         ufunc.__module__ = "fastrelu"
         ufunc.__qualname__ = name
@@ -111,9 +113,9 @@ def _elementwise(kernel):
     lead = kernel.inputs.index(kernel.arguments[0])  # x or y: the one whose dtype the result has
 
     def call(*inputs, **keywords):
-        own = inputs[lead].dtype
-        simple = keywords.keys() <= {"out", "dtype"} and keywords.get("dtype") in (None, own)
-        if simple:
+        own, asked = inputs[lead].dtype, keywords.get("dtype")
+        # not `asked in (None, own)`: to NumPy the dtype float64 equals None
+        if keywords.keys() <= {"out", "dtype"} and (asked is None or asked == own):
             result = ufuncs.call_arrays(index, inputs, keywords.get("out"), lead)
             if result is not None:
                 return result
@@ -138,7 +140,7 @@ if ISA:
     _load(ISA)
     UFUNCS = {kernel: _make(kernel) for kernel in KERNELS}
     _detail, _cached = f"SIMD kernels for {ISA}", functools.cache(_elementwise)
-    BACKEND = Backend("cython", True, _detail, _cached, _rows, ufuncs.empty, _sums)
+    BACKEND = Backend("cython", True, _detail, _cached, _rows, ufuncs.empty, _sums, _weighted)
 elif ufuncs is None:
     BACKEND = Backend(
         "cython", False, "nothing was compiled when fastrelu was installed (no C++ compiler was found)"

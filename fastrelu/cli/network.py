@@ -15,7 +15,8 @@ import time
 
 import numpy as np
 
-from ..reductions import logsumexp, softmax
+from ..normalising import softmax
+from ..reductions import logsumexp
 
 __all__ = ["Fastrelu", "Network", "Timed", "arguments", "learned_parameter", "trains"]
 

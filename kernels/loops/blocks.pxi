@@ -6,6 +6,7 @@ cdef extern from * nogil:
     """
     #include "loops/tabulated.h"
     #include "loops/rows_backward.h"
+    #include "loops/weighted.h"
     #include "loops/pack.h"
     static Exports exports = {0, sizeof(vec<float>), {}, {}, &CONVERTERS};
     """
@@ -18,11 +19,13 @@ cdef extern from * nogil:
         void (*sum)(const RowTile&) noexcept nogil
         void (*finish)(const RowTile&) noexcept nogil
         void (*apply)(const RowTile&) noexcept nogil
+    ctypedef void (*WeightedKernel)(const void*, const void*, ptrdiff_t, double*, ptrdiff_t, ptrdiff_t) noexcept nogil
     enum: STORAGES
     cdef struct Exports:
         int count
         const Block* blocks[STORAGES]
         const RowKernel* rows[2]
+        WeightedKernel weighted[2]
     enum: FLOAT32
     enum: FLOAT64
     enum: INT8
@@ -35,6 +38,8 @@ cdef extern from * nogil:
     enum: UINT64
     Exports exports
     const char* EXPORTS_NAME
+    void weighted_sums[T](wide[T] (*)(wide[T], wide[T]) noexcept nogil, const T*, const T*, ptrdiff_t, double*,
+                          ptrdiff_t, ptrdiff_t)
 
     void forward1 "forward" [R](R (*)(R) noexcept nogil, const Operands&)
     void forward2 "forward" [R](R (*)(R, R) noexcept nogil, const Operands&)

@@ -44,6 +44,8 @@ struct Converters {
     // Contiguous rows to columns of a contiguous matrix.
     void (*transpose[9])(char* to, const char* from, ptrdiff_t from_row, ptrdiff_t rows, ptrdiff_t length);
 };
+typedef void (*WeightedKernel)(const void* a, const void* b, ptrdiff_t b_step, double* sums, ptrdiff_t rows,
+                               ptrdiff_t n);
 
 // Entries of a row that are summed together; longer rows are merged from as many segments as they need.
 enum { SEGMENT = 2048 };
@@ -77,4 +79,5 @@ struct Exports {
     const Block* blocks[STORAGES];  // null entries: a type that the formula does not compute in
     const RowKernel* rows[2];       // FLOAT32, FLOAT64
     const Converters* converters;
+    WeightedKernel weighted[2];  // FLOAT32, FLOAT64
 };

@@ -1,0 +1,278 @@
+"""logaddexp: the binary operation behind logsumexp, as a callable over its ufunc."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import control, dispatch, interop, rowwise
+from .arguments import float_type, is_extension
+from .backends import cython
+from .backward import sum_to
+from .reductions import logsumexp
+from .table import LOGADDEXP
+
+__all__ = ["LogAddExp", "logaddexp"]
+
+FORWARD, BACKWARD = LOGADDEXP
+
+
+class LogAddExp:
+    """Log of the sum of two exponentials, log(exp(a) + exp(b)), elementwise.
+
+    Parameters
+    ----------
+    a, b : array_like
+        Real, of shapes that broadcast; positional only.
+    out, where, dtype, casting, order, subok : optional
+        As for every NumPy ufunc; ``out=a`` works in place.
+
+    Returns
+    -------
+    ndarray or scalar
+        Of the broadcast shape and of the dtype that NumPy's promotion gives; integers give a float.
+
+    Raises
+    ------
+    TypeError
+        If an argument is complex, object, string or datetime; an unknown argument.
+    ValueError
+        If the shapes do not broadcast, or `out` has the wrong shape or is read-only.
+
+    Notes
+    -----
+    m + log1p(exp(-abs(a - b))), m the larger: at most 1 ULP for float32 and float64, its unit floored at
+    that of 1/2 (where the sum of the two exponentials is near 1 it cancels), and strictly 1 ULP where one
+    of them dominates. Two equal infinities give that infinity, a NaN gives NaN; no warnings.
+
+    ``reduce`` is `logsumexp` along an axis, ``accumulate`` its running value; the identity is -inf.
+    ``logaddexp.ufunc`` is the real ufunc, with ``at``, ``outer``, ``reduceat`` and ``signature=``.
+
+    References
+    ----------
+    Blanchard, Higham & Higham, Accurately computing the log-sum-exp and softmax functions, IMA Journal of
+    Numerical Analysis 41(4), 2021; numpy.logaddexp.
+
+    Examples
+    --------
+    >>> import fastrelu as fr
+    >>> print(fr.logaddexp([0.0, 1.0], [-40.0, 1.0]))
+    [4.24835426e-18 1.69314718e+00]
+    >>> print(fr.logaddexp.reduce([[0.0, 0.0], [1.0, 2.0]], axis=1))
+    [0.69314718 2.31326169]
+    """
+
+    nin, nout, nargs = 2, 1, 3
+    identity = FORWARD.identity
+
+    def __init__(self):
+        self.__name__ = self.__qualname__ = FORWARD.row
+        self.__module__ = "fastrelu"
+
+    def __reduce__(self):
+        return self.__qualname__
+
+    def __repr__(self):
+        return f"<fastrelu.{self.__qualname__}>"
+
+    @property
+    def ufunc(self):
+        """The real ``numpy.ufunc`` underneath.
+
+        Raises
+        ------
+        RuntimeError
+            If nothing was compiled: the reference has no ufuncs.
+        """
+        if not cython.ISA:
+            raise RuntimeError(f"logaddexp.ufunc needs the compiled kernels: {cython.BACKEND.detail}")
+        return cython.UFUNCS[FORWARD]
+
+    def __call__(self, a, b, /, out=None, **keywords):
+        options = keywords if out is None else keywords | {"out": out}
+        alike = type(a) is type(b) is np.ndarray and a.dtype == b.dtype and a.shape == b.shape
+        if alike and a.dtype.char in "efdg" and not keywords:
+            return dispatch.elementwise(FORWARD)(a, b, **options)
+        if any(map(interop.has_array_ufunc, (a, b, out))):
+            return self.ufunc(a, b, **options)
+        arrays = _operands("logaddexp", a=a, b=b)
+        rowwise.broadcast_shapes("logaddexp", "b", *arrays)
+        dtype = _promoted((a, b), arrays)
+        if interop.is_foreign(out):
+            options["out"] = interop.to_numpy("logaddexp", "out", out)
+        if is_extension(dtype):
+            result = dispatch.elementwise(FORWARD)(*(v.astype(np.float32) for v in arrays), **keywords)
+            result = result.astype(keywords.get("dtype", dtype))
+            if out is not None:
+                np.copyto(options["out"], result, casting="same_kind")
+        else:
+            result = dispatch.elementwise(FORWARD)(*arrays, **({"dtype": dtype} | options))
+        if out is not None:
+            return out
+        foreign = next((v for v in (a, b) if interop.is_foreign(v)), None)
+        return result if foreign is None else interop.like(foreign, result)
+
+    def reduce(self, a, axis=0, dtype=None, out=None, keepdims=False, initial=-np.inf, where=True):
+        """Log of the sum of exponentials along an axis: `logsumexp`, with the arguments of a ufunc's reduce.
+
+        Parameters
+        ----------
+        a : array_like
+        axis : None, int or tuple of ints, default 0
+        dtype : dtype, optional
+            Of the computation and of the result; that of `a` by default.
+        out : ndarray, optional
+        keepdims : bool, default False
+        initial : scalar, default -inf
+            One more entry.
+        where : array_like of bool
+            Which entries count.
+
+        Returns
+        -------
+        ndarray or scalar
+
+        Raises
+        ------
+        TypeError, ValueError, numpy.exceptions.AxisError
+            As `logsumexp`.
+
+        Examples
+        --------
+        >>> import fastrelu as fr
+        >>> print(fr.logaddexp.reduce([0.0, 0.0, -800.0], initial=-40.0))
+        0.6931471805599453
+        """
+        if interop.has_array_ufunc(a):
+            return self.ufunc.reduce(
+                a, axis=axis, dtype=dtype, out=out, keepdims=keepdims, initial=initial, where=where
+            )
+        if dtype is not None:
+            a = rowwise.as_array("logaddexp.reduce", "a", a, "biuf").astype(dtype)
+        if where is not True:
+            array = rowwise.as_array("logaddexp.reduce", "a", a, "biuf")
+            a = np.where(where, array.astype(float_type(array), copy=False), array.dtype.type(-np.inf))
+        axis = None if np.ndim(a) == 0 and axis in (0, -1) else axis
+        if initial == -np.inf:
+            return logsumexp(a, axis=axis, keepdims=keepdims, out=out)
+        return self(logsumexp(a, axis=axis, keepdims=keepdims), initial, out=out)
+
+    def accumulate(self, a, axis=0, dtype=None, out=None):
+        """Running log of the sum of exponentials along an axis.
+
+        Parameters
+        ----------
+        a : array_like
+        axis : int, default 0
+        dtype : dtype, optional
+            Of the computation and of the result; that of `a` by default.
+        out : ndarray, optional
+
+        Returns
+        -------
+        ndarray
+            Of the shape of `a`; each step is rounded.
+
+        Raises
+        ------
+        TypeError, ValueError, numpy.exceptions.AxisError
+            As a ufunc's accumulate.
+
+        Examples
+        --------
+        >>> import fastrelu as fr
+        >>> print(fr.logaddexp.accumulate([0.0, 0.0, 0.0]))
+        [0.         0.69314718 1.09861229]
+        """
+        if interop.has_array_ufunc(a) or control.BACKEND.get().name == "cython":
+            return self.ufunc.accumulate(a, axis=axis, dtype=dtype, out=out)
+        array = rowwise.as_array("logaddexp.accumulate", "a", a, "biuf")
+        result = array.astype(float_type(array) if dtype is None else dtype)
+        step, along = dispatch.elementwise(FORWARD), np.moveaxis(result, axis, 0)
+        for i in range(1, len(along)):
+            along[i] = step(along[i - 1], along[i])
+        if out is None:
+            return result
+        np.copyto(out, result, casting="same_kind")
+        return out
+
+    def backward(self, dy, a, b, *, out=None):
+        """Gradients of `logaddexp` with respect to both arguments: dy * sigmoid(a - b), dy * sigmoid(b - a).
+
+        Parameters
+        ----------
+        dy : array_like
+            The gradient with respect to the result, of its shape.
+        a, b : array_like
+            What the forward pass was given, real.
+        out : pair of ndarray or None, optional
+            Where to write the gradients; they may overlap the inputs.
+
+        Returns
+        -------
+        da, db : ndarray or scalar
+            Of the shape (axes that were broadcast are summed) and dtype of `a` and of `b`; 0 where that is
+            -inf, whatever `dy` is, and NaN where both are +inf.
+
+        Raises
+        ------
+        TypeError
+            If an argument is not real, or `out` is not a pair or cannot hold the gradients.
+        ValueError
+            If shapes do not fit, or one of `out` is read-only.
+
+        Examples
+        --------
+        >>> import fastrelu as fr
+        >>> da, db = fr.logaddexp.backward([1.0, 1.0], [0.0, 0.0], 0.0)
+        >>> print(da, db)
+        [0.5 0.5] 1.0
+        """
+        name = "logaddexp.backward"
+        arrays = _operands(name, a=a, b=b)
+        shape = rowwise.broadcast_shapes(name, "b", *arrays)
+        dy = rowwise.check_dy(name, dy, shape)
+        dtypes = [float_type(v) for v in arrays]
+        targets = self._targets(name, out, arrays, dtypes)
+        work = np.result_type(*(np.float32 if is_extension(d) else d for d in dtypes))
+        dy, *values = (np.asarray(v).astype(work, copy=False) for v in (dy, *arrays))
+        function, gradients = dispatch.elementwise(BACKWARD), []
+        for x1, x2 in (values, values[::-1]):
+            gradients.append(sum_to(function(dy, x1, x2), x1.shape))
+        results = []
+        for given, gradient, dtype, target, o in zip(
+            (a, b), gradients, dtypes, targets, out or (None, None), strict=True
+        ):
+            results.append(rowwise.finish(given, gradient.astype(dtype, copy=False), target, o))
+        return tuple(results)
+
+    @staticmethod
+    def _targets(name, out, arrays, dtypes):
+        if out is None:
+            return None, None
+        if not isinstance(out, tuple) or len(out) != 2:
+            rowwise.fail(name, TypeError, "out", f"a {type(out).__name__}", "a pair of arrays or None")
+        return [
+            None if o is None else rowwise.check_out(name, o, v.shape, d)
+            for o, v, d in zip(out, arrays, dtypes, strict=True)
+        ]
+
+
+def _operands(name, **given):
+    """The arguments as arrays, of their own subclass, of a real dtype."""
+    arrays = []
+    for argument, value in given.items():
+        array = rowwise.as_array(name, argument, value, "biuf")
+        arrays.append(value if isinstance(value, np.ndarray) else array)
+    return arrays
+
+
+def _promoted(given, arrays):
+    """The dtype that NumPy's own logaddexp gives; a Python number takes on that of the array beside it."""
+    kinds = [
+        type(v) if type(v) in (bool, int, float) else a.dtype for v, a in zip(given, arrays, strict=True)
+    ]
+    kinds = [np.dtype(bool) if k is bool else k for k in kinds]
+    return np.logaddexp.resolve_dtypes((*kinds, None))[-1].newbyteorder("=")
+
+
+logaddexp = LogAddExp()
