@@ -344,7 +344,16 @@ def constant_entries():
     yield Entry("SELU_LAMBDA_ALPHA", pair(depth), "lambda alpha of SELU")
 
 
-def near_root_entries(neighbourhood=0.042):
+def floats(value, count):
+    """Return `value` as a sum of that many numbers of float32."""
+    parts = []
+    for _ in range(count):
+        parts.append(float(np.float32(float(value))))
+        value = value - parts[-1]
+    return parts
+
+
+def near_root_entries(neighbourhood=0.0625):
     """Derivatives beside their root, for float32: relative accuracy where a table has an absolute one."""
     sigmoid = lambda x: 1 / (1 + mp.exp(-x))  # noqa: E731
     mish_ratio = lambda x: mp.tanh(mp.log1p(mp.exp(x)))  # noqa: E731
@@ -362,18 +371,17 @@ def near_root_entries(neighbourhood=0.042):
     }
     yield Entry("ROOT_NEIGHBOURHOOD", neighbourhood, "abs(x - R) where the next four hold.")
     for name, slope in slopes.items():
-        root = mp.mpf(float(np.float32(mp.findroot(slope, -1))))
-        value = slope(root)
-
-        def secant(u, slope=slope, root=root, value=value):
-            return (slope(root + u) - value) / u
-
-        fitted = fit_polynomial(secant, lambda u: 1, (-neighbourhood, neighbourhood), 4)
-        high = float(np.float32(float(fitted[0])))
-        rest = (float(np.float32(float(c))) for c in (value, high, fitted[0] - high, *fitted[1:]))
-        comment = f"{name.lower()}'(R + u) = f + u (a + b + u (c1 + u (c2 + u (c3 + u c4)))):\n"
-        comment += "R, f, a, b, c1 ... c4."
-        yield Entry(f"{name}_SLOPE_NEAR", (float(root), *rest), comment)
+        root = mp.findroot(slope, -1)
+        fitted = fit_polynomial(
+            lambda u, slope=slope, root=root: slope(root + u) / u,
+            lambda u: 1,
+            (-neighbourhood, neighbourhood),
+            4,
+        )
+        parts = *floats(root, 3), *floats(fitted[0], 2), *(floats(c, 1)[0] for c in fitted[1:])
+        comment = f"{name.lower()}'(R + u) = u (a + b + u (c1 + u (c2 + u (c3 + u c4)))):\n"
+        comment += "R in three parts, a, b, c1 ... c4."
+        yield Entry(f"{name}_SLOPE_NEAR", parts, comment)
 
 
 # The data file

@@ -39,15 +39,19 @@ cdef inline V times_constant(V total, V lost, const double* c) noexcept nogil:
     cdef V high = splat(total, c[0])
     return fused(high, total, fused(high, lost, constant_low(total, c) * total))
 
-# A table's absolute error is too large beside a root of the function.  There, in float, with u the distance from
-# the root's nearest float: f(root) + u (slope + u (...)).  Double promises an absolute error only.
+# A table's absolute error is too large beside a root of the function.  There, in float, f = u (slope + u (...))
+# with u + lost the distance from the root, which is given in three parts: its nearest float may be an x.
+# Double promises an absolute error only.
 cdef inline V near_root(V x, V error, const double* c, V otherwise) noexcept nogil:
-    cdef V u = (x - splat(x, c[0])) + error
+    cdef V exact = x - splat(x, c[0])
+    cdef V rest = (error - splat(x, c[1])) - splat(x, c[2])
+    cdef V u = exact + rest
+    cdef V lost = (exact - u) + rest
     cdef V w, near
     if V is vec_f:
-        w = fused(splat(x, c[7]), u, splat(x, c[6]))
-        w = fused(fused(fused(w, u, splat(x, c[5])), u, splat(x, c[4])), u, splat(x, c[3]))
-        near = fused(u, splat(x, c[2]), fused(u, w, splat(x, c[1])))
+        w = fused(splat(x, c[8]), u, splat(x, c[7]))
+        w = fused(fused(fused(w, u, splat(x, c[6])), u, splat(x, c[5])), u, splat(x, c[4]))
+        near = fused(u, splat(x, c[3]), fused(u, w, lost * splat(x, c[3])))
         return where_gt(splat(x, ROOT_NEIGHBOURHOOD), magnitude(u), near, otherwise)
     else:
         return otherwise
