@@ -29,7 +29,6 @@ class Backend:
     rows : callable
         ``rows(name, char)`` gives ``f(x, axis, out=None, keepdims=False, dy=None, one_dy_a_row=False)``
         for a dtype, or None where it has none; the result is None where `x` must be prepared first.
-ne.
     weighted : callable
         ``weighted(char)`` gives ``f(a, b)``, the parts of sums of b exp(a) over contiguous rows, or None.
     empty : callable
