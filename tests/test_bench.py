@@ -138,6 +138,10 @@ def test_everybody_takes_turns():
     log, took["b"] = [], 1.0  # too long to need a call that warms up, and out of the race after one turn
     interleaved({name: Fake(name) for name in "abc"}, seconds=0.0, contenders=set("bc"))
     assert log == [*"abc", *"aabcc", *"ccaa", *"ccaa"]
+    log, took = [], {"a": 1.0, "b": 1.0, "c": 5.0}  # counting calls is a turn
+    timings = interleaved({name: Fake(name) for name in "abc"}, seconds=0.0, contenders=set("bc"))
+    assert log == [*"abc", *"ab", *"ba"]
+    assert [len(timings[name].turns) for name in "abc"] == [3, 3, 1]
 
 
 def test_every_mode_gives_the_same_result():
@@ -301,6 +305,75 @@ def test_the_limit_of_the_speed_page_copies(tmp_path, monkeypatch):
         copy(target[start:end], source[start:end])
         expected = np.where((np.arange(1000) >= start) & (np.arange(1000) < end), source, 0)
         np.testing.assert_array_equal(target, expected)
+
+
+def test_reductions_page_from_a_state_that_can_go_on(tmp_path):
+    state, written = tmp_path / "reductions.json", tmp_path / "reductions.md"
+    root = Path(__file__).parents[1]
+    command = [sys.executable, "bench/reductions.py", "--dtype", "float32", "--threads", "1"]
+    command += ["--seconds", "0.001", "--shape", "3x5", "--state", str(state), "--write", str(written)]
+
+    def measure(*more):
+        done = subprocess.run([*command, *more], cwd=root, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == written.read_text()
+        return json.loads(state.read_text())["cells"]
+
+    first = measure("--op", "softmax")
+    both = measure("--op", "softmax", "--op", "cross_entropy", "--shape", "5x4")
+    assert len(first) == 2 * 3  # passes, axes
+    assert first.items() <= both.items()
+    assert len(both) == 2 * (6 + 2)  # cross entropy is along an axis
+    _, _, table = written.read_text().partition("## float32, 1 thread\n")
+    rows = [line for line in table.partition("##")[0].splitlines() if line.startswith("| softmax")]
+    assert len(rows) == 6
+    assert all(row.count("|") == 5 for row in rows)
+
+
+@pytest.fixture
+def reductions(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "bench")
+    import reductions
+
+    return reductions
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("peer", ["scipy", "torch", "onnxruntime", "jax"])
+def test_peers_reduce_along_every_axis(reductions, peer, dtype):
+    if peer not in peers.installed():
+        pytest.skip(f"{peer} is not installed")
+    with peers.session([peer], threads=1):
+        for operation in reductions.operations():
+            for axis in (-1, 0, None)[: 2 if operation.function == "cross_entropy" else 3]:
+                cell = reductions.measure(operation, axis, dtype, (7, 40), [peer], 1, 0.0)
+                assert all(cell.values()), (operation, axis, cell)
+
+
+def test_the_reductions_page_lists_misses_and_results_that_are_off(reductions, tmp_path):
+    state = reductions.load(tmp_path / "none.json")
+    for axis, torch in (("last", 0.5), ("first", 1.5), ("all", None)):
+        cell = {"function": "softmax", "pass": "forward", "axis": axis, "shape": [2, 3], "dtype": "float64"}
+        seconds = {"fastrelu": 1e-6, "torch": torch and torch * 1e-6, "jax": 4e-6}
+        state["cells"][axis] = cell | {"threads": 1, "seconds": seconds}
+    page = reductions.page(state)
+    assert "all 3 cells: 1.44.** Below 0.97 of the best peer: **1 cells**" in page
+    assert "| softmax | all | 1 µs, 4.00 j |" in page
+    assert "| softmax | all | 2×3 | float64 | 1 | torch |" in page
+    _, _, missed = page.partition("## Cells that miss the target\n")
+    assert missed.count("softmax") == 1
+    assert "| softmax | last | 2×3 | float64 | 1 | 1 µs, 0.50 t |" in missed
+
+
+def test_a_wrong_loss_is_noticed(reductions):
+    operation = reductions.operations()[-1]
+    data = reductions.Data(operation, "float64", (4, 3))
+    own = reductions.job("fastrelu", operation, data, 1)
+    data.expected = data.sample(own.result()).copy()
+    assert reductions.deviation(own, own, data) == 0
+    wrong = replace(own, statement=own.statement + " * 1.01")
+    assert peers.deviation(wrong, data) == 0
+    assert reductions.deviation(wrong, own, data) > peers.TOLERANCE["float64"]
 
 
 def test_data_dependence_reports_every_kind_of_input(tmp_path, monkeypatch, capsys):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .options import positive, whole
 
-__all__ = ["add_parser", "measure", "run"]
+__all__ = ["add_parser", "duration", "measure", "run"]
 
 PASSES = {
     "forward": ("forward",),
@@ -200,7 +200,7 @@ def _numbers(timing):
 # --- the table --------------------------------------------------------------------------------------------
 
 
-def _duration(seconds):
+def duration(seconds):
     unit, scale = next(
         (unit, scale) for unit, scale in UNITS.items() if seconds * scale < 1000 or unit == "s"
     )
@@ -249,7 +249,7 @@ def _rows(lines, names, overhead):
             if ratio:
                 ratios[name].append(ratio)
         rate = f"{line['size'] / ours / 1e9:.3g}"
-        yield [*shown, _duration(ours), rate, _share(line, ours, overhead, speed), *cells]
+        yield [*shown, duration(ours), rate, _share(line, ours, overhead, speed), *cells]
     means = [f"{math.exp(sum(map(math.log, r)) / len(r)):.2f}" if r else "" for r in ratios.values()]
     yield ["geometric mean", "", "", "", "", *means]
 

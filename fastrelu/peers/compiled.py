@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from dataclasses import replace
 
 import numpy as np
 
@@ -51,7 +52,7 @@ ONNXRUNTIME = {
 
 
 def onnxruntime_job(operation: Operation, data: Data, threads: int) -> Job | None:
-    if not (body := ONNXRUNTIME.get(str(operation))):
+    if not (body := operation.line(ONNXRUNTIME)):
         return None
     import onnx.parser
     import onnxruntime
@@ -198,8 +199,8 @@ _jax_threads = None
 
 
 def jax_job(operation: Operation, data: Data, threads: int) -> Job | None:
-    forward = JAX.get(f"{operation.function} forward")
-    expression = forward if operation.pass_ == "backward" else JAX.get(str(operation))
+    forward = replace(operation, pass_="forward").line(JAX)
+    expression = forward if operation.pass_ == "backward" else operation.line(JAX)
     if not expression or _jax_threads != threads:
         return None
     import jax

@@ -296,7 +296,7 @@ def numpy_job(operation: Operation, data: Data, threads: int) -> Job:
 
 
 def scipy_job(operation: Operation, data: Data, threads: int) -> Job | None:
-    if not (statement := SCIPY.get(str(operation))):
+    if not (statement := operation.line(SCIPY)):
         return None
     from scipy import special
 
@@ -304,7 +304,7 @@ def scipy_job(operation: Operation, data: Data, threads: int) -> Job | None:
 
 
 def torch_job(operation: Operation, data: Data, threads: int) -> Job | None:
-    if not (statement := TORCH.get(str(operation))):
+    if not (statement := operation.line(TORCH)):
         return None
     import torch
 

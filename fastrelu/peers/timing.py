@@ -1,9 +1,9 @@
 """Side-by-side timing: everybody takes turns, so that a slow spell of the machine hits all of them alike.
 
 A turn is one call to warm up, unless a single one is long, and then as many calls as take about a fifth of a
-millisecond.  Whoever is far behind after the first turn is not asked again.  The minimum
-over the turns is what the work costs when nothing disturbs it; the median says how often that happened.
-The garbage collector is off while the clock runs.
+millisecond; a long call is a turn as soon as calls are counted.  Whoever is far behind after his first turn
+is not asked again.  The minimum over the turns is what the work costs when nothing disturbs it; the median
+says how often that happened.  The garbage collector is off while the clock runs.
 """
 
 from __future__ import annotations
@@ -68,10 +68,13 @@ def interleaved(jobs: dict, seconds: float, contenders=()) -> dict:
     lengths = {}
     for key in keys:
         timings[key].calls, lengths[key] = _calls_in_a_turn(jobs[key].timeit)
-    out_of_race = set()
+        if lengths[key] >= LONG:
+            timings[key].turns.append(lengths[key])
+    out_of_race = _far_behind(timings, contenders)
     end = time.perf_counter() + seconds
     for round_ in range(MAX_ROUNDS):
-        if round_ >= MIN_ROUNDS and time.perf_counter() > end:
+        turns = min(len(timings[key].turns) for key in keys if key not in out_of_race)
+        if turns >= MIN_ROUNDS and time.perf_counter() > end:
             break
         # another order each time, so that nobody always follows the same neighbour
         shift = round_ % len(keys)
@@ -84,10 +87,16 @@ def interleaved(jobs: dict, seconds: float, contenders=()) -> dict:
             timing.turns.append(job.timeit(timing.calls) / timing.calls)
             if getattr(job, "spins", False):
                 time.sleep(SETTLE)
-        if round_ == 0 and contenders:
-            limit = FAR_BEHIND * min(timings[key].best for key in contenders)
-            out_of_race = {key for key in contenders if timings[key].best > limit}
+        if round_ == 0:
+            out_of_race = _far_behind(timings, contenders)
     return timings
+
+
+def _far_behind(timings, contenders):
+    """Who has had a turn and was far slower than the fastest of those who had one."""
+    times = {key: timings[key].best for key in contenders if timings[key].turns}
+    limit = FAR_BEHIND * min(times.values(), default=0.0)
+    return {key for key, seconds in times.items() if seconds > limit}
 
 
 class Copy:

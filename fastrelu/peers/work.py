@@ -8,6 +8,7 @@ makes a fresh `result` where the library cannot write into a given array.
 from __future__ import annotations
 
 import functools
+import re
 import timeit
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -54,6 +55,7 @@ class Operation:
     reference: str  # a call of a function of `fastrelu.reference_rows`, or empty for a kernel of the table
     kernel: Kernel | None = None
     parameters: dict[str, float] = field(default_factory=dict, hash=False)
+    axis: int = -1  # that a reduction runs along
 
     def __str__(self):
         return f"{self.function} {self.pass_}"
@@ -61,6 +63,13 @@ class Operation:
     @property
     def is_reduction(self) -> bool:
         return self.kernel is None
+
+    def line(self, lines: dict[str, str]) -> str | None:
+        """A peer's line for it; those of reductions are written for the last axis."""
+        line = lines.get(str(self))
+        if line is None or self.axis == -1:
+            return line
+        return re.sub(r"-1\b", str(self.axis), line).replace("[..., None]", "[None]")
 
     def arrays_moved(self) -> int:
         """How many arrays of the size of `x` the operation must at least read and write."""
