@@ -110,23 +110,36 @@ class Data(peers.Data):
         if operation.pass_.startswith("backward"):
             self.dy = normal(of_result, dtype, 1)
         if operation.pass_ == "backward_from_y":
-            self.y = getattr(fr, operation.function)(self.x, axis=operation.axis)
+            forward, y = getattr(fr, operation.function), memory("y", shape, dtype)
+            self.y = forward(self.x, axis=operation.axis, out=y)
         self.labels = np.random.default_rng(2).integers(0, shape[operation.axis], of_rows)
-        self.out = np.full(of_result if operation.pass_ == "forward" else shape, 0, dtype)
+        self.out = memory("out", of_result if operation.pass_ == "forward" else shape, dtype)
 
     def sample(self, array):
         flat = array.reshape(-1)
         return flat[:: max(1, flat.size // CHECKED) | 1]
 
 
+# Arrays serve again: to touch new memory takes longer than most cells.
+
+
 def normal(shape, dtype, seed):
     return flat_normal(math.prod(shape), dtype, seed).reshape(shape)
+
+
+def memory(name, shape, dtype):
+    return flat_memory(name, math.prod(shape), dtype).reshape(shape)
 
 
 @functools.lru_cache(maxsize=4)
 def flat_normal(size, dtype, seed):
     numbers = np.random.default_rng(seed).standard_normal(PERIOD).astype(dtype)
     return np.resize(numbers, size)
+
+
+@functools.lru_cache(maxsize=4)
+def flat_memory(name, size, dtype):
+    return np.full(size, 0, dtype)
 
 
 def along(operation, axis):
