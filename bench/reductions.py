@@ -6,7 +6,7 @@
 
 A cell is an operation along one axis, or over all entries, of one shape.  Everybody takes turns on the same
 arrays, after the results were compared with fastrelu's; the page has the best of the turns.  The state file
-is written after each cell, and the same command goes on from there; an idle machine takes some minutes.
+is written after each cell, and the same command goes on from there after `--minutes` or an interruption.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import itertools
 import math
 import multiprocessing
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,7 +78,9 @@ def parse(arguments):
     parser.add_argument("--dtype", action="append", choices=DTYPES, help="both by default")
     parser.add_argument("--threads", type=int, help="one number instead of one and all")
     parser.add_argument("--seconds", type=float, default=0.2, help="for each cell, all together (0.2)")
+    parser.add_argument("--minutes", type=float, default=8, help="begin no cell after so many (8)")
     options = parser.parse_args(arguments)
+    options.end = time.monotonic() + 60 * options.minutes
     options.operations = [o for o in operations() if o.function in (options.op or names)]
     options.threads = [options.threads] if options.threads else sorted({1, fr.get_num_threads()})
     return options
@@ -234,6 +237,9 @@ def measure_all(options, threads):
                 cell = key(operation, axis, "×".join(map(str, shape)), dtype, threads)
                 if cell in state["cells"] or (operation.function == "cross_entropy" and number is None):
                     continue
+                if time.monotonic() > options.end:
+                    print("time is up; the same command goes on", file=sys.stderr)
+                    return
                 seconds = measure(operation, number, dtype, shape, some, threads, options.seconds)
                 about = {"function": operation.function, "pass": operation.pass_, "axis": axis}
                 about |= {"shape": list(shape), "dtype": dtype, "threads": threads}
