@@ -1,4 +1,4 @@
-# exp, expm1 of x <= 0 and log1p of 0 <= e <= 1: what the logistic and exponential families stand on.
+# exp, expm1 of x <= 0 and log1p of 0 <= e <= 1: what all formulas but the piecewise linear ones stand on.
 #
 # exp(x) = 2^k (1 + r + r^2 q(r)),  k = round(x / ln 2),  r = x - k ln 2  (Tang, ACM TOMS 15, 1989).
 # Error of the pair (wide_d): below 2^-60 of the result; in double lanes: 2^-33, with `_full` 2^-51.
