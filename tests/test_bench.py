@@ -4,6 +4,7 @@ Nothing here looks at a time.
 """
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -288,7 +289,8 @@ def test_speed_page_from_a_state_that_can_go_on(tmp_path):
         _, _, table = page.partition(f"## float32, {mode}, 1 thread\n")
         rows = [line for line in table.partition("##")[0].splitlines() if line.startswith("| relu ")]
         assert len(rows) == len(passes)
-        assert all(row.count("|") == 4 and "n" in row.split("|")[-2] for row in rows)
+        for row in rows:  # who is the best peer is for the clock to say; small arrays show no limit
+            assert re.fullmatch(r"\| [\w ]+ \| [\d.]+ [a-z]\*? \| [\d.]+ [a-z]\*? \[[\d.]+\] \|", row), row
 
 
 @needs_cc
