@@ -1,8 +1,8 @@
 """logsumexp and logsumexp0: SciPy's signature, plus ``out=`` and ``.backward``.
 
-Arguments are checked here, and the axes to reduce are moved to the end of a contiguous matrix; a compiled
-kernel, or the reference where there is none, does the rest and knows every special value.  Complex numbers
-and long double always go to the reference, as do rows whose weights or entries are out of the ordinary.
+Arrays that a compiled kernel takes as they lie go straight to it.  For all others arguments are checked here,
+the kernel or the reference does the rest, and both know every special value.  Complex numbers and long double
+always go to the reference, as do rows whose weights or entries are out of the ordinary.
 """
 
 from __future__ import annotations

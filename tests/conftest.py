@@ -4,6 +4,7 @@ Without this a suite could be green on the fallback.  ``FASTRELU_BACKEND=numpy``
 for the reference on purpose.
 """
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -73,6 +74,13 @@ def pytest_report_header(config):
 def call(name, via):
     """The kernel called `name`, by its ufunc or by its public object."""
     return calls.CALLS[via](*cases.BY_NAME[name])
+
+
+@pytest.fixture(params=["current", "numpy"])
+def backend(request):
+    """The name of the backend that computes: whatever is chosen, and the reference."""
+    with contextlib.nullcontext() if request.param == "current" else fr.use_backend("numpy"):
+        yield fr.explain(fr.relu, [0.0]).backend
 
 
 @pytest.fixture

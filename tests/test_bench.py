@@ -4,6 +4,7 @@ Nothing here looks at a time.
 """
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -147,6 +148,7 @@ def test_everybody_takes_turns():
 def test_every_mode_gives_the_same_result():
     here = [peer for peer in ("fastrelu", *peers.installed()) if peer != "jax"]
     missing = {"onnxruntime": {"in place", "fresh"}}
+    always_fresh = {"prelu forward", "prelu backward", "mish backward"}  # of PyTorch, which has no out= there
     for peer in here:
         with peers.session([] if peer == "fastrelu" else [peer], threads=1):
             for operation in OPERATIONS:
@@ -160,7 +162,7 @@ def test_every_mode_gives_the_same_result():
                     assert peers.deviation(job, data) <= peers.TOLERANCE["float32"], job.shown
                     for calls in (1, 40):
                         assert job.timeit(calls) > 0
-                    assert job.mode == mode or (peer == "torch" and "prelu" in operation.function), job.shown
+                    assert job.mode == mode or (peer == "torch" and str(operation) in always_fresh), job.shown
                     assert ("out=out" in job.statement) <= (mode == "out" or "; " in job.statement)
                 for name, values in pristine.items():
                     np.testing.assert_array_equal(data.arrays[name], values)
@@ -291,7 +293,8 @@ def test_speed_page_from_a_state_that_can_go_on(tmp_path):
         _, _, table = page.partition(f"## float32, {mode}, 1 thread\n")
         rows = [line for line in table.partition("##")[0].splitlines() if line.startswith("| relu ")]
         assert len(rows) == len(passes)
-        assert all(row.count("|") == 4 and "n" in row.split("|")[-2] for row in rows)
+        for row in rows:  # who is the best peer is for the clock to say; small arrays show no limit
+            assert re.fullmatch(r"\| [\w ]+ \| [\d.]+ [a-z]\*? \| [\d.]+ [a-z]\*? \[[\d.]+\] \|", row), row
 
 
 @needs_cc

@@ -131,7 +131,6 @@ def test_denominators_are_monic_and_without_positive_roots(name):
 CONSTANTS = {
     "LN2": lambda: mp.log(2),
     "LOG2E": lambda: 1 / mp.log(2),
-    "SQRT_2_OVER_PI": lambda: mp.sqrt(2 / mp.pi),
     "TWO_SQRT_2_OVER_PI": lambda: 2 * mp.sqrt(2 / mp.pi),
     "GELU_TANH_CUBIC": lambda: 2 * mp.sqrt(2 / mp.pi) * mp.mpf("0.044715"),
     "INV_SQRT_2PI": lambda: 1 / mp.sqrt(2 * mp.pi),

@@ -17,13 +17,6 @@ FUNCTIONS = [fr.cross_entropy, fr.cross_entropy.backward, fr.cross_entropy.value
 each_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 
-@pytest.fixture(params=["current", "numpy"])
-def backend(request):
-    available = [name for name, record in fr.backends().items() if record.available]
-    with fr.use_backend("numpy" if request.param == "numpy" else available[0]):
-        yield request.param
-
-
 def defined(x, labels, weight=None, reduction="mean", label_smoothing=0.0, ignore_index=None):
     """Loss and gradient along the last axis as the definition has them, in long double."""
     x = np.asarray(x, np.longdouble)

@@ -19,16 +19,6 @@ needs_kernels = pytest.mark.skipif(not cython.ISA, reason="nothing was compiled:
 each_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 
-@pytest.fixture(params=["current", "numpy"])
-def backend(request):
-    with fr.use_backend(fr.backends()[request.param].name if request.param == "numpy" else current()):
-        yield request.param
-
-
-def current():
-    return next(name for name, record in fr.backends().items() if record.available)
-
-
 def pairs(dtype):
     """Name -> (a, b): level, apart, cancelling near 0, dominated, at the ends of the exponential."""
     rng = np.random.default_rng(3)

@@ -6,22 +6,12 @@ import numpy as np
 import pytest
 
 import fastrelu as fr
-from fastrelu import dispatch
 
 INF = np.inf
 FORWARD = [fr.logsumexp, fr.logsumexp0, fr.softmax, fr.log_softmax, fr.softmax0]
 NORMALISING = FORWARD[2:]
 BACKWARD = [f.backward for f in FORWARD]
 by_name = {"ids": lambda f: f.__qualname__}
-
-
-@pytest.fixture(params=["current", "reference"])
-def backend(request, monkeypatch):
-    """The kernels that are there, and the reference."""
-    if request.param == "reference":
-        monkeypatch.setattr(dispatch, "rows_kernel", lambda name, dtype: None)
-        monkeypatch.setattr(dispatch, "weighted_kernel", lambda dtype: None)
-    return request.param
 
 
 # Arrays of every kind

@@ -3,7 +3,6 @@
 import mpmath as mp
 import numpy as np
 
-WIDER = {np.float16: np.float64, np.float32: np.float64, np.float64: np.longdouble}
 HAS_EXTENDED = np.finfo(np.longdouble).nmant > np.finfo(np.float64).nmant
 
 

@@ -332,7 +332,6 @@ def constant_entries():
         "ln 2 as a + b; a has 14 bits, so k a is exact in float for |k| < 2^10.",
     )
     yield Entry("LOG2E", pair(1 / ln2), "1 / ln 2")
-    yield Entry("SQRT_2_OVER_PI", pair(slope), "sqrt(2/pi)")
     yield Entry("TWO_SQRT_2_OVER_PI", pair(2 * slope), "2 sqrt(2/pi)")
     yield Entry(
         "GELU_TANH_CUBIC", pair(2 * slope * mp.mpf("0.044715")), "2 sqrt(2/pi) 0.044715, the exact decimal"

@@ -264,7 +264,7 @@ TORCH = {
     "gelu.tanh backward": 'aten.gelu_backward.grad_input(dy, x, approximate="tanh", grad_input=out)',
     "silu forward": "nn.silu(x, out=out)",
     "silu backward": "aten.silu_backward.grad_input(dy, x, grad_input=out)",
-    "mish forward": "aten.mish.out(x, out=out)",
+    "mish forward": "nn.mish(x, out=out)",
     "mish backward": "result = aten.mish_backward(dy, x)",
     "tanh forward": "torch.tanh(x, out=out)",
     "tanh backward": _steps(

@@ -1,7 +1,7 @@
 # The fast path.  Plain, alike, contiguous arrays of a type that the kernel computes in go straight to it; arrays
 # of any strides and real dtype, and lists of numbers, through the grid; what else NumPy understands by itself,
-# its subclasses included, to the ufunc.  All that
-# remains, every error included, is handed on, unchanged, to the general path in Python.
+# its subclasses included, to the ufunc.  All that remains, every error included, is handed on, unchanged, to
+# the general path in Python.
 
 cdef extern from *:
     """

@@ -1,4 +1,4 @@
-# exp, expm1 of x <= 0 and log1p of 0 <= e <= 1: what the logistic and exponential families stand on.
+# exp, expm1 of x <= 0 and log1p of 0 <= e <= 1: what all formulas but the piecewise linear ones stand on.
 #
 # exp(x) = 2^k (1 + r + r^2 q(r)),  k = round(x / ln 2),  r = x - k ln 2  (Tang, ACM TOMS 15, 1989).
 # Error of the pair (wide_d): below 2^-60 of the result; in double lanes: 2^-33, with `_full` 2^-51.
@@ -18,12 +18,6 @@ cdef inline W exp_floor(W x) noexcept nogil:
         return splat(x, -650.0)
     else:
         return splat(x, -1300.0)
-
-cdef inline W at_least(W x, W limit) noexcept nogil:
-    return where_gt(limit, x, limit, x)
-
-cdef inline W at_most(W x, W limit) noexcept nogil:
-    return where_gt(x, limit, limit, x)
 
 cdef inline W binary_exponent(W x) noexcept nogil:
     return nearest_integer(at_least(x, exp_floor(x)) * LOG2E[0])
@@ -67,6 +61,14 @@ cdef inline W expm1_nonpositive(W x) noexcept nogil:
     cdef W k = binary_exponent(x)
     cdef W scale = exp_scale(k)
     return (scale - 1.0) + scaled(expm1_remainder(exp_remainder(x, k)), scale)
+
+# exp(x) - 1 for x <= 0; with the sign of x for -0 as well.
+cdef inline W expm1_below(W x) noexcept nogil:
+    return turn_sign(magnitude(expm1_nonpositive(negative_magnitude(x))), x)
+
+# x, but 0 where exp(a) has vanished: there x itself may be infinite.
+cdef inline W until_floor(W x, W a) noexcept nogil:
+    return where_gt(exp_floor(a), a, turn_sign(splat(x, 0.0), x), x)
 
 # y, a multiple of exp_nonpositive(x), times the power of two that was left out of it.
 cdef inline W restore_tail(W y, W x) noexcept nogil:

@@ -1,0 +1,70 @@
+# The exponential linear units: expm1 below 0, where -0 keeps its sign, and x or a multiple of it above.
+
+cdef inline W elu(W x, W alpha) noexcept nogil:
+    cdef W y = where_positive(x, x, alpha * expm1_below(x))
+    return where_ge(alpha, splat(x, 0.0), y, splat(x, NAN))
+
+cdef inline V elu_from_expm1_ratio(V x, V alpha, V at, V high, V low, V scale) noexcept nogil:
+    cdef V total = fused(at, high, at * low)
+    cdef V lost = fused(at, high, splat(x, 0.0) - total) + at * low
+    cdef V below = where_eq(alpha, splat(x, 1.0), total, times_pair(alpha, total, lost))
+    cdef V y = where_positive(x, x, turn_sign(magnitude(below), x))
+    return where_ge(alpha, splat(x, 0.0), y, splat(x, NAN))
+
+cdef inline V elu_at_default_from_expm1_ratio(V x, V alpha, V at, V high, V low, V scale) noexcept nogil:
+    return where_positive(x, x, fused(at, high, at * low))
+
+cdef inline W elu_slope(W x, W alpha) noexcept nogil:
+    cdef W a = negative_magnitude(x)
+    cdef W y = where_positive(x, splat(x, 1.0), restore_tail(alpha * exp_nonpositive(a), a))
+    return where_ge(alpha, splat(x, 0.0), y, splat(x, NAN))
+
+cdef inline V elu_slope_from_exp(V x, V alpha, V at, V high, V low, V scale) noexcept nogil:
+    cdef V total = high + low
+    cdef V y = where_positive(x, splat(x, 1.0), times_pair(alpha, total, (high - total) + low) * scale)
+    return where_ge(alpha, splat(x, 0.0), y, splat(x, NAN))
+
+cdef inline V elu_slope_at_default_from_exp(V x, V alpha, V at, V high, V low, V scale) noexcept nogil:
+    return where_positive(x, splat(x, 1.0), entry_sum(high, low, scale))
+
+cdef inline V elu_slope_from_y(V y, V alpha) noexcept nogil:
+    return where_ge(alpha, splat(y, 0.0), where_positive(y, splat(y, 1.0), y + alpha), splat(y, NAN))
+
+cdef inline W elu_wrt_alpha(W x, W alpha) noexcept nogil:
+    cdef W y = where_positive(x, splat(x, 0.0), expm1_below(x))
+    return where_ge(alpha, splat(x, 0.0), y, splat(x, NAN))
+
+cdef inline V elu_wrt_alpha_from_expm1_ratio(V x, V alpha, V at, V high, V low, V scale) noexcept nogil:
+    cdef V y = where_positive(x, splat(x, 0.0), fused(at, high, at * low))
+    return where_ge(alpha, splat(x, 0.0), y, splat(x, NAN))
+
+
+cdef inline W selu_lambda(W x) noexcept nogil:
+    return constant(x, SELU_LAMBDA[0], SELU_LAMBDA[1])
+
+cdef inline W selu_lambda_alpha(W x) noexcept nogil:
+    return constant(x, SELU_LAMBDA_ALPHA[0], SELU_LAMBDA_ALPHA[1])
+
+cdef inline W selu(W x) noexcept nogil:
+    return where_positive(x, x * selu_lambda(x), selu_lambda_alpha(x) * expm1_below(x))
+
+cdef inline V selu_from_expm1_ratio(V x, V at, V high, V low, V scale) noexcept nogil:
+    cdef V total = fused(at, high, at * low)
+    cdef V lost = fused(at, high, splat(x, 0.0) - total) + at * low
+    cdef V below = turn_sign(magnitude(times_constant(total, lost, SELU_LAMBDA_ALPHA)), x)
+    cdef V above = times_constant(smaller(greatest(x), x), splat(x, 0.0), SELU_LAMBDA)
+    return where_positive(x, where_gt(x, greatest(x), x, above), below)
+
+cdef inline W selu_slope(W x) noexcept nogil:
+    cdef W e = where_positive(x, splat(x, 1.0), exp_nonpositive(negative_magnitude(x)))
+    return restore_tail(e * where_positive(x, selu_lambda(x), selu_lambda_alpha(x)), x)
+
+cdef inline V selu_slope_from_exp(V x, V at, V high, V low, V scale) noexcept nogil:
+    cdef V total = high + low
+    cdef V below = times_constant(total, (high - total) + low, SELU_LAMBDA_ALPHA) * scale
+    return where_positive(x, splat(x, SELU_LAMBDA[0]), below)
+
+# Beside y = -lambda alpha only what rounding that constant lost is left of the sum.
+cdef inline V selu_slope_from_y(V y) noexcept nogil:
+    cdef V below = (y + splat(y, SELU_LAMBDA_ALPHA[0])) + constant_low(y, SELU_LAMBDA_ALPHA)
+    return where_positive(y, splat(y, SELU_LAMBDA[0]), below)
