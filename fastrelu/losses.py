@@ -155,7 +155,7 @@ def _value_and_grad(
     *,
     out=None,
 ):
-    """The cross entropy and its gradient with respect to the logits, in one pass over them.
+    """The cross entropy and its gradient with respect to the logits, a piece that stays in cache at a time.
 
     Parameters
     ----------
