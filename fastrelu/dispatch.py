@@ -16,6 +16,7 @@ __all__ = [
     "elementwise",
     "empty",
     "explain",
+    "losses_kernel",
     "plan",
     "rows_kernel",
     "sums_kernel",
@@ -225,6 +226,11 @@ def rows_kernel(name, dtype):
 def weighted_kernel(dtype):
     """The current backend's kernel for sums of weighted exponentials over contiguous rows, or None."""
     return control.BACKEND.get().weighted(dtype.char)
+
+
+def losses_kernel():
+    """The current backend's cross entropy; see `Backend.losses`."""
+    return control.BACKEND.get().losses
 
 
 def sums_kernel(kernel, dtype):

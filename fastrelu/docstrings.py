@@ -13,6 +13,7 @@ __all__ = [
     "attached",
     "backward_doc",
     "backward_signature",
+    "completed",
     "forward_doc",
     "forward_signature",
     "sharing",
@@ -214,14 +215,19 @@ Examples
 # Functions that are not of the table write their docstrings themselves, but for what several have in common.
 
 
+def completed(doc, **sections):
+    """A docstring with a text in the place of each ``{name}`` that is a line of it."""
+    doc = cleandoc(doc)
+    for name, text in sections.items():
+        doc = doc.replace(f"{{{name}}}", cleandoc(text))
+    return doc
+
+
 def sharing(**sections):
-    """A decorator: put a text in the place of each ``{name}`` that is a line of the docstring."""
+    """A decorator: complete the docstring of a function."""
 
     def complete(function):
-        doc = cleandoc(function.__doc__)
-        for name, text in sections.items():
-            doc = doc.replace(f"{{{name}}}", cleandoc(text))
-        function.__doc__ = doc
+        function.__doc__ = completed(function.__doc__, **sections)
         return function
 
     return complete

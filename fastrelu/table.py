@@ -15,7 +15,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from math import inf
 
-__all__ = ["KERNELS", "LOGADDEXP", "REDUCTIONS", "ROWS", "ROW_KERNELS", "Kernel", "Parameter", "Row"]
+__all__ = [
+    "KERNELS",
+    "LOGADDEXP",
+    "LOSS_KERNELS",
+    "REDUCTIONS",
+    "ROWS",
+    "ROW_KERNELS",
+    "Kernel",
+    "Parameter",
+    "Row",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -415,6 +425,17 @@ ROW_KERNELS: dict[str, tuple[str, str, str | None]] = {
         "sum_log_softmax_backward",
         "finish_log_softmax_backward",
         "apply_log_softmax_backward",
+    ),
+}
+# The same for cross entropy, whose kernels follow: of one label a row, and of targets for every class.
+LOSS_KERNELS: dict[str, tuple[str, str, str | None]] = {
+    "cross_entropy": ("sum_for_labels", "finish_labels", None),
+    "cross_entropy.gradient": ("keep_for_labels", "finish_label_gradients", "apply_label_gradients"),
+    "cross_entropy of targets": ("sum_for_targets", "finish_targets", None),
+    "cross_entropy.gradient of targets": (
+        "keep_for_targets",
+        "finish_target_gradients",
+        "apply_target_gradients",
     ),
 }
 REDUCTIONS: tuple[str, ...] = tuple(name for name in ROW_KERNELS if not name.endswith(".backward"))

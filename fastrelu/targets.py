@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,11 +23,16 @@ class Targets:
     weight : ndarray
         Of each class, in the working dtype.
     smoothing : float
+    ignore_index : int or None
+    array : ndarray
+        The labels as they were given.
     """
 
     labels: np.ndarray
     weight: np.ndarray
     smoothing: float
+    ignore_index: int | None
+    array: np.ndarray
 
     @classmethod
     def of(cls, name, labels, rows, weight, smoothing, ignore_index, work):
@@ -45,12 +51,19 @@ class Targets:
             found = _indices(name, labels, rows, ignore_index)
         else:
             found = _probabilities(name, labels, rows, ignore_index)
-        return cls(found, weights, float(smoothing))
+        ignore_index = None if ignore_index is None else operator.index(ignore_index)
+        return cls(found, weights, float(smoothing), ignore_index, labels)
 
     @property
-    def are_single_classes(self):
-        """Whether every target is one class alone."""
-        return self.labels.ndim == 1 and self.smoothing == 0
+    def all_classes_alike(self):
+        """Whether the weights change nothing."""
+        return bool(np.all(self.weight == 1))
+
+    def as_given(self, dtype):
+        """The labels as an array for a kernel; probabilities in a dtype that kernels read."""
+        if self.array.dtype.char not in "efd" and self.labels.ndim == 2:
+            return self.array.astype(dtype)
+        return np.require(self.array, self.array.dtype.newbyteorder("="), "A")
 
     def divisor(self):
         """What the mean divides by."""
@@ -58,9 +71,9 @@ class Targets:
             return self.weight.dtype.type(len(self.labels))
         return self.weight[self.labels[self.labels >= 0]].sum()
 
-    def dense(self, piece):
-        """Some of the targets as rows of numbers."""
-        return reference_losses.dense_targets(self.labels[piece], self.weight, self.smoothing)
+    def dense(self):
+        """The targets as rows of numbers."""
+        return reference_losses.dense_targets(self.labels, self.weight, self.smoothing)
 
 
 def _expected(rows):

@@ -134,6 +134,7 @@ cdef extern from * nogil:
     enum: IN_DY
     enum: TO_OUT
     enum: OF_ROW
+    enum: LABELS
     enum: ROW_OPERANDS
     cdef struct Reduction:
         RowKernel kernel
@@ -141,15 +142,16 @@ cdef extern from * nogil:
         Storage computes_in
         int item_bytes
         int cost
-        bint used[4]
+        bint used[5]
         bint writes_row
-        Storage types[4]
-        char* data[4]
+        Storage types[5]
+        char* data[5]
         ptrdiff_t length
-        ptrdiff_t steps[4]
+        ptrdiff_t steps[5]
         int axes
         ptrdiff_t shape[64]
-        ptrdiff_t strides[4][64]
+        ptrdiff_t strides[5][64]
+        ptrdiff_t tiles
     cdef struct WeightedRows:
         WeightedKernel kernel
         const char* a
@@ -391,5 +393,6 @@ def weighted_sums(a, b):
 
 include "loops/arrays.pxi"
 include "loops/reduce.pxi"
+include "loops/cross_entropy.pxi"
 include "loops/fast_call.pxi"
 include "loops/sums.pxi"

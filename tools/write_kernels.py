@@ -184,7 +184,8 @@ def sum_block(index, kernel, kinds, suffix):
 
 def blocks_pyx():
     """The module that is compiled once for each instruction set."""
-    kernels, reductions, kinds = table().KERNELS, table().ROW_KERNELS, formula_kinds()
+    kernels, kinds = table().KERNELS, formula_kinds()
+    reductions = table().ROW_KERNELS | table().LOSS_KERNELS
     missing = sorted({k.formula for k in kernels} - set(kinds))
     if missing:
         raise SystemExit(

@@ -36,6 +36,9 @@ class Backend:
     sums : callable
         ``sums(kernel, char)`` gives ``f(lengths, arrays, result, dx, gradient)``, which sums the kernel's
         results over contiguous arrays of a dtype (and computes kernel `gradient` into `dx`), or None.
+    losses : callable
+        Cross entropy and its gradient of arrays as they lie; None where it has no kernel for them, or
+        something is wrong with them.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Backend:
     empty: Callable = field(default=np.empty, repr=False)
     sums: Callable = field(default=lambda kernel, char: None, repr=False)
     weighted: Callable = field(default=lambda char: None, repr=False)
+    losses: Callable = field(default=lambda *arguments, **options: None, repr=False)
 
 
 def _not_yet(name, what):

@@ -79,6 +79,10 @@ def _rows(name, char):
     return functools.partial(ufuncs.reduce_rows, list(ROW_KERNELS).index(name))
 
 
+def _losses():
+    return functools.partial(ufuncs.cross_entropy, len(ROW_KERNELS))
+
+
 def _weighted(char):
     return ufuncs.weighted_sums if char in "fd" else None
 
@@ -140,7 +144,7 @@ if ISA:
     _load(ISA)
     UFUNCS = {kernel: _make(kernel) for kernel in KERNELS}
     _detail, _cached = f"SIMD kernels for {ISA}", functools.cache(_elementwise)
-    BACKEND = Backend("cython", True, _detail, _cached, _rows, ufuncs.empty, _sums, _weighted)
+    BACKEND = Backend("cython", True, _detail, _cached, _rows, ufuncs.empty, _sums, _weighted, _losses())
 elif ufuncs is None:
     BACKEND = Backend(
         "cython", False, "nothing was compiled when fastrelu was installed (no C++ compiler was found)"

@@ -78,12 +78,15 @@ cdef extern from *:
             if (PyArray_DIM(a, i) != PyArray_DIM(b, i) || PyArray_STRIDE(a, i) != PyArray_STRIDE(b, i)) return false;
         return true;
     }
-    // Whether writing `out` could change what is still to be read of `a`.
-    static bool conflicts(PyArrayObject* a, PyArrayObject* out) {
+    static bool overlaps(PyArrayObject* a, PyArrayObject* out) {
         char *low, *high, *out_low, *out_high;
         extent(a, &low, &high);
         extent(out, &out_low, &out_high);
-        return low < out_high && out_low < high && !same_layout(a, out);
+        return low < out_high && out_low < high;
+    }
+    // Whether writing `out` could change what is still to be read of `a`, entry by entry.
+    static bool conflicts(PyArrayObject* a, PyArrayObject* out) {
+        return overlaps(a, out) && !same_layout(a, out);
     }
     static bool repeats_itself(PyArrayObject* out) {
         for (int i = 0; i < PyArray_NDIM(out); i++)
@@ -98,6 +101,7 @@ cdef extern from *:
     int type_of(int storage)
     float as_half(double)
     object new_result(PyArrayObject* like, int ndim, cnp.npy_intp* shape, int type, int fortran)
+    bint overlaps(cnp.ndarray, cnp.ndarray)
     bint conflicts(cnp.ndarray, cnp.ndarray)
     bint repeats_itself(cnp.ndarray)
     bint PyArray_ISNOTSWAPPED(cnp.ndarray)

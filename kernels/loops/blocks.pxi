@@ -5,7 +5,7 @@ from cpython.pycapsule cimport PyCapsule_New
 cdef extern from * nogil:
     """
     #include "loops/tabulated.h"
-    #include "loops/rows_backward.h"
+    #include "loops/cross_entropy.h"
     #include "loops/weighted.h"
     #include "loops/pack.h"
     static Exports exports = {0, sizeof(vec<float>), {}, {}, &CONVERTERS};
@@ -86,3 +86,13 @@ cdef extern from * nogil:
     void sum_log_softmax_backward[T](const RowFormulas[T]&, const RowTile&)
     void finish_log_softmax_backward[T](const RowFormulas[T]&, const RowTile&)
     void apply_log_softmax_backward[T](const RowFormulas[T]&, const RowTile&)
+    void sum_for_labels[T](const RowFormulas[T]&, const RowTile&)
+    void keep_for_labels[T](const RowFormulas[T]&, const RowTile&)
+    void sum_for_targets[T](const RowFormulas[T]&, const RowTile&)
+    void keep_for_targets[T](const RowFormulas[T]&, const RowTile&)
+    void finish_labels[T](const RowFormulas[T]&, const RowTile&)
+    void finish_label_gradients[T](const RowFormulas[T]&, const RowTile&)
+    void finish_targets[T](const RowFormulas[T]&, const RowTile&)
+    void finish_target_gradients[T](const RowFormulas[T]&, const RowTile&)
+    void apply_label_gradients[T](const RowFormulas[T]&, const RowTile&)
+    void apply_target_gradients[T](const RowFormulas[T]&, const RowTile&)

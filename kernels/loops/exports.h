@@ -50,6 +50,23 @@ typedef void (*WeightedKernel)(const void* a, const void* b, ptrdiff_t b_step, d
 // Entries of a row that are summed together; longer rows are merged from as many segments as they need.
 enum { SEGMENT = 2048 };
 
+// What cross entropy has besides (cross_entropy.h).
+struct Losses {
+    // Of the whole call.  A class's target is weight (hard p + spread), p being 1 at the row's label, or its
+    // probability; numbers in two parts.
+    const double* weight;  // of each class, and zeros for a register more; null where each is 1 and spread 0
+    double hard, hard_low, spread, spread_low;
+    double factor, factor_low;          // of all gradients
+    bool losses_wanted, factor_of_row;  // of_row is a row's loss, or one more factor of its gradient
+    // Of a tile, for each row:
+    ptrdiff_t* label;       // negative where there is none
+    double* weight_of_row;  // of its class: 0 where there is no label, negative where the row does not count
+    void* at_label;         // the logit, later the gradient
+    // for each segment and row, of targets only: sums of target * (maximum - logit), and of targets
+    double *apart, *apart_low, *mass, *mass_low;
+    double* sum;  // of the losses of a tile's rows, in two parts
+};
+
 // Rows to reduce, of float or double, and room for what a pass leaves to the next.
 struct RowTile {
     const void *x, *dy;  // the first row's first entry; a gradient takes dy, laid out as x
@@ -60,8 +77,10 @@ struct RowTile {
     // For each segment and row, in this order: the largest entry, how often it occurs, the sum of the rest.
     void *top, *count;
     double *hi, *lo;
-    ptrdiff_t width;  // of a segment in these: rows, and enough more for whole registers
-    void* of_row;     // one value for each row: a result of `finish`, or a factor of its gradient
+    ptrdiff_t width;       // of a segment in these: rows, and enough more for whole registers
+    void* of_row;          // one value for each row: a result of `finish`, or a factor of its gradient
+    const Losses* losses;  // of cross entropy only
+    ptrdiff_t first;       // which entry of the rows is the tile's first
 };
 
 // A reduction in three passes, so that those over entries may be shared out by segments.

@@ -8,6 +8,7 @@
 //
 // None of it changes a bit of the result (rows.h).
 #pragma once
+#include "loops/labels.h"
 #include "loops/pool.h"
 #include "loops/run.h"
 #include "loops/transpose.h"
@@ -22,8 +23,9 @@ enum {
     SEGMENT_BYTES = 1 << 19  // of rows side by side: half the second
 };
 
-// Operands: x and the result, or for a gradient x, dy and the result, entry by entry; and one value a row.
-enum { IN_X, IN_DY, TO_OUT, OF_ROW, ROW_OPERANDS };
+// Operands: x and the result, or for a gradient x, dy and the result, entry by entry; one value a row;
+// labels.
+enum { IN_X, IN_DY, TO_OUT, OF_ROW, LABELS, ROW_OPERANDS };
 
 struct Reduction {
     RowKernel kernel;
@@ -37,6 +39,7 @@ struct Reduction {
     ptrdiff_t length, steps[ROW_OPERANDS];
     int axes;  // of the rows; the last one is cut into tiles
     ptrdiff_t shape[MAX_AXES], strides[ROW_OPERANDS][MAX_AXES];
+    LossCall* losses = nullptr;  // of cross entropy only
     // chosen by `prepare`
     RowLayout layout;
     ptrdiff_t tile_rows, tiles_in_last, tiles, segments;
@@ -133,7 +136,8 @@ static size_t scratch_bytes(const Reduction& r) {
     const ptrdiff_t width = (r.tile_rows + REGISTER - 1) / REGISTER * REGISTER;
     const size_t pieces = r.segments * width * 2 * (r.item_bytes + sizeof(double)) + width * r.item_bytes;
     const bool packs = r.layout == COLUMNS || r.layout == BUFFER;
-    return pieces + (packs ? 2 * (r.tile_rows * r.length * r.item_bytes + 64) : 0) + 5 * 64;
+    const size_t losses = r.losses ? loss_bytes(*r.losses, width, r.segments) : 0;
+    return losses + pieces + (packs ? 2 * (r.tile_rows * r.length * r.item_bytes + 64) : 0) + 5 * 64;
 }
 
 // The rows of one tile, where they lie and where they are worked on.
@@ -143,6 +147,7 @@ struct Tile {
     char* data[ROW_OPERANDS];
     ptrdiff_t row_stride[ROW_OPERANDS];
     RowTile rows;
+    Losses losses;
 
     Tile(const Reduction& reduction, Scratch& memory, ptrdiff_t index) : r(reduction), scratch(memory) {
         const int last = r.axes - 1;
@@ -165,6 +170,15 @@ struct Tile {
         rows.hi = (double*)scratch.take(pieces * sizeof(double));
         rows.lo = (double*)scratch.take(pieces * sizeof(double));
         rows.of_row = scratch.take(rows.width * r.item_bytes);
+        rows.first = 0;
+        rows.losses = r.losses ? &losses : nullptr;
+        if (r.losses) {
+            losses = r.losses->common;
+            losses.sum = r.losses->sums + 2 * index;
+            losses.sum[1] = 0;  // of floats there is one part only
+            place_losses(*r.losses, losses, rows.width, r.segments,
+                         [&](size_t bytes) { return scratch.take(bytes); });
+        }
         ptrdiff_t step[OF_ROW], row[OF_ROW];
         char* at[OF_ROW];
         for (int j = 0; j < OF_ROW; j++) {
@@ -231,6 +245,9 @@ struct Tile {
             if (r.used[IN_X]) read(IN_X, (char*)rows.x);
             if (by_entry(r, IN_DY)) read(IN_DY, (char*)rows.dy);
         }
+        if (r.losses)
+            read_labels(*r.losses, losses, r.used[LABELS] ? data[LABELS] : nullptr, r.types[LABELS],
+                        row_stride[LABELS], rows.rows, rows.width);
         if (r.used[OF_ROW] && !r.writes_row)
             r.converters->to_float[r.computes_in][r.types[OF_ROW]](
                     (char*)rows.of_row, r.item_bytes, data[OF_ROW], row_stride[OF_ROW], rows.rows);
@@ -253,6 +270,7 @@ struct Tile {
         tile.count = (char*)tile.count + first * tile.width * item;
         tile.hi += first * tile.width;
         tile.lo += first * tile.width;
+        tile.first = skipped;
         return tile;
     }
 };
@@ -312,6 +330,7 @@ static bool run_reduction(Reduction& r, const Settings& settings) {
     r.failed = false;
     merge_row_axes(r);
     choose_layout(r);
+    if (r.losses && !r.losses->has_room_for(r.tiles)) return false;
     ptrdiff_t rows = 1;
     for (int a = 0; a < r.axes; a++) rows *= r.shape[a];
     const int threads = threads_for(rows * r.length * r.cost, settings);

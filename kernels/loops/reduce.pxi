@@ -13,12 +13,17 @@ cdef cnp.ndarray new_row_values(cnp.ndarray x, const bint* reduced, bint keepdim
 # An array with one value for each row, its reduced axes left out or kept with length 1; False if it is not.
 cdef bint add_row_values(Reduction* r, cnp.ndarray x, const bint* reduced, bint keepdims,
                          cnp.ndarray values) noexcept:
-    cdef int storage = readable(values), axis, own = 0, kept = 0
-    if storage < 0 or storage > FLOAT16:
-        return False
-    r.used[OF_ROW] = True
-    r.types[OF_ROW] = <Storage> storage
-    r.data[OF_ROW] = <char*> cnp.PyArray_DATA(values)
+    cdef int storage = readable(values)
+    return 0 <= storage <= FLOAT16 and add_of_rows(r, OF_ROW, x, reduced, keepdims, values)
+
+
+# The same of any storage.
+cdef bint add_of_rows(Reduction* r, int operand, cnp.ndarray x, const bint* reduced, bint keepdims,
+                      cnp.ndarray values) noexcept:
+    cdef int axis, own = 0, kept = 0
+    r.used[operand] = True
+    r.types[operand] = <Storage> readable(values)
+    r.data[operand] = <char*> cnp.PyArray_DATA(values)
     for axis in range(cnp.PyArray_NDIM(x)):
         if reduced[axis] and not keepdims:
             continue
@@ -27,7 +32,7 @@ cdef bint add_row_values(Reduction* r, cnp.ndarray x, const bint* reduced, bint 
         if cnp.PyArray_DIMS(values)[own] != (1 if reduced[axis] else cnp.PyArray_DIMS(x)[axis]):
             return False
         if not reduced[axis]:
-            r.strides[OF_ROW][kept] = cnp.PyArray_STRIDES(values)[own]
+            r.strides[operand][kept] = cnp.PyArray_STRIDES(values)[own]
             kept += 1
         own += 1
     return own == cnp.PyArray_NDIM(values)
@@ -81,6 +86,17 @@ cdef bint mark_axes(axis, int ndim, bint* reduced) except -1:
     return True
 
 
+cdef void begin_reduction(Reduction* r, int storage, int index) noexcept:
+    cdef int i
+    r.computes_in = <Storage> (FLOAT64 if storage == FLOAT64 else FLOAT32)
+    r.item_bytes = 8 if storage == FLOAT64 else 4
+    r.kernel = tables.exports.rows[1 if storage == FLOAT64 else 0][index]
+    r.converters = tables.exports.converters
+    r.cost = 30 if storage == FLOAT64 else 8
+    for i in range(ROW_OPERANDS):
+        r.used[i] = False
+
+
 def reduce_rows(int index, x, axis, out=None, bint keepdims=False, dy=None, bint one_dy_a_row=False):
     """Run row kernel `index` over exact ndarrays; None where they must be prepared first.
 
@@ -91,7 +107,7 @@ def reduce_rows(int index, x, axis, out=None, bint keepdims=False, dy=None, bint
     cdef Reduction r
     cdef bint reduced[MAX_AXES]
     cdef cnp.ndarray a, result
-    cdef int ndim, operand, storage, i
+    cdef int ndim, storage
     cdef bint enough
     if type(x) is not np.ndarray or (out is not None and type(out) is not np.ndarray):
         return None
@@ -102,14 +118,8 @@ def reduce_rows(int index, x, axis, out=None, bint keepdims=False, dy=None, bint
         return None
     if not mark_axes(axis, ndim, reduced):
         return None
-    r.computes_in = <Storage> (FLOAT64 if storage == FLOAT64 else FLOAT32)
-    r.item_bytes = 8 if storage == FLOAT64 else 4
-    r.kernel = tables.exports.rows[1 if storage == FLOAT64 else 0][index]
-    r.converters = tables.exports.converters
-    r.cost = 30 if storage == FLOAT64 else 8
+    begin_reduction(&r, storage, index)
     r.writes_row = r.kernel.apply == NULL
-    for i in range(ROW_OPERANDS):
-        r.used[i] = False
     if not add_entries(&r, IN_X, reduced, a):
         return None
     if dy is not None:

@@ -68,26 +68,31 @@ static ALWAYS_INLINE void add_term(Partial<double>& p, vec<double> term, vec<dou
 static ALWAYS_INLINE wide<float> sum_of(const Partial<float>& p) { return p.sum + widen(p.low); }
 static ALWAYS_INLINE wide<double> sum_of(const Partial<double>& p) { return {p.sum.hi, p.low}; }
 
-// Adds entries of a row each; gives exp(x) in units of the reference, times 2^BIAS.  EACH: also those equal
-// to the maximum.  INFINITE: where the maximum is +inf it is 1 and all others 0, or NaN.  Lanes where `live`
-// is 0 are not there.
-template<bool EACH, bool INFINITE, class T>
+// What is summed: all terms, or the rest beside those equal to the maximum, which are counted; and whether
+// all terms are kept for later.
+enum Summed { BESIDE_TOP, ALL_KEPT, BESIDE_TOP_KEPT };
+
+// Adds entries of a row each; gives exp(x) in units of the reference, times 2^BIAS.  INFINITE: where the
+// maximum is +inf it is 1 and all others 0, or NaN.  Lanes where `live` is 0 are not there.
+template<Summed SUMMED, bool INFINITE, class T>
 ALWAYS_INLINE vec<T> add_entries(const RowFormulas<T>& f, const Reference<T>& r, vec<T> x,
                                  Partial<T>& partial, const vec<T>* live = nullptr) {
     const vec<T> zero = splat(x, 0.0), one = splat(x, 1.0), d = at_least(x - r.shift, r.floor);
     const vec<T> k = f.exponent(d), t = f.excess(d, k);
     vec<T> power = power_of_two_biased(k + r.bias);
-    if (!EACH) power = where_eq(x, r.top, zero, power);
+    if (SUMMED == BESIDE_TOP) power = where_eq(x, r.top, zero, power);
     if (live) power = where_eq(*live, zero, zero, power);
     vec<T> term = fma(power, t, power), error = fma(power, t, power - term);
     if (INFINITE) {
         const vec<T> infinite = splat(x, INFINITY), nothing = where_eq(x, x, zero, x);
-        const vec<T> unit = splat(x, EACH ? RowRange<T>::UNIT : 0.0);
+        const vec<T> unit = splat(x, SUMMED == BESIDE_TOP ? 0.0 : RowRange<T>::UNIT);
         term = where_eq(r.top, infinite, where_eq(x, infinite, unit, nothing), term);
         error = where_eq(r.top, infinite, zero, error);
     }
-    add_term(partial, term, error);
-    if (!EACH) partial.count = where_eq(x, r.top, partial.count + one, partial.count);
+    if (SUMMED == BESIDE_TOP_KEPT)
+        add_term(partial, where_eq(x, r.top, zero, term), where_eq(x, r.top, zero, error));
+    else add_term(partial, term, error);
+    if (SUMMED != ALL_KEPT) partial.count = where_eq(x, r.top, partial.count + one, partial.count);
     return term;
 }
 
@@ -164,22 +169,22 @@ template<class T> struct Pieces {
 };
 
 // A segment of one contiguous row; its maximum is known.
-template<bool EACH, bool INFINITE, class T>
+template<Summed SUMMED, bool INFINITE, class T>
 ALWAYS_INLINE Piece<T> sum_along(const RowFormulas<T>& f, const T* x, ptrdiff_t n, vec<T> top, T* terms) {
     const ptrdiff_t lanes = vec<T>::lanes, body = n - n % lanes, tail = n - body;
     const Reference<T> r = reference_for(f, top);
     Partial<T> partial;
     for (ptrdiff_t i = 0; i < body; i += lanes) {
-        const vec<T> term = add_entries<EACH, INFINITE>(f, r, load(x + i), partial);
-        if (EACH) store(terms + i, term);
+        const vec<T> term = add_entries<SUMMED, INFINITE>(f, r, load(x + i), partial);
+        if (SUMMED != BESIDE_TOP) store(terms + i, term);
     }
     if (tail) {
         T flags[vec<T>::lanes];
         store(flags, broadcast((T)1));
         const vec<T> live = load_first(flags, tail, broadcast((T)0));
         const vec<T> last = load_first(x + body, tail, broadcast((T)-INFINITY));
-        const vec<T> term = add_entries<EACH, INFINITE>(f, r, last, partial, &live);
-        if (EACH) store_first(terms + body, tail, term);
+        const vec<T> term = add_entries<SUMMED, INFINITE>(f, r, last, partial, &live);
+        if (SUMMED != BESIDE_TOP) store_first(terms + body, tail, term);
     }
     return {top, over_lanes<T>(partial.count), over_lanes<T>(sum_of(partial))};
 }
@@ -207,7 +212,7 @@ template<class T> ALWAYS_INLINE void store_columns(T* p, ptrdiff_t columns, vec<
 }
 
 // A segment of as many rows as a register has lanes, or fewer, which lie side by side.
-template<bool EACH, bool INFINITE, class T>
+template<Summed SUMMED, bool INFINITE, class T>
 ALWAYS_INLINE Piece<T> sum_across(const RowFormulas<T>& f, const T* x, ptrdiff_t step, ptrdiff_t columns,
                                   ptrdiff_t n, vec<T> top, T* terms, ptrdiff_t term_step) {
     const int lanes = vec<T>::lanes, used = n < lanes ? (int)n : lanes;
@@ -218,8 +223,8 @@ ALWAYS_INLINE Piece<T> sum_across(const RowFormulas<T>& f, const T* x, ptrdiff_t
         Partial<T> partial;
         for (ptrdiff_t i = p; i < n; i += lanes) {
             const vec<T> term =
-                    add_entries<EACH, INFINITE>(f, r, load_columns(x + i * step, columns), partial);
-            if (EACH) store_columns(terms + i * term_step, columns, term);
+                    add_entries<SUMMED, INFINITE>(f, r, load_columns(x + i * step, columns), partial);
+            if (SUMMED != BESIDE_TOP) store_columns(terms + i * term_step, columns, term);
         }
         sums[p] = sum_of(partial);
         counts[p] = partial.count;
@@ -245,16 +250,16 @@ ALWAYS_INLINE void top_across(const T* x, ptrdiff_t step, ptrdiff_t columns, ptr
 
 // One segment of the rows of a tile, its pieces from `at` on.  Terms are kept where there is a place for
 // them.
-template<bool EACH, class T> ALWAYS_INLINE void sum_segment(const RowFormulas<T>& f, const RowTile& tile,
-                                                            const T* x, T* terms, ptrdiff_t n,
-                                                            const Pieces<T>& pieces, ptrdiff_t at) {
+template<Summed SUMMED, class T> ALWAYS_INLINE void sum_segment(const RowFormulas<T>& f, const RowTile& tile,
+                                                                const T* x, T* terms, ptrdiff_t n,
+                                                                const Pieces<T>& pieces, ptrdiff_t at) {
     const ptrdiff_t lanes = vec<T>::lanes;
     const T infinite = (T)INFINITY;
     if (tile.along) {
         for (ptrdiff_t row = 0; row < tile.rows; row++, x += tile.row_x, terms += terms ? tile.row_out : 0) {
             const vec<T> top = top_along(x, n);
-            pieces.put_lane(at + row, top.v[0] == infinite ? sum_along<EACH, true>(f, x, n, top, terms)
-                                                           : sum_along<EACH, false>(f, x, n, top, terms));
+            pieces.put_lane(at + row, top.v[0] == infinite ? sum_along<SUMMED, true>(f, x, n, top, terms)
+                                                           : sum_along<SUMMED, false>(f, x, n, top, terms));
         }
         return;
     }
@@ -268,27 +273,30 @@ template<bool EACH, class T> ALWAYS_INLINE void sum_segment(const RowFormulas<T>
         for (int j = 0; j < group; j++, row += lanes, x += lanes, terms += terms ? lanes : 0) {
             const vec<T> top = tops[j];
             if (top_of_lanes(top).v[0] == infinite)
-                pieces.put(at + row, sum_across<EACH, true>(f, x, step, columns, n, top, terms, term_step));
+                pieces.put(at + row, sum_across<SUMMED, true>(f, x, step, columns, n, top, terms, term_step));
             else if (columns == lanes)
-                pieces.put(at + row, sum_across<EACH, false>(f, x, step, lanes, n, top, terms, term_step));
-            else pieces.put(at + row, sum_across<EACH, false>(f, x, step, columns, n, top, terms, term_step));
+                pieces.put(at + row, sum_across<SUMMED, false>(f, x, step, lanes, n, top, terms, term_step));
+            else
+                pieces.put(at + row,
+                           sum_across<SUMMED, false>(f, x, step, columns, n, top, terms, term_step));
         }
     }
 }
 
-template<bool EACH, class T> ALWAYS_INLINE void sum_segments(const RowFormulas<T>& f, const RowTile& tile) {
+template<Summed SUMMED, class T>
+ALWAYS_INLINE void sum_segments(const RowFormulas<T>& f, const RowTile& tile) {
     for (ptrdiff_t first = 0, at = 0; first < tile.length; first += SEGMENT, at += tile.width) {
         const ptrdiff_t n = tile.length - first < SEGMENT ? tile.length - first : SEGMENT;
-        T* terms = EACH ? (T*)tile.out + first * tile.step_out : nullptr;
-        sum_segment<EACH>(f, tile, (const T*)tile.x + first * tile.step_x, terms, n, Pieces<T>(tile), at);
+        T* terms = SUMMED != BESIDE_TOP ? (T*)tile.out + first * tile.step_out : nullptr;
+        sum_segment<SUMMED>(f, tile, (const T*)tile.x + first * tile.step_x, terms, n, Pieces<T>(tile), at);
     }
 }
 
 // Counts the maximum and sums the rest.
 template<class T> ALWAYS_INLINE void sum_rows(const RowFormulas<T>& f, const RowTile& tile) {
-    sum_segments<false>(f, tile);
+    sum_segments<BESIDE_TOP>(f, tile);
 }
 // Sums all terms and leaves them in the place of the result, for `apply`.
 template<class T> ALWAYS_INLINE void keep_rows(const RowFormulas<T>& f, const RowTile& tile) {
-    sum_segments<true>(f, tile);
+    sum_segments<ALL_KEPT>(f, tile);
 }

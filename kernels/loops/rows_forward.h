@@ -68,17 +68,22 @@ template<class T> ALWAYS_INLINE void finish_logsumexp(const RowFormulas<T>& f, c
     });
 }
 
-// Leaves the maximum and the logarithm of the sum for each segment; NaN where there is none.
+// The logarithm of the sum in units of exp(top): 0 beside a single +inf, NaN where there is none.
+template<class T> ALWAYS_INLINE wide<T> log_of_rows(const RowFormulas<T>& f, const Normalised<T>& whole) {
+    const wide<T> top = widen(whole.top), zero = splat(top, 0.0), undefined = splat(top, NAN);
+    wide<T> one_hot = where_eq(whole.count, splat(top, 1.0), zero, undefined);
+    one_hot = where_eq(whole.rest, whole.rest, one_hot, undefined);
+    const wide<T> log_sum = where_eq(top - top, zero, log_of_sum(f, whole), one_hot);
+    return where_gt(top, splat(top, -INFINITY), log_sum, undefined);
+}
+
+// Leaves the maximum and the logarithm of the sum for each segment.
 template<class T> ALWAYS_INLINE void finish_log_softmax(const RowFormulas<T>& f, const RowTile& tile) {
     const Pieces<T> pieces(tile);
     const ptrdiff_t end = segments_of(tile) * tile.width;
     for_rows<T>(tile, [&](ptrdiff_t row) __attribute__((always_inline)) {
         const Normalised<T> whole = whole_rows(f, tile, row);
-        const wide<T> top = widen(whole.top), zero = splat(top, 0.0), undefined = splat(top, NAN);
-        wide<T> one_hot = where_eq(whole.count, splat(top, 1.0), zero, undefined);
-        one_hot = where_eq(whole.rest, whole.rest, one_hot, undefined);
-        wide<T> log_sum = where_eq(top - top, zero, log_of_sum(f, whole), one_hot);
-        log_sum = where_gt(top, splat(top, -INFINITY), log_sum, undefined);
+        const wide<T> log_sum = log_of_rows(f, whole);
         for (ptrdiff_t at = row; at < end; at += tile.width) pieces.put(at, {whole.top, whole.top, log_sum});
     });
 }
