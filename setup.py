@@ -34,7 +34,12 @@ INLINE = ("CYTHON_INLINE", "inline __attribute__((always_inline))")
 
 
 def packages():
-    return [*find_packages(include=["fastrelu*"]), "fastrelu.kernels", "fastrelu.kernels.math"]
+    return [
+        *find_packages(include=["fastrelu*"]),
+        "fastrelu.kernels",
+        "fastrelu.kernels.math",
+        "fastrelu.kernels.numba",
+    ]
 
 
 def extensions():

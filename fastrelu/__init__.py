@@ -34,6 +34,7 @@ from .control import (
     set_num_threads,
     use_backend,
 )
+from .custom import activation
 from .dispatch import Plan, explain
 from .losses import cross_entropy
 from .normalising import log_softmax, softmax, softmax0
@@ -68,6 +69,7 @@ __all__ = [
     "LogSumExp",
     "Plan",
     "accuracy",
+    "activation",
     "backends",
     "cross_entropy",
     "explain",

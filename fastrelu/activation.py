@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import dispatch, docstrings, interop
+from . import docstrings, interop
 from .arguments import TableCallable, float_type, is_extension
 from .backends import cython
 from .backward import Backward
@@ -34,14 +34,14 @@ class Activation(TableCallable):
         The values of the option that chooses among variants (``approximate`` of `gelu`); also attributes.
     """
 
+    backward_class = Backward
+
     def __init__(self, row: Row, variants=()):
         super().__init__(row, row.kernels()["forward"], row.qualname)
         self.has_option = row.option is not None and not row.variant_of
         if cython.ISA:
-            parameterless = not row.parameters and not self.has_option
-            index = cython.KERNEL_INDEX[self.kernel.name]
-            self.bind_forward(index, self.ufunc, row, parameterless)
-        self.backward = Backward(row)
+            self._bind(row)
+        self.backward = self.backward_class(row)
         self.variants = {}
         if row.option:
             self.variants = {row.option[1]: self} | {v.row.option[1]: v for v in variants}
@@ -55,6 +55,10 @@ class Activation(TableCallable):
                 self.backward.bind_option(row.option[0], {k: v.backward for k, v in self.variants.items()})
         self.__signature__ = docstrings.forward_signature(row)
         self.__doc__ = docstrings.forward_doc(row)
+
+    def _bind(self, row):
+        parameterless = not row.parameters and not self.has_option
+        self.bind_forward(cython.KERNEL_INDEX[self.kernel.name], self.ufunc, row, parameterless)
 
     def _call(self, *args, **keywords):
         if not args:
@@ -86,7 +90,7 @@ class Activation(TableCallable):
         if out is not None:
             given["out"] = self._memory("out", out)
             self._check_out(given["out"], shape)
-        function = dispatch.elementwise(self.kernel)
+        function = self._elementwise(self.kernel)
         if is_extension(array.dtype) and not given:
             result = function(array.astype(np.float32), *(p.astype(np.float32) for p in cast)).astype(
                 array.dtype

@@ -6,7 +6,7 @@ import functools
 
 import numpy as np
 
-from . import interop
+from . import dispatch, interop
 from .backends import cython
 from .table import Row
 
@@ -36,7 +36,7 @@ class TableCallable(FastCall):
         return self.__qualname__
 
     def __repr__(self):
-        return f"<fastrelu.{self.__qualname__}>"
+        return f"<{self.__module__}.{self.__qualname__}>"
 
     @functools.cached_property
     def ufunc(self):
@@ -51,7 +51,22 @@ class TableCallable(FastCall):
             raise RuntimeError(
                 f"{self.__qualname__}.ufunc needs the compiled kernels: {cython.BACKEND.detail}"
             )
-        return cython.UFUNCS[self.kernel]
+        return self._ufunc_of(self.kernel)
+
+    def _elementwise(self, kernel):
+        """The callable that runs a kernel of this object, with a ufunc's signature."""
+        return dispatch.elementwise(kernel)
+
+    def runs(self, settings):
+        """The settings under which calls run, and the kernel's index if it is not one of the table's."""
+        return settings, None
+
+    def _sums(self, kernel, dtype):
+        """What sums a kernel's results; None where nothing does both at once."""
+        return dispatch.sums_kernel(kernel, dtype)
+
+    def _ufunc_of(self, kernel):
+        return cython.UFUNCS[kernel]
 
     def _fail(self, kind, argument, got, expected):
         raise kind(f"{self.__qualname__}: argument {argument!r} is {got}; expected {expected}")
@@ -163,8 +178,10 @@ class TableCallable(FastCall):
 
     def _no_more(self, keywords):
         if keywords:
+            known = " and ".join(p.name for p in self.row.parameters)
             raise TypeError(
-                f"{self.__qualname__}: got an unexpected keyword argument {next(iter(keywords))!r}"
+                f"{self.__qualname__}: got an unexpected keyword argument {next(iter(keywords))!r}; "
+                + (f"its parameters: {known}" if known else "it has no parameters")
             )
 
 

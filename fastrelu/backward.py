@@ -101,13 +101,11 @@ class Backward(TableCallable):
             kernel = self.kernels[pass_ if name == "x" else f"backward_wrt_{name}"]
             operands = inputs["x"] if name == "x" else (gradient, array, *cast)
             if name in in_place:
-                made[name] = dispatch.elementwise(kernel)(*operands, dtype=work, out=outs[name])
+                made[name] = self._elementwise(kernel)(*operands, dtype=work, out=outs[name])
             else:
                 summed = operand_shapes[name] != result_shape
                 wide = np.promote_types(work, np.float64) if summed else work  # so that a sum rounds once
-                full = dispatch.elementwise(kernel)(
-                    *(a.astype(wide, copy=False) for a in operands), dtype=wide
-                )
+                full = self._elementwise(kernel)(*(a.astype(wide, copy=False) for a in operands), dtype=wide)
                 made[name] = sum_to(full, operand_shapes[name])
         for name in wanted:
             if name in in_place:
@@ -140,7 +138,7 @@ class Backward(TableCallable):
                 continue
             if len(parameters) > 1 < size:  # which of them varies along what would have to be told
                 continue
-            sum_terms = dispatch.sums_kernel(self.kernels[f"backward_wrt_{name}"], dtype)
+            sum_terms = self._sums(self.kernels[f"backward_wrt_{name}"], dtype)
             if sum_terms is None:
                 continue
             lengths, order = _three_lengths(result_shape, kept)
@@ -166,7 +164,7 @@ class Backward(TableCallable):
             kernel = self.kernels[pass_ if name == "x" else f"backward_wrt_{name}"]
             extra = () if at_zero is None or name != "x" else (at_zero,)
             keywords = {} if target is None else {"out": target}
-            gradients.append(cython.UFUNCS[kernel](dy, source, *parameters.values(), *extra, **keywords))
+            gradients.append(self._ufunc_of(kernel)(dy, source, *parameters.values(), *extra, **keywords))
         return self._result(gradients, wrt)
 
     def _wanted(self, wrt):

@@ -99,6 +99,7 @@ def plan(
     plain: bool = True,
     alike: bool = True,
     number: bool = False,
+    index: int | None = None,
 ) -> Plan:
     """Decide how `kernel` runs on operands of one shape, strides and dtype.
 
@@ -113,16 +114,21 @@ def plan(
         The operands have one shape, dtype and order, that of the result.
     number : bool
         The only operand is a Python float or a float32 or float64 scalar.
+    index : int
+        Of a kernel that is not of the table.
     """
     size = int(np.prod(shape, dtype=np.int64))
     backend = settings.backend
-    if backend.name != "cython" or not cython.computes(kernel, dtype):
+    compiled = index is not None or backend.name == "cython"
+    if compiled and index is None:
+        index = cython.KERNEL_INDEX[kernel.name]
+    if not compiled or not cython.computes(index, dtype):
         reason = f"backend {backend.name}: {backend.detail}"
         if backend.name == "cython":
             reason = f"{dtype} has no SIMD kernel: the reference computes it"
         words = _words((1, False))
         return Plan(kernel.name, str(dtype), size, backend.name, "NumPy's", "reference", *words, (reason,))
-    reasons = [f"backend cython: {backend.detail}"]
+    reasons = [f"backend {backend.name}: {backend.detail}"]
     contiguous = _contiguous(strides, shape, dtype.itemsize)
     piece = size
     if number:
@@ -134,10 +140,11 @@ def plan(
         path, why = "fast", "contiguous and alike: straight to the kernel"
     else:
         path, why = "grid", "strides, shapes or dtypes differ: split into rows by our own threads"
-    made = cython.ufuncs.plan(cython.KERNEL_INDEX[kernel.name], dtype, piece, in_place)
+    made = cython.ufuncs.plan(index, dtype, piece, in_place)
     reasons += [f"path {path}: {why}", *_reasons(made, piece, dtype, in_place, settings)]
     words = _words(made)
-    return Plan(kernel.name, str(dtype), size, "cython", cython.ISA, path, *words, tuple(reasons))
+    code = cython.ISA if backend.name == "cython" else "Numba's"
+    return Plan(kernel.name, str(dtype), size, backend.name, code, path, *words, tuple(reasons))
 
 
 def _words(made):
@@ -187,7 +194,9 @@ def explain(function, *arrays, out=None):
         arrays = [np.asarray(a) if type(a) in (list, tuple) else a for a in arrays]
     given = [np.asanyarray(a) for a in arrays]
     dtype = given[0].dtype
-    if dtype.kind in "biu" and not cython.computes(kernel, dtype):
+    settings, index = function.runs(Settings.current())
+    of_kernel = cython.KERNEL_INDEX[kernel.name] if index is None else index
+    if dtype.kind in "biu" and not cython.computes(of_kernel, dtype):
         dtype = np.exp.resolve_dtypes((dtype, None))[1]
     shape = np.broadcast_shapes(*(a.shape for a in given))
     plain = all(
@@ -199,7 +208,6 @@ def explain(function, *arrays, out=None):
     number = kernel.pass_ == "forward" and out is None and type(arrays[0]) in (float, np.float32, np.float64)
     uneven = next((a for a in given if not _contiguous(a.strides, a.shape, a.dtype.itemsize)), given[0])
     strides = uneven.strides if uneven.shape == shape else np.broadcast_to(uneven, shape).strides
-    settings = Settings.current()
     return plan(
         kernel,
         dtype,
@@ -210,6 +218,7 @@ def explain(function, *arrays, out=None):
         plain=plain,
         alike=alike,
         number=number and len(arrays) == 1,
+        index=index,
     )
 
 

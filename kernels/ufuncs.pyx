@@ -91,6 +91,7 @@ cdef extern from * nogil:
         WeightedKernel weighted[2]
     const char* EXPORTS_NAME
     enum: MAX_INPUTS
+    enum: MAX_REGISTER
     enum: MAX_AXES
     enum: MAX_THREADS
     enum: FLOAT32
@@ -120,16 +121,16 @@ cdef extern from * nogil:
         int threads
         bint streaming
     cdef struct KernelRow "Row":
-        char* data[5]
-        ptrdiff_t steps[5]
-        Storage types[5]
+        char* data[9]
+        ptrdiff_t steps[9]
+        Storage types[9]
     cdef struct Grid:
         const Kernel* kernel
         int axes
         ptrdiff_t shape[64]
-        char* data[5]
-        ptrdiff_t strides[5][64]
-        Storage types[5]
+        char* data[9]
+        ptrdiff_t strides[9][64]
+        Storage types[9]
     enum: IN_X
     enum: IN_DY
     enum: TO_OUT
@@ -204,6 +205,9 @@ cdef struct Tables:
     const Exports* exports
     Kernel* kernels   # [index of the table's kernel][FLOAT32, FLOAT64]
     Kernel* integers  # [index of the table's kernel][from INT8 to UINT64]; without a block where there is none
+    int fixed         # how many formulas those are; the indices from here on are of kernels added later
+    Kernel** added    # each as FLOAT32, FLOAT64
+    int added_count
 
 cdef Tables tables
 cdef int INTEGER_TYPES = STORAGES - INT8
@@ -243,6 +247,7 @@ def use_blocks(module, lower, kernels):
         for compute in range(INT8, STORAGES):
             set_kernel(integer_kernel(i, compute), exports, compute, i, inputs, cost)
     tables.exports = exports
+    tables.fixed = exports.count
     the_runner.kernels = tables.kernels
 
 
@@ -255,6 +260,51 @@ cdef void set_kernel(Kernel* kernel, const Exports* exports, int compute, int in
     kernel.item_bytes = STORAGE_BYTES[compute]
     kernel.lanes = exports.register_bytes // kernel.item_bytes
     kernel.cost = cost
+
+
+cdef inline const Kernel* kernels_of(int index) noexcept:
+    """The kernels of one formula by what they compute in, FLOAT32 and FLOAT64."""
+    if index < tables.fixed:
+        return &tables.kernels[2 * index]
+    return tables.added[index - tables.fixed]
+
+
+cdef struct AddedKernels:
+    Kernel kernels[2]
+    Block blocks[2]
+
+
+MOST_INPUTS = MAX_INPUTS
+REGISTER_BYTES = MAX_REGISTER
+
+
+def add_kernel(int inputs, blocks, costs):
+    """The index of a new kernel, whose blocks for float32 and float64 were compiled elsewhere.
+
+    `blocks` are their addresses.  To them a register is REGISTER_BYTES long, whatever the instruction set.  The
+    kernel stays for ever, for ufuncs point to it.
+    """
+    cdef AddedKernels* made = <AddedKernels*> malloc(sizeof(AddedKernels))
+    cdef Kernel** longer
+    cdef int i, compute, count = tables.added_count
+    if made == NULL:
+        raise MemoryError
+    for compute in range(2):
+        made.blocks[compute] = <Block> <size_t> blocks[compute]
+        set_kernel(&made.kernels[compute], tables.exports, compute, 0, inputs, costs[compute])
+        made.kernels[compute].index = tables.fixed + count
+        made.kernels[compute].block = &made.blocks[compute]
+        made.kernels[compute].lanes = MAX_REGISTER // made.kernels[compute].item_bytes
+    if count & (count - 1) == 0:  # full; the old array may be in use, and all of them together are small
+        longer = <Kernel**> malloc(max(1, 2 * count) * sizeof(Kernel*))
+        if longer == NULL:
+            raise MemoryError
+        for i in range(count):
+            longer[i] = tables.added[i]
+        tables.added = longer
+    tables.added[count] = made.kernels
+    tables.added_count = count + 1
+    return tables.fixed + count
 
 
 cdef inline Kernel* integer_kernel(int index, int storage) noexcept:
@@ -320,14 +370,16 @@ cdef list kept_alive = []  # NumPy keeps pointers to names, docs and reference f
 cdef const Kernel* kernel_for(int index, int storage) noexcept:
     """The kernel that computes operands of a storage, or NULL."""
     if storage <= FLOAT16:
-        return &tables.kernels[2 * index + (1 if storage == FLOAT64 else 0)]
+        return &kernels_of(index)[FLOAT64 if storage == FLOAT64 else FLOAT32]
+    if index >= tables.fixed:
+        return NULL
     cdef const Kernel* kernel = integer_kernel(index, storage)
     return kernel if has_block(kernel) else NULL
 
 
 def make_ufunc(int index, str name, str doc, reference, str chars, identity):
     """A ufunc over kernel `index` with loops for the dtype characters; `reference` serves what has no kernel."""
-    cdef int inputs = tables.kernels[2 * index].inputs
+    cdef int inputs = kernels_of(index).inputs
     cdef int count = len(chars), i, j, storage
     cdef const Kernel* kernel
     cdef UfuncLoop* loop

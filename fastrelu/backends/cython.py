@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import os
@@ -9,7 +10,18 @@ import os
 from ..table import KERNELS, ROW_KERNELS, ROWS
 from . import Backend
 
-__all__ = ["BACKEND", "BUILT", "INSTRUCTION_SETS", "ISA", "KERNEL_INDEX", "LENDERS", "computes", "ufuncs"]
+__all__ = [
+    "BACKEND",
+    "BUILT",
+    "INSTRUCTION_SETS",
+    "ISA",
+    "KERNEL_INDEX",
+    "LENDERS",
+    "computes",
+    "findable",
+    "over_arrays",
+    "ufuncs",
+]
 
 # Best first, with the x86-64 level that each needs.
 INSTRUCTION_SETS = {"avx512": 4, "avx2": 3, "x86_64_v2": 2}
@@ -67,9 +79,9 @@ def _load(isa):
     ufuncs.use_blocks(module, lower, [(len(kernel.inputs), kernel.cost) for kernel in KERNELS])
 
 
-def computes(kernel, dtype):
+def computes(index, dtype):
     """Whether a compiled kernel, and not the reference, serves this dtype as it is."""
-    return bool(ISA) and ufuncs.plan(KERNEL_INDEX[kernel.name], dtype, 1, False) is not None
+    return bool(ISA) and ufuncs.plan(index, dtype, 1, False) is not None
 
 
 @functools.cache
@@ -103,17 +115,19 @@ def _make(kernel):
     name = f"{kernel.name}.ufunc"
     index, reference = KERNEL_INDEX[kernel.name], _by_reference(kernel)
     ufunc = ufuncs.make_ufunc(index, name, doc, reference, chars, kernel.identity)
-    try:  # pickle finds the ufunc by these; before NumPy 2.2 it searches sys.modules instead
-        ufunc.__module__ = "fastrelu"
+    return findable(ufunc, "fastrelu", name)
+
+
+def findable(ufunc, module, name):
+    """Tell pickle where a ufunc is; before NumPy 2.2 it searches sys.modules instead."""
+    with contextlib.suppress(AttributeError):
+        ufunc.__module__ = module
         ufunc.__qualname__ = name
-    except AttributeError:
-        pass
     return ufunc
 
 
-def _elementwise(kernel):
-    """The kernel as a callable: over whole arrays by our own threads where possible, else by its ufunc."""
-    index, ufunc = KERNEL_INDEX[kernel.name], UFUNCS[kernel]
+def over_arrays(kernel, index, ufunc):
+    """A kernel as a callable: over whole arrays by our own threads where possible, else by its ufunc."""
     lead = kernel.inputs.index(kernel.arguments[0])  # x or y: the one whose dtype the result has
 
     def call(*inputs, **keywords):
@@ -126,6 +140,11 @@ def _elementwise(kernel):
         return ufunc(*inputs, **keywords)  # what was not given must not arrive: out=None silences a warning
 
     return call
+
+
+@functools.cache
+def _elementwise(kernel):
+    return over_arrays(kernel, KERNEL_INDEX[kernel.name], UFUNCS[kernel])
 
 
 @functools.cache
@@ -143,8 +162,8 @@ def _sums(kernel, char):
 if ISA:
     _load(ISA)
     UFUNCS = {kernel: _make(kernel) for kernel in KERNELS}
-    _detail, _cached = f"SIMD kernels for {ISA}", functools.cache(_elementwise)
-    BACKEND = Backend("cython", True, _detail, _cached, _rows, ufuncs.empty, _sums, _weighted, _losses())
+    _detail = f"SIMD kernels for {ISA}"
+    BACKEND = Backend("cython", True, _detail, _elementwise, _rows, ufuncs.empty, _sums, _weighted, _losses())
 elif ufuncs is None:
     BACKEND = Backend(
         "cython", False, "nothing was compiled when fastrelu was installed (no C++ compiler was found)"

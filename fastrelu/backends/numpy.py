@@ -12,10 +12,10 @@ __all__ = ["BACKEND", "ReferenceUfunc"]
 
 
 class ReferenceUfunc:
-    """One kernel of the table, computed by the reference, called as a ufunc is called."""
+    """One kernel, computed by the reference or by `evaluate`, called as a ufunc is called."""
 
-    def __init__(self, kernel):
-        self.kernel = kernel
+    def __init__(self, kernel, evaluate=None):
+        self.kernel, self.evaluate = kernel, evaluate or functools.partial(_by_reference, kernel)
         self.nin = len(kernel.inputs)
         self.__name__ = f"{kernel.name}.ufunc"
 
@@ -23,8 +23,6 @@ class ReferenceUfunc:
         return f"<reference ufunc '{self.__name__}'>"
 
     def __call__(self, *inputs, dtype=None, **keywords):
-        from .. import reference
-
         arrays = [np.asanyarray(a) for a in inputs]
         if dtype is None:
             dtype = self.result_type(*inputs)
@@ -35,7 +33,7 @@ class ReferenceUfunc:
             if not np.can_cast(a.dtype, dtype, casting):
                 raise TypeError(f"{self.__name__}: cannot cast {a.dtype} to {np.dtype(dtype)} by {casting!r}")
         with np.errstate(over="ignore"):
-            result = reference.evaluate(self.kernel, *(a.astype(dtype, copy=False) for a in arrays))
+            result = self.evaluate(*(a.astype(dtype, copy=False) for a in arrays))
         subclasses = [a for a in arrays if type(a) is not np.ndarray]
         if subclasses:
             result = max(subclasses, key=lambda a: a.__array_priority__).__array_wrap__(np.asarray(result))
@@ -51,6 +49,12 @@ class ReferenceUfunc:
         weak = {bool: bool, int: int, float: float}
         kinds = [weak.get(type(a)) or np.asarray(a).dtype for a in inputs]
         return functools.reduce(lambda a, b: np.logaddexp.resolve_dtypes((a, b, None))[-1], kinds, kinds[0])
+
+
+def _by_reference(kernel, *inputs):
+    from .. import reference
+
+    return reference.evaluate(kernel, *inputs)
 
 
 @functools.cache

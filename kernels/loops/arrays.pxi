@@ -243,7 +243,7 @@ def call_arrays(int index, tuple arrays, out, int lead):
         if type(arrays[j]) is not np.ndarray:
             return None
         pointers[j] = <PyObject*> arrays[j]
-    return run_on_grid(&tables.kernels[2 * index], pointers, len(arrays), lead, NULL, 0,
+    return run_on_grid(kernels_of(index), pointers, len(arrays), lead, NULL, 0,
                        <PyObject*> NULL if out is None else <PyObject*> out)
 
 

@@ -23,9 +23,11 @@ enum Storage {
 
 static const int STORAGE_BYTES[STORAGES] = {4, 8, 2, 1, 1, 1, 2, 2, 4, 4, 8, 8};
 
+enum { MAX_INPUTS = 8 };  // dy, x and parameters; fastrelu/custom.py counts on it
+
 struct Operands {
-    const void* in[4];
-    ptrdiff_t advance[4];  // elements from one register to the next: a register's lanes, or 0 to stay
+    const void* in[MAX_INPUTS];
+    ptrdiff_t advance[MAX_INPUTS];  // elements from one register to the next: a register's lanes, or 0 to stay
     void* out;
     ptrdiff_t registers;
 };

@@ -73,6 +73,7 @@ cdef extern from *:
     Py_ssize_t PyVectorcall_NARGS(size_t)
     object call_or_else(object, PyObject* const*, size_t, PyObject*, object, PyObject* const*, size_t, PyObject*)
     object PyObject_Vectorcall(object, PyObject* const*, size_t, PyObject*)
+    PyObject* PyList_GET_ITEM(list, Py_ssize_t)
     Py_ssize_t PyTuple_GET_SIZE(PyObject*)
     PyObject* PyTuple_GET_ITEM(PyObject*, Py_ssize_t)
     bint PyFloat_CheckExact(PyObject*)
@@ -81,7 +82,7 @@ cdef extern from *:
     double PyLong_AsDouble(PyObject*) except? -1.0
 
 cdef enum:
-    MAX_PARAMETERS = 2
+    MAX_PARAMETERS = MAX_INPUTS - 2
     MAX_ARGUMENTS = 8
 
 cdef bint fast_calls = False
@@ -140,18 +141,22 @@ cdef class FastCall:
         """Compute kernel `index` of dy and x; of dy and y, or with `at_zero`, another one (unless negative)."""
         self.bind(index, 2, parameters)
         if index_from_y >= 0:
-            self.from_y = &tables.kernels[2 * index_from_y]
+            self.from_y = kernels_of(index_from_y)
         if index_at_knot >= 0:
-            self.at_knot = &tables.kernels[2 * index_at_knot]
+            self.at_knot = kernels_of(index_at_knot)
         for i, least in enumerate(from_y_at_least):
             self.from_y_at_least[i] = least
+
+    def unbind(self):
+        """Leave every call to `general` again."""
+        self.kernels = self.from_y = NULL
 
     def bind_option(self, str keyword, dict choices):
         """With `keyword` call the one of `choices` that it names instead, without it."""
         self.option, self.choices = sys.intern(keyword), choices
 
     cdef bind(self, int index, int arrays, parameters):
-        self.kernels = &tables.kernels[2 * index]
+        self.kernels = kernels_of(index)
         self.arrays = arrays
         self.parameters = len(parameters)
         self.names = tuple(sys.intern(p.name) for p in parameters)
@@ -406,17 +411,16 @@ cdef object run_ufunc(FastCall self, PyObject* const* args, Py_ssize_t nargs, si
                       Given* given):
     cdef PyObject* stack[2 * MAX_ARGUMENTS]
     cdef Py_ssize_t i, count = 0 if kwnames == NULL else PyTuple_GET_SIZE(kwnames), used = 0
-    cdef object first, second = None, left
+    cdef list numbers
+    cdef object left
     if self.parameters == 0:
         return call_or_else(self.fast_ufunc, args, nargsf, kwnames, self.general, args, nargsf, kwnames)
     if count > MAX_ARGUMENTS:
         return PyObject_Vectorcall(self.general, args, nargsf, kwnames)
-    first = given.parameters[0]
+    numbers = [given.parameters[i] for i in range(self.parameters)]
     stack[0] = args[0]
-    stack[1] = <PyObject*> first
-    if self.parameters == 2:
-        second = given.parameters[1]
-        stack[2] = <PyObject*> second
+    for i in range(self.parameters):
+        stack[1 + i] = PyList_GET_ITEM(numbers, i)
     for i in range(count):
         if (<object> PyTuple_GET_ITEM(kwnames, i)) not in self.names:
             stack[1 + self.parameters + used] = args[nargs + i]

@@ -4,8 +4,6 @@
 
 #include "loops/exports.h"
 
-enum { MAX_INPUTS = 4 };
-
 // Set from fastrelu/control.py, which names the constants and says where they come from; atomic, for other
 // threads may be computing.
 struct Settings {

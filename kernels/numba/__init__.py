@@ -1,0 +1,1 @@
+"""What Numba compiles; importing this imports no Numba, its modules do."""

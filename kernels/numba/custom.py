@@ -1,0 +1,287 @@
+"""A user's function of numbers as blocks (``loops/exports.h``), which the compiled drivers run as their own.
+
+A block is one loop over contiguous operands around the function, which LLVM inlines and vectorises.  The loop
+is written by hand for its metadata: iterations do not depend on each other even where the result takes the
+place of an operand, which no compiler could know.  Operands that stay the same for a whole block, as numbers
+for parameters do, are read once before it.
+
+Blocks are kept: in the process by what they were made from, and on disk beside the user's module.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+import re
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from types import FunctionType
+
+import llvmlite
+import numba
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.errors import NumbaError, UnsupportedBytecodeError
+from numba.core.registry import cpu_target
+from numba.extending import intrinsic
+
+from fastrelu import codecache
+from fastrelu.spinner import spinning
+
+__all__ = [
+    "ADVANCE",
+    "CPU",
+    "MAX_INPUTS",
+    "OUT",
+    "REGISTERS",
+    "REGISTER_BYTES",
+    "CompileError",
+    "Compiled",
+    "compiled",
+]
+
+REALS = types.float32, types.float64
+MAX_INPUTS, REGISTER_BYTES = 8, 64  # as exports.h and run.h have them: a test compares
+ADVANCE, OUT, REGISTERS = MAX_INPUTS, 2 * MAX_INPUTS, 2 * MAX_INPUTS + 1  # words of Operands, after `in`
+EACH_CASE_UP_TO = 2  # parameters: for each choice of which stay and which vary a loop of its own
+
+
+class CompileError(Exception):
+    """The function does not compile: where in the user's file, and why, in a line."""
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """The blocks of one function, for float32 and for float64.
+
+    Attributes
+    ----------
+    addresses : tuple of int
+    libraries : tuple
+        What holds the code.
+    origin : str
+        Whether they were compiled or loaded, and where they are kept.
+    """
+
+    addresses: tuple[int, int]
+    libraries: tuple
+    origin: str
+
+
+CPU = cpu_target.target_context.codegen().magic_tuple()
+_MADE_BY = (CPU, numba.__version__, llvmlite.__version__, numba.config.OPT, Path(__file__).read_bytes())
+MAKER = hashlib.sha256(repr(_MADE_BY).encode()).hexdigest()
+
+_lock = threading.RLock()
+_by_key: dict[str, Compiled] = {}
+_unnamed = itertools.count()
+
+
+def compiled(function: FunctionType, inputs: int, gradient: bool) -> Compiled:
+    """The blocks of `function`, which takes `inputs` numbers.
+
+    Those of a `gradient` take one operand more, the first, and multiply by it.
+
+    Raises
+    ------
+    CompileError
+    """
+    with _lock:
+        made_of = codecache.fingerprint(function)
+        key = made_of and hashlib.sha256(f"{made_of} {inputs} {gradient} {MAKER}".encode()).hexdigest()
+        if key and key in _by_key:
+            return _by_key[key]
+        path = key and codecache.path_for(function, "gradient" if gradient else "values", MAKER[:8])
+        found = path and _load(path, key)
+        if not found:
+            found = _compile(function, inputs, gradient, key or f"unnamed_{next(_unnamed)}", path)
+        if key:
+            _by_key[key] = found
+        return found
+
+
+def _load(path, key):
+    state = codecache.load(path, key)
+    if state is None:
+        return None
+    codegen = cpu_target.target_context.codegen()
+    libraries = tuple(codegen.unserialize_library(library) for _, library in state)
+    names = (name for name, _ in state)
+    addresses = tuple(map(lambda library, name: library.get_pointer_to_function(name), libraries, names))
+    return Compiled(addresses, libraries, f"loaded from {path}")
+
+
+def _compile(function, inputs, gradient, key, path):
+    with spinning(f"compiling {function.__qualname__}"):
+        made = [_block(function, real, inputs, gradient, key) for real in REALS]
+    libraries = tuple(block._library for block in made)
+    state = [(block.native_name, block._library.serialize_using_object_code()) for block in made]
+    kept = path if path and codecache.store(path, key, state) else "memory"
+    return Compiled(tuple(block.address for block in made), libraries, f"compiled, kept in {kept}")
+
+
+# --- the user's function ------------------------------------------------------------------------------------
+
+
+def _typed(function, real, inputs):
+    """The function compiled for numbers of one type, and the type of its result."""
+    jitted = numba.njit(error_model="numpy", forceinline=True)(function)
+    arguments = (real,) * inputs
+    try:
+        jitted.compile(arguments)
+    except NumbaError as error:
+        raise CompileError(_where(function, error.loc), _reason(error)) from None
+    except (UnsupportedBytecodeError, AttributeError, NotImplementedError, TypeError) as error:
+        raise CompileError(_where(function, None), _reason(error)) from None
+    result = types.unliteral(jitted.overloads[arguments].signature.return_type)
+    if not isinstance(result, (types.Float, types.Integer, types.Boolean)):
+        raise CompileError(_where(function, None), f"it returns {result}; expected a real number")
+    return jitted, result
+
+
+def _where(function, loc):
+    code = function.__code__
+    inside = loc is not None and loc.filename == code.co_filename
+    return f"{code.co_filename}:{loc.line if inside else code.co_firstlineno}"
+
+
+def _reason(error):
+    """Numba's message without what it says of its own workings."""
+    text = re.sub(r"\x1b\[\d*m", "", str(error))
+    lines = [line.strip() for line in text.splitlines()]
+    lines = [line for line in lines if line and not line.startswith("Failed in nopython mode")]
+    reason = lines[0].partition(" Raised from")[0].rstrip(".") if lines else type(error).__name__
+    if reason.endswith("found for signature:"):
+        reason = f"{reason.removesuffix(' found for signature:')} takes {lines[1].removeprefix('>>> ')}"
+    reason = re.sub(r"Function\(<built-in function (\w+)>\)", r"\1", reason)
+    if reason.endswith("Cannot determine Numba type of <class 'function'>"):
+        reason += "; decorate it with @numba.njit"
+    return reason
+
+
+# --- the block ----------------------------------------------------------------------------------------------
+
+
+def _block(function, real, inputs, gradient, key):
+    """A C function of ``Operands``, as numba.cfunc makes it."""
+    jitted, result = _typed(function, real, inputs)
+    callee = types.Dispatcher(jitted)  # which refers to it weakly
+    loops = _Loops(callee, result, real, inputs, gradient)
+
+    @intrinsic
+    def run(context, operands):
+        signature = context.resolve_function_type(callee, (real,) * inputs, {})
+        return types.void(operands), functools.partial(loops.write, signature)
+
+    def block(operands):
+        run(operands)
+
+    # the names of symbols are those of the function, and may occur once in a process
+    block.__name__ = block.__qualname__ = f"fastrelu_{key[:32]}"
+    return numba.cfunc(types.void(types.CPointer(types.intp)), error_model="numpy")(block)
+
+
+class _Distinct(ir.values.MDValue):
+    """A metadata node that is equal to no other, which llvmlite cannot write; it may contain itself."""
+
+    def __init__(self, module):
+        super().__init__(module, (), name=str(len(module.metadata)))
+
+    def descr(self, buf):
+        operands = ", ".join(operand.get_reference() for operand in self.operands)
+        buf += (f"distinct !{{ {operands} }}", "\n")
+
+
+@dataclass(frozen=True)
+class _Loops:
+    """LLVM code for loops around a function, one for each case of which parameters stay."""
+
+    callee: types.Dispatcher
+    result: types.Type
+    real: types.Type
+    inputs: int
+    gradient: bool
+
+    def write(self, signature, context, builder, _, arguments):
+        """For the body of an intrinsic whose argument points to Operands."""
+        word, pointer = context.get_value_type(types.intp), context.get_value_type(self.real).as_pointer()
+        words = [builder.load(cgutils.gep_inbounds(builder, arguments[0], k)) for k in range(REGISTERS + 1)]
+        data = [builder.inttoptr(words[j], pointer) for j in range(self.gradient + self.inputs)]
+        out = builder.inttoptr(words[OUT], pointer)
+        n = builder.mul(words[REGISTERS], word(8 * REGISTER_BYTES // self.real.bitwidth))
+        call = context.get_function(self.callee, signature)
+        context.add_linking_libs(call.libs)
+
+        parameters = range(self.gradient + 1, self.gradient + self.inputs)
+        stays = {j: builder.icmp_signed("==", words[ADVANCE + j], word(0)) for j in parameters}
+
+        def loop(staying, steps):
+            fixed = {j: builder.load(data[j]) for j in staying}
+            self._loop(context, builder, n, data, out, fixed, steps, call)
+
+        def choose(undecided, staying):
+            """A branch for each parameter that is left, which doubles the loops."""
+            if not undecided:
+                return loop(staying, {})
+            with builder.if_else(stays[undecided[0]]) as (yes, no):
+                with yes:
+                    choose(undecided[1:], [*staying, undecided[0]])
+                with no:
+                    choose(undecided[1:], staying)
+
+        if len(parameters) <= EACH_CASE_UP_TO:
+            choose(parameters, [])
+        else:
+            all_stay = functools.reduce(builder.and_, stays.values())
+            with builder.if_else(all_stay) as (yes, no):
+                with yes:
+                    loop(parameters, {})
+                with no:
+                    loop([], {j: builder.select(stays[j], word(0), word(1)) for j in parameters})
+        return context.get_dummy_value()
+
+    def _loop(self, context, builder, n, data, out, fixed, steps, call):
+        word = n.type
+        group = _Distinct(builder.module)
+        parallel = ir.MetaDataString(builder.module, "llvm.loop.parallel_accesses")
+        metadata = _Distinct(builder.module)
+        metadata.operands = metadata, builder.module.add_metadata([parallel, group])
+
+        before, body = builder.block, builder.append_basic_block("loop")
+        after = builder.append_basic_block("after")
+        builder.cbranch(builder.icmp_signed(">", n, word(0)), body, after)
+        builder.position_at_end(body)
+        i = builder.phi(word)
+        i.add_incoming(word(0), before)
+        values = []
+        for j, pointer in enumerate(data):
+            if j in fixed:
+                values.append(fixed[j])
+                continue
+            position = builder.mul(i, steps[j]) if j in steps else i
+            values.append(builder.load(builder.gep(pointer, [position])))
+            values[-1].set_metadata("llvm.access.group", group)
+        stored = builder.store(self._value(context, builder, values, call), builder.gep(out, [i]))
+        stored.set_metadata("llvm.access.group", group)
+        following = builder.add(i, word(1), flags=["nsw", "nuw"])
+        i.add_incoming(following, builder.block)
+        back = builder.cbranch(builder.icmp_signed("<", following, n), body, after)
+        back.set_metadata("llvm.loop", metadata)
+        builder.position_at_end(after)
+
+    def _value(self, context, builder, values, call):
+        """The result for one element: the function's, or dy times it, rounded once."""
+        found = call(builder, values[self.gradient :])
+        if not self.gradient:
+            return context.cast(builder, found, self.result, self.real)
+        wide = types.float64 if types.float64 in (self.result, self.real) else types.float32
+        slope = context.cast(builder, found, self.result, wide)
+        dy = context.cast(builder, values[0], self.real, wide)
+        # as `chain` of loops/blocks.h: nothing flows where the slope is 0, and a NaN is positive
+        size = builder.call(builder.module.declare_intrinsic("llvm.fabs", [slope.type]), [slope])
+        still = builder.select(builder.fcmp_unordered("uno", slope, slope), size, slope)
+        flows = builder.fcmp_ordered(">", size, ir.Constant(slope.type, 0.0))
+        return context.cast(builder, builder.select(flows, builder.fmul(dy, slope), still), wide, self.real)
