@@ -22,6 +22,7 @@ except ModuleNotFoundError as missing:
 from .activation import Activation
 from .backends import Backend
 from .binary import logaddexp
+from .check import check_derivative
 from .config import show_config
 from .control import (
     accuracy,
@@ -71,6 +72,7 @@ __all__ = [
     "accuracy",
     "activation",
     "backends",
+    "check_derivative",
     "cross_entropy",
     "explain",
     "get_cache_limit",

@@ -7,6 +7,7 @@ here costs a compilation and no more.
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import dis
 import hashlib
@@ -54,7 +55,7 @@ def _of_code(code, names, seen):
     read, value = [], _Unknown  # the value that an attribute could be read from
     for instruction in dis.get_instructions(code):
         if instruction.opname == "LOAD_GLOBAL":
-            builtin = getattr(__builtins__, instruction.argval, _Unknown)
+            builtin = getattr(builtins, instruction.argval, _Unknown)
             value = names.get(instruction.argval, builtin)
         elif instruction.opname in ("LOAD_ATTR", "LOAD_METHOD") and isinstance(value, types.ModuleType):
             value = getattr(value, instruction.argval, _Unknown)

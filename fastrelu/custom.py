@@ -65,9 +65,7 @@ def _row(function) -> CustomRow:
     parameters = []
     for a in rest:
         if a.name in TAKEN:
-            fail(
-                f"calls a parameter {a.name!r}, which has a meaning of its own in calls; expected another name"
-            )
+            fail(f"calls a parameter {a.name!r}, which has a meaning in every call; expected another name")
         given = a.default is not a.empty
         if given and (isinstance(a.default, bool) or not isinstance(a.default, numbers.Real)):
             fail(f"has the default {a.name}={a.default!r}; expected a number, or no default")
