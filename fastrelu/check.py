@@ -175,7 +175,7 @@ class _Math:
 
 
 def _widened(function):
-    """The function with NumPy's in the place of ``math``'s, and whether it is analytic for all one can see."""
+    """The function with NumPy's in the place of ``math``'s, and whether it seems to be analytic."""
     names, analytic, module = dict(function.__globals__), True, None
     for step in dis.get_instructions(function):
         if step.opname == "LOAD_GLOBAL":

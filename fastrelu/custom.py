@@ -9,9 +9,13 @@ blocks are called on one thread.
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 import numbers
+import operator
+import os
 import pickle
+import sys
 import types
 from dataclasses import dataclass, replace
 
@@ -24,7 +28,7 @@ from .backward import Backward
 from .table import Kernel, Parameter, Row
 from .usercode import Code
 
-__all__ = ["CustomActivation", "activation"]
+__all__ = ["CustomActivation", "activation", "imported"]
 
 MOST_PARAMETERS = 6  # loops/exports.h: MAX_INPUTS, less dy and x
 TAKEN = {"x", "y", "dy", "wrt", "at_zero", *docstrings.UFUNC_ARGUMENTS}
@@ -247,8 +251,30 @@ class CustomActivation(_Own, Activation):
         self._add("backward_from_y" if of == "y" else pass_, function)
         self.backward.kernels = self.row.kernels()
         self.derivatives["y" if of == "y" else wrt] = function
-        self.backward.unbind()
+        if cython.ISA:
+            self.backward.unbind()
         return function
+
+
+def imported(path):
+    """The `Activation` at "package.module:name", from the working directory too.
+
+    Raises
+    ------
+    ValueError
+        If there is none; the message says what there is.
+    """
+    module, _, name = path.partition(":")
+    sys.path.insert(0, os.getcwd())  # as `python -m` does
+    try:
+        found = operator.attrgetter(name)(importlib.import_module(module))
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path!r} cannot be imported: {error}") from None
+    finally:
+        sys.path.remove(os.getcwd())
+    if not isinstance(found, Activation):
+        raise ValueError(f"{path!r} is a {type(found).__name__}; expected an Activation")
+    return found
 
 
 def _plain(name, function):

@@ -53,7 +53,8 @@ class Code:
             return custom.compiled(self.function, arguments, arguments < len(self.kernel.inputs))
         except custom.CompileError as error:
             where, reason = error.args
-            raise TypeError(f"{self.kernel.name} does not compile: {reason} ({where})") from None
+            name = self.kernel.name.partition(":")[2]
+            raise TypeError(f"{name} does not compile: {reason} ({where})") from None
 
     @property
     def is_compiled(self):
@@ -81,6 +82,14 @@ class Code:
         if cython.ISA:
             return cython.over_arrays(self.kernel, self.index, self.ufunc)
         return ReferenceUfunc(self.kernel, self._evaluate)
+
+    def by_python(self, *inputs):
+        """The result by the function itself, element by element: what compiled code is compared with."""
+        each = np.frompyfunc(self.function, len(self.kernel.arguments), 1)
+        *dy, arguments = inputs[: -len(self.kernel.arguments)], inputs[-len(self.kernel.arguments) :]
+        with np.errstate(all="ignore"):
+            found = each(*(np.asarray(a, np.longdouble) for a in arguments)).astype(np.float64)
+            return np.where(found == 0, found, dy[0][0] * found) if dy[0] else found
 
     @property
     def backend(self):

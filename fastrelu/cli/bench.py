@@ -96,7 +96,13 @@ def add_parser(subparsers):
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("names", nargs="*", type=_function, metavar="NAME", help="functions (default: all)")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        type=_function,
+        metavar="NAME",
+        help="functions (default: all); package.module:name for your own",
+    )
     parser.add_argument("--pass", dest="pass_", choices=PASSES, default="both", help="default: both")
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="default: float32")
     parser.add_argument(

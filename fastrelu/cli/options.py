@@ -24,7 +24,14 @@ def unique_activations():
 
 
 def activation(text):
-    """The `Activation` called `text`: "gelu", "gelu.tanh"."""
+    """The `Activation` called `text`: "gelu", "gelu.tanh", or a user's own, "package.module:name"."""
+    if ":" in text:
+        from ..custom import imported
+
+        try:
+            return imported(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
     named = activations()
     if text not in named:
         raise argparse.ArgumentTypeError(f"unknown activation {text!r}; expected one of {', '.join(named)}")

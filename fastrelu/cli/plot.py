@@ -54,7 +54,11 @@ def add_parser(subparsers):
         "otherwise all of them side by side.",
     )
     parser.add_argument(
-        "activations", nargs="*", type=types.activation, metavar="ACTIVATION", help="default: all"
+        "activations",
+        nargs="*",
+        type=types.activation,
+        metavar="ACTIVATION",
+        help="default: all; package.module:name for your own",
     )
     parser.add_argument(
         "--output",

@@ -284,9 +284,24 @@ def _scratch(data):
     return {name: np.empty_like(data.x) for name in ("t", "u")} | {"m": np.empty(data.shape, bool)}
 
 
-def numpy_job(operation: Operation, data: Data, threads: int) -> Job:
+def _of_custom(operation, data):
+    """A user's function of numbers, given arrays instead; None where it has conditions, and fails."""
+    code = operation.custom.codes[operation.pass_]
+    names = {"function": code.function, **data.arrays, **operation.parameters}
+    product = "dy * " if "dy" in code.kernel.inputs else ""
+    statement = f"result = {product}function({', '.join(code.kernel.arguments)})"
+    try:
+        exec(statement, names | {name: a[:2] for name, a in data.arrays.items()})
+    except (TypeError, ValueError):
+        return None
+    return Job("numpy", statement, names, data.out)
+
+
+def numpy_job(operation: Operation, data: Data, threads: int) -> Job | None:
     if statement := NUMPY.get(str(operation)):
         return Job("numpy", statement, {"np": np, **data.arrays, **_scratch(data)}, data.out)
+    if operation.custom:
+        return _of_custom(operation, data)
     from .. import reference
 
     kernel = operation.kernel

@@ -11,11 +11,15 @@ import functools
 import re
 import timeit
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..table import REDUCTIONS, ROWS, Kernel, Row
+
+if TYPE_CHECKING:
+    from ..custom import CustomActivation
 
 __all__ = ["PASSES", "Data", "Job", "Operation", "deviation", "operations", "own_job"]
 
@@ -56,6 +60,7 @@ class Operation:
     kernel: Kernel | None = None
     parameters: dict[str, float] = field(default_factory=dict, hash=False)
     axis: int = -1  # that a reduction runs along
+    custom: CustomActivation | None = field(default=None, repr=False, compare=False)  # a user's, `f` above
 
     def __str__(self):
         return f"{self.function} {self.pass_}"
@@ -96,15 +101,31 @@ def _of_row(row: Row) -> list[Operation]:
     ]
 
 
+def _of_custom(path: str) -> list[Operation]:
+    """The passes that there are of a user's activation."""
+    from ..custom import CustomActivation, imported
+
+    f = imported(path)
+    if not isinstance(f, CustomActivation):
+        return _of_row(f.row)
+    return [
+        replace(o, function=path, statement=o.statement.replace(f"fr.{f.row.qualname}", "f", 1), custom=f)
+        for o in _of_row(f.row)
+        if o.pass_ in f.codes
+    ]
+
+
 def operations(names: Iterable[str] = (), passes: Iterable[str] = PASSES) -> list[Operation]:
     """The operations of the table, of some functions or of all, in the table's order.
 
     Raises
     ------
     ValueError
-        If a name is not a function of the table.
+        If a name is not a function of the table, nor "package.module:name" an activation.
     """
+    names = list(names)
     by_name = {row.qualname: _of_row(row) for row in ROWS}
+    by_name |= {name: _of_custom(name) for name in names if ":" in name}
     for name in REDUCTIONS:
         found = [(key, *value) for key, value in REDUCTION_PASSES.items() if key.startswith(f"{name} ")]
         by_name[name] = [Operation(name, key.split()[1], ours, theirs) for key, ours, theirs in found]
@@ -152,7 +173,7 @@ class Data:
         import fastrelu
 
         forward = next(o for o in operations([self.operation.function]) if o.pass_ == "forward")
-        names = {"fr": fastrelu, "x": self.x, "out": np.empty_like(self.x)}
+        names = {"fr": fastrelu, "f": forward.custom, "x": self.x, "out": np.empty_like(self.x)}
         exec(forward.statement, names)
         return names["out"]
 
@@ -179,6 +200,8 @@ class Data:
             return np.asarray(eval(self.operation.reference, names))
         kernel = self.operation.kernel
         inputs |= self.operation.parameters
+        if custom := self.operation.custom:
+            return custom.codes[kernel.pass_].by_python(*(inputs[name] for name in kernel.inputs))
         return np.asarray(reference.evaluate(kernel, *(inputs[name] for name in kernel.inputs)))
 
 
@@ -237,7 +260,7 @@ def own_job(operation: Operation, data: Data) -> Job:
     """fastrelu's own."""
     import fastrelu
 
-    names = {"fr": fastrelu, **data.arrays}
+    names = {"fr": fastrelu, "f": operation.custom, **data.arrays}
     spins = fastrelu.get_num_threads() > 1
     return Job("fastrelu", operation.statement, names, data.out, spins=spins)
 

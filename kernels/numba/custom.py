@@ -10,6 +10,7 @@ Blocks are kept: in the process by what they were made from, and on disk beside 
 
 from __future__ import annotations
 
+import dis
 import functools
 import hashlib
 import itertools
@@ -46,7 +47,7 @@ __all__ = [
 REALS = types.float32, types.float64
 MAX_INPUTS, REGISTER_BYTES = 8, 64  # as exports.h and run.h have them: a test compares
 ADVANCE, OUT, REGISTERS = MAX_INPUTS, 2 * MAX_INPUTS, 2 * MAX_INPUTS + 1  # words of Operands, after `in`
-EACH_CASE_UP_TO = 2  # parameters: for each choice of which stay and which vary a loop of its own
+EACH_CASE_UP_TO = 2  # parameters: a loop for each choice of those that stay; with more, for all and none
 
 
 class CompileError(Exception):
@@ -128,6 +129,10 @@ def _compile(function, inputs, gradient, key, path):
 
 def _typed(function, real, inputs):
     """The function compiled for numbers of one type, and the type of its result."""
+    for step in dis.get_instructions(function):
+        if step.opname == "RAISE_VARARGS":
+            where = f"{function.__code__.co_filename}:{step.positions.lineno}"
+            raise CompileError(where, "it raises an exception, which no loop can; return math.nan instead")
     jitted = numba.njit(error_model="numpy", forceinline=True)(function)
     arguments = (real,) * inputs
     try:
@@ -215,33 +220,29 @@ class _Loops:
         call = context.get_function(self.callee, signature)
         context.add_linking_libs(call.libs)
 
-        parameters = range(self.gradient + 1, self.gradient + self.inputs)
-        stays = {j: builder.icmp_signed("==", words[ADVANCE + j], word(0)) for j in parameters}
+        stays = [builder.icmp_signed("==", words[ADVANCE + j], word(0)) for j in range(len(data))]
 
-        def loop(staying, steps):
-            fixed = {j: builder.load(data[j]) for j in staying}
-            self._loop(context, builder, n, data, out, fixed, steps, call)
-
-        def choose(undecided, staying):
-            """A branch for each parameter that is left, which doubles the loops."""
-            if not undecided:
-                return loop(staying, {})
-            with builder.if_else(stays[undecided[0]]) as (yes, no):
+        def choose(cases):
+            """A loop for each case of which operands stay, and one for all others."""
+            if not cases:
+                steps = [builder.select(stay, word(0), word(1)) for stay in stays]
+                return self._loop(context, builder, n, data, out, {}, steps, call)
+            case, *others = cases
+            as_here = (stay if j in case else builder.not_(stay) for j, stay in enumerate(stays))
+            with builder.if_else(functools.reduce(builder.and_, as_here)) as (yes, no):
                 with yes:
-                    choose(undecided[1:], [*staying, undecided[0]])
+                    fixed = {j: builder.load(data[j]) for j in case}
+                    self._loop(context, builder, n, data, out, fixed, None, call)
                 with no:
-                    choose(undecided[1:], staying)
+                    choose(others)
 
-        if len(parameters) <= EACH_CASE_UP_TO:
-            choose(parameters, [])
-        else:
-            all_stay = functools.reduce(builder.and_, stays.values())
-            with builder.if_else(all_stay) as (yes, no):
-                with yes:
-                    loop(parameters, {})
-                with no:
-                    loop([], {j: builder.select(stays[j], word(0), word(1)) for j in parameters})
+        choose(self._cases())
         return context.get_dummy_value()
+
+    def _cases(self):
+        parameters = range(self.gradient + 1, self.gradient + self.inputs)
+        sizes = range(len(parameters), -1, -1) if len(parameters) <= EACH_CASE_UP_TO else (len(parameters), 0)
+        return [case for size in sizes for case in itertools.combinations(parameters, size)]
 
     def _loop(self, context, builder, n, data, out, fixed, steps, call):
         word = n.type
@@ -261,7 +262,7 @@ class _Loops:
             if j in fixed:
                 values.append(fixed[j])
                 continue
-            position = builder.mul(i, steps[j]) if j in steps else i
+            position = builder.mul(i, steps[j]) if steps else i
             values.append(builder.load(builder.gep(pointer, [position])))
             values[-1].set_metadata("llvm.access.group", group)
         stored = builder.store(self._value(context, builder, values, call), builder.gep(out, [i]))
