@@ -9,30 +9,19 @@ are not: there the given derivative may lie anywhere between those of the two si
 
 from __future__ import annotations
 
-import builtins
-import dis
-import math
-import types
 from dataclasses import dataclass
 
 import numpy as np
 
 from . import reference
 from .activation import Activation
+from .widening import widened
 
 __all__ = ["DerivativeCheck", "check_derivative"]
 
 TOLERANCE = 1e-6
 STEP, SHRINK, TERMS = 0.02, 2.0, 6  # of x or of 1: the widest difference, what follows, how many there are
 COMPLEX_STEP = np.longdouble("1e-300")
-# Of ``math``, by NumPy's names; the first ones are analytic.
-ANALYTIC = {
-    name: name
-    for name in ("exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh")
-} | {"asinh": "arcsinh", "atan": "arctan"}
-OTHERS = {"fabs": "fabs", "copysign": "copysign", "floor": "floor", "ceil": "ceil", "pow": "power"}
-WIDER = {getattr(math, name): getattr(np, twin) for name, twin in (ANALYTIC | OTHERS).items()}
-ANALYTIC_FUNCTIONS = {getattr(math, n) for n in ANALYTIC} | {getattr(np, n) for n in ANALYTIC.values()}
 
 
 @dataclass(frozen=True)
@@ -157,49 +146,25 @@ def _in_long_double(f):
     function = getattr(f, "function", None)
     if function is None:
         return lambda *arrays: np.asarray(reference.evaluate(f.kernel, *arrays)), False
-    wide, analytic = _widened(function)
-    each = np.frompyfunc(wide, len(f.kernel.inputs), 1)
+    wide, analytic = widened(function)
+    count = len(f.kernel.inputs)
+    takes_wide = _takes(wide, np.longdouble(0.5), count)  # not where a closure holds code of Numba
+    each = np.frompyfunc(wide if takes_wide else function, count, 1)
 
     def evaluate(*arrays):
+        work = arrays if takes_wide else [a.astype(np.float64) for a in arrays]
         with np.errstate(all="ignore"):
-            return each(*arrays).astype(np.result_type(*arrays))
+            return each(*work).astype(np.result_type(*arrays))
 
-    return evaluate, analytic
-
-
-class _Math:
-    """``math`` with NumPy's functions where they are the same: those take long double and complex numbers."""
-
-    def __getattr__(self, name):
-        return WIDER.get(getattr(math, name), getattr(math, name))
+    return evaluate, analytic and _takes(wide, np.clongdouble(0.5), count)
 
 
-def _widened(function):
-    """The function with NumPy's in the place of ``math``'s, and whether it seems to be analytic."""
-    names, analytic, module = dict(function.__globals__), True, None
-    for step in dis.get_instructions(function):
-        if step.opname == "LOAD_GLOBAL":
-            value = function.__globals__.get(step.argval, getattr(builtins, step.argval, None))
-            module = value if value in (math, np) else None
-            analytic &= module is not None or _is_analytic(value)
-            if value is math:
-                names[step.argval] = _Math()
-            elif hasattr(value, "py_func"):  # Numba's, which would round to double
-                names[step.argval] = _widened(value.py_func)[0]
-            elif isinstance(value, types.BuiltinFunctionType):
-                names[step.argval] = WIDER.get(value, value)
-        elif step.opname in ("LOAD_ATTR", "LOAD_METHOD"):
-            analytic &= _is_analytic(getattr(module, step.argval, None))
-        elif step.opname in ("COMPARE_OP", "LOAD_DEREF") or "JUMP" in step.opname:
-            analytic = False
-    wide = types.FunctionType(
-        function.__code__, names, function.__name__, function.__defaults__, function.__closure__
-    )
-    return wide, analytic
-
-
-def _is_analytic(value):
-    return isinstance(value, (int, float)) or any(value is f for f in ANALYTIC_FUNCTIONS)
+def _takes(function, value, count):
+    try:
+        function(*[value] * count)
+    except Exception:  # whatever Numba or the user's function raises
+        return False
+    return True
 
 
 # --- derivatives --------------------------------------------------------------------------------------------
@@ -233,7 +198,8 @@ def _by_differences(f, x):
     smooth, doubt = _extrapolated(lambda h: (f(x + h) - f(x - h)) / (2 * h), step, 2)
     right, _ = _extrapolated(lambda h: (f(x + h) - f(x)) / h, step, 1)
     left, _ = _extrapolated(lambda h: (f(x) - f(x - h)) / h, step, 1)
-    knot = doubt > TOLERANCE * (abs(smooth) + 1)
+    # exactly at a knot differences to both sides do not notice it
+    knot = np.maximum(doubt, abs(right - left)) > TOLERANCE * (abs(smooth) + 1)
     low, high = np.minimum(left, right), np.maximum(left, right)
     return np.where(knot, low, smooth), np.where(knot, high, smooth), np.where(knot, 0, doubt)
 

@@ -80,7 +80,7 @@ def _row(function) -> CustomRow:
         parameters.append(
             Parameter(name=a.name, doc=text, default=default, typical=(default if given else 1.0,))
         )
-    summary = (inspect.getdoc(function) or f"The activation that `{name}` computes.").strip()
+    summary = inspect.getdoc(function) or f"The activation that `{name}` computes."
     return CustomRow(
         name=function.__name__,
         path=f"{function.__module__}:{name}",
@@ -190,6 +190,8 @@ class CustomActivation(_Own, Activation):
         self.backward.codes = self.codes
         self.__module__ = self.backward.__module__ = function.__module__
         self.__wrapped__ = function
+        self.__doc__ = docstrings.custom_forward_doc(row)
+        self.backward.__doc__ = docstrings.custom_backward_doc(row)
         self._add("forward", function)
 
     def _bind(self, row):
@@ -250,6 +252,7 @@ class CustomActivation(_Own, Activation):
         pass_ = "backward" if wrt == "x" else f"backward_wrt_{wrt}"
         self._add("backward_from_y" if of == "y" else pass_, function)
         self.backward.kernels = self.row.kernels()
+        self.backward.__doc__ = docstrings.custom_backward_doc(self.row)
         self.derivatives["y" if of == "y" else wrt] = function
         if cython.ISA:
             self.backward.unbind()

@@ -127,7 +127,8 @@ def plan(
         if backend.name == "cython":
             reason = f"{dtype} has no SIMD kernel: the reference computes it"
         words = _words((1, False))
-        return Plan(kernel.name, str(dtype), size, backend.name, "NumPy's", "reference", *words, (reason,))
+        code = "Numba's" if backend.name == "numba" else "NumPy's"
+        return Plan(kernel.name, str(dtype), size, backend.name, code, "reference", *words, (reason,))
     reasons = [f"backend {backend.name}: {backend.detail}"]
     contiguous = _contiguous(strides, shape, dtype.itemsize)
     piece = size
@@ -195,7 +196,7 @@ def explain(function, *arrays, out=None):
     given = [np.asanyarray(a) for a in arrays]
     dtype = given[0].dtype
     settings, index = function.runs(Settings.current())
-    of_kernel = cython.KERNEL_INDEX[kernel.name] if index is None else index
+    of_kernel = cython.KERNEL_INDEX.get(kernel.name) if index is None else index
     if dtype.kind in "biu" and not cython.computes(of_kernel, dtype):
         dtype = np.exp.resolve_dtypes((dtype, None))[1]
     shape = np.broadcast_shapes(*(a.shape for a in given))

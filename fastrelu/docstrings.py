@@ -14,6 +14,8 @@ __all__ = [
     "backward_doc",
     "backward_signature",
     "completed",
+    "custom_backward_doc",
+    "custom_forward_doc",
     "forward_doc",
     "forward_signature",
     "sharing",
@@ -209,6 +211,71 @@ Examples
 >>> dx = fr.{row.qualname}.backward(np.ones(3), x{_example_arguments(row)}, wrt="x")
 >>> dx.shape
 (3,)
+"""
+
+
+def custom_forward_doc(row: Row) -> str:
+    """Of a user's activation: what the user wrote, and how to call it."""
+    x = _entry("x", "array_like", "Input of any shape and strides; real, at most float64.")
+    others = "As for every NumPy ufunc; `out=x` works in place."
+    return f"""{row.summary}
+
+Parameters
+----------
+{chr(10).join([x, *_parameter_entries(row)])}
+{_entry("out, where, dtype, casting, order, subok", "optional", others)}
+
+Returns
+-------
+ndarray or scalar
+    The shape of `x` broadcast with the parameters, the dtype of `x`.
+
+Raises
+------
+TypeError
+    The function does not compile; `x` or a parameter is of no real dtype, or wider than float64; an unknown
+    argument.
+ValueError
+    `out` has the wrong shape or is read-only.
+
+Notes
+-----
+{row.formula} is defined at {row.source}; see `fastrelu.activation`.
+"""
+
+
+def custom_backward_doc(row: Row) -> str:
+    from_y = "may be given instead of `x`" if row.slope_from_y else "no derivative was given for"
+    return f"""Backward pass of `{row.qualname}`: dy times the derivative that was given.
+
+Parameters
+----------
+{_entry("dy", "array_like", "Incoming gradient, of the shape of the forward result.")}
+{_entry("x", "array_like, optional", "The forward pass's input.")}
+{_entry("y", "array_like, optional", f"The forward pass's output, which {from_y}.")}
+{_entry("out", "ndarray or tuple, optional", "Where to write, `dy` and `x` included; one for each gradient.")}
+{_entry("wrt", "str or tuple of str, optional", "Which gradients; by default that of x.")}
+{chr(10).join(_parameter_entries(row))}
+
+Returns
+-------
+ndarray or tuple
+    Each gradient has the shape of its operand (axes along which that was broadcast are summed) and the
+    dtype of `x`.
+
+Raises
+------
+NotImplementedError
+    The derivative was not given; the message shows how to add it.
+TypeError
+    The derivative does not compile; an operand is of no real dtype, or wider than float64; an unknown
+    argument.
+ValueError
+    Both or neither of `x` and `y`; a shape that does not fit; a read-only `out`.
+
+Notes
+-----
+Where the derivative is 0 the result is 0 whatever `dy` is.
 """
 
 

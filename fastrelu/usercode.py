@@ -12,6 +12,7 @@ import numpy as np
 from .backends import Backend, cython
 from .backends.numpy import ReferenceUfunc
 from .table import Kernel
+from .widening import widened
 
 __all__ = ["Code"]
 
@@ -85,11 +86,11 @@ class Code:
 
     def by_python(self, *inputs):
         """The result by the function itself, element by element: what compiled code is compared with."""
-        each = np.frompyfunc(self.function, len(self.kernel.arguments), 1)
-        *dy, arguments = inputs[: -len(self.kernel.arguments)], inputs[-len(self.kernel.arguments) :]
+        count = len(self.kernel.arguments)
+        each = np.frompyfunc(widened(self.function)[0], count, 1)
         with np.errstate(all="ignore"):
-            found = each(*(np.asarray(a, np.longdouble) for a in arguments)).astype(np.float64)
-            return np.where(found == 0, found, dy[0][0] * found) if dy[0] else found
+            found = each(*(np.asarray(a, np.longdouble) for a in inputs[-count:])).astype(np.float64)
+            return found if len(inputs) == count else np.where(found == 0, found, inputs[0] * found)
 
     @property
     def backend(self):
