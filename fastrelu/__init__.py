@@ -37,7 +37,9 @@ from .control import (
 )
 from .custom import activation
 from .dispatch import Plan, explain
+from .keys import NoiseKey, noise_key
 from .losses import cross_entropy
+from .noisy import noisy_relu, rrelu
 from .normalising import log_softmax, softmax, softmax0
 from .reductions import logsumexp, logsumexp0
 from .streaming import LogSumExp
@@ -68,6 +70,7 @@ __all__ = [
     "Activation",
     "Backend",
     "LogSumExp",
+    "NoiseKey",
     "Plan",
     "accuracy",
     "activation",
@@ -81,6 +84,9 @@ __all__ = [
     "logaddexp",
     "logsumexp",
     "logsumexp0",
+    "noise_key",
+    "noisy_relu",
+    "rrelu",
     "set_accuracy",
     "set_backend",
     "set_cache_limit",

@@ -20,6 +20,8 @@ from .control import set_num_threads as set_num_threads
 from .control import use_backend as use_backend
 from .dispatch import Plan as Plan
 from .dispatch import explain as explain
+from .keys import NoiseKey as NoiseKey
+from .keys import noise_key as noise_key
 from .losses import cross_entropy as cross_entropy
 from .normalising import log_softmax as log_softmax
 from .normalising import softmax as softmax
@@ -68,3 +70,5 @@ gelu: _Gelu
 silu: Activation
 mish: Activation
 tanh: Activation
+rrelu: Activation
+noisy_relu: Activation

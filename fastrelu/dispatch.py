@@ -13,6 +13,8 @@ from .table import Kernel
 __all__ = [
     "Plan",
     "Settings",
+    "drawn",
+    "draws",
     "elementwise",
     "empty",
     "explain",
@@ -246,6 +248,16 @@ def losses_kernel():
 def sums_kernel(kernel, dtype):
     """The current backend's sum of a kernel's results over contiguous arrays, or None."""
     return control.BACKEND.get().sums(kernel, dtype.char)
+
+
+def drawn(kernel, distribution, key, arrays, numbers, lead, out):
+    """The current backend's call with a draw for each element, in one pass, or None; see `Backend.drawn`."""
+    return control.BACKEND.get().drawn(kernel, distribution, key, arrays, numbers, lead, out)
+
+
+def draws(distribution, key, first, count, dtype):
+    """Draws of a key from number `first` on, as an array."""
+    return control.BACKEND.get().draws(distribution, key, first, count, dtype)
 
 
 def empty(shape, dtype):

@@ -19,6 +19,7 @@ __all__ = [
     "KERNELS",
     "LOGADDEXP",
     "LOSS_KERNELS",
+    "RANDOM",
     "REDUCTIONS",
     "ROWS",
     "ROW_KERNELS",
@@ -106,6 +107,7 @@ class Row:
     knot: float | None = None  # where f′ jumps; the value there is the left one, or at_zero
     keeps_integers: bool = False
     cost: int = 8  # nanoseconds for 16 float32 elements in cache, roughly: what threads are worth
+    draw: str = ""  # "uniform" (centred, u - 1/2) or "normal": the formula's last argument, drawn for each x
     ulp: dict[str, float] = field(default_factory=lambda: {"forward": 1.0, "backward": 1.0})
     roots: tuple[float, ...] = ()  # interior zeros of f′
     points: tuple[float, ...] = ()  # where formulas switch or results leave the normal range
@@ -126,7 +128,7 @@ class Row:
 
     def kernels(self) -> dict[str, Kernel]:
         """Every elementwise loop that the row needs, by pass."""
-        names = tuple(p.name for p in self.parameters)
+        names = tuple(p.name for p in self.parameters) + (("draw",) if self.draw else ())
         made = {}
 
         def add(pass_, formula, inputs, knot=None):
@@ -141,6 +143,8 @@ class Row:
 
         add("forward", self.name, ("x",))
         add("backward", f"{self.name}_slope", ("dy", "x"))
+        if self.draw:
+            return made
         if self.slope_from_y:
             add("backward_from_y", f"{self.name}_slope_from_y", ("dy", "y"))
         if self.knot is not None:
@@ -411,7 +415,62 @@ LOGADDEXP: tuple[Kernel, ...] = (
     Kernel(row="logaddexp", pass_="backward", formula="logaddexp_slope", inputs=("dy", "x1", "x2")),
 )
 
-KERNELS: tuple[Kernel, ...] = (*(k for row in ROWS for k in row.kernels().values()), *LOGADDEXP)
+# Random ones, for which there is no ufunc: their formula takes the draw, which the call makes from a key.
+RANDOM: tuple[Row, ...] = (
+    Row(
+        name="rrelu",
+        summary="Randomised leaky rectifier, whose negative slope is drawn anew for each element.",
+        formula="x if x > 0 else a * x, a ~ U(lower, upper); a = (lower + upper) / 2 unless training",
+        derivative="1 if x > 0 else a",
+        source="Xu, Wang, Chen & Li, Empirical Evaluation of Rectified Activations in Convolutional Network, "
+        "2015, arXiv:1505.00853",
+        parameters=(
+            Parameter(
+                name="lower", doc="The least slope.", default=1 / 8, at_least=0.0, typical=(1 / 8, 0.0)
+            ),
+            Parameter(
+                name="upper",
+                doc="The largest slope, below 1.",
+                default=1 / 3,
+                at_least=0.0,
+                typical=(1 / 3, 0.9375),
+            ),
+        ),
+        draw="uniform",
+        slope_from_y=True,
+        cost=9,
+    ),
+    Row(
+        name="noisy_relu",
+        summary="Rectifier of its argument plus normal noise.",
+        formula="max(0, x + Y), Y ~ N(0, variance); max(0, x) unless training",
+        derivative="1 if x + Y > 0 else 0",
+        source="Nair & Hinton, Rectified Linear Units Improve Restricted Boltzmann Machines, ICML 2010",
+        option=("variance", "sigmoid"),
+        draw="normal",
+        slope_from_y=True,
+        cost=40,
+    ),
+    Row(
+        name="noisy_relu_of_variance",
+        summary="Rectifier of its argument plus normal noise of a given variance.",
+        formula="max(0, x + Y), Y ~ N(0, variance)",
+        derivative="1 if x + Y > 0 else 0",
+        source="Nair & Hinton, Rectified Linear Units Improve Restricted Boltzmann Machines, ICML 2010",
+        parameters=(Parameter(name="variance", doc="", at_least=0.0, typical=(1.0, 0.25)),),
+        variant_of="noisy_relu",
+        option=("variance", "of_variance"),
+        draw="normal",
+        slope_from_y=True,
+        cost=32,
+    ),
+)
+
+KERNELS: tuple[Kernel, ...] = (
+    *(k for row in ROWS for k in row.kernels().values()),
+    *LOGADDEXP,
+    *(k for row in RANDOM for k in row.kernels().values()),
+)
 
 # What a reduction over rows is made of, in the order of their table in the compiled modules: the pass that
 # sums entries, the one that finishes rows, and the one that writes entries, where it has one.

@@ -9,7 +9,7 @@ from cpython.object cimport PyObject, PyTypeObject
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from libc.math cimport INFINITY
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport malloc
 
 import sys
@@ -24,6 +24,7 @@ cdef extern from * nogil:
     #include <fenv.h>
     #include "loops/strided.h"
     #include "loops/matrix.h"
+    #include "loops/draws.h"
     #include "loops/share_weighted.h"
     #include "loops/memory.h"
 
@@ -82,6 +83,7 @@ cdef extern from * nogil:
     cdef struct Converters:
         pass
     ctypedef void (*WeightedKernel)(const void*, const void*, ptrdiff_t, double*, ptrdiff_t, ptrdiff_t) noexcept nogil
+    ctypedef void (*Generator)(void*, uint64_t, ptrdiff_t, uint64_t) noexcept nogil
     cdef struct Exports:
         int count
         int register_bytes
@@ -89,6 +91,7 @@ cdef extern from * nogil:
         const RowKernel* rows[2]
         const Converters* converters
         WeightedKernel weighted[2]
+        Generator draws[2][2]
     const char* EXPORTS_NAME
     enum: MAX_INPUTS
     enum: MAX_REGISTER
@@ -101,6 +104,9 @@ cdef extern from * nogil:
     enum: INT8
     enum: UINT8
     enum: STORAGES
+    enum: DRAWN
+    enum: UNIFORM
+    enum: NORMAL
     ctypedef enum Storage:
         pass
     cdef struct Settings:
@@ -117,6 +123,8 @@ cdef extern from * nogil:
         Storage computes_in
         int item_bytes
         int cost
+        Generator generator
+        uint64_t key
     cdef struct Plan:
         int threads
         bint streaming
@@ -181,6 +189,8 @@ cdef extern from * nogil:
     Plan make_plan(const Kernel&, ptrdiff_t, bint, const Settings&)
     void run(const Kernel&, const KernelRow&, ptrdiff_t, const Settings&)
     void run_grid(Grid&, const Settings&)
+    void simplify(Grid&)
+    void run_draws(const Draws&, const Settings&)
     bint run_reduction(Reduction&, const Settings&)
     void run_weighted(const WeightedRows&, const Settings&)
     void ufunc_loop(char**, const cnp.npy_intp*, const cnp.npy_intp*, void*)
@@ -260,6 +270,8 @@ cdef void set_kernel(Kernel* kernel, const Exports* exports, int compute, int in
     kernel.item_bytes = STORAGE_BYTES[compute]
     kernel.lanes = exports.register_bytes // kernel.item_bytes
     kernel.cost = cost
+    kernel.generator = NULL
+    kernel.key = 0
 
 
 cdef inline const Kernel* kernels_of(int index) noexcept:

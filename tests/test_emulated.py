@@ -18,6 +18,7 @@ from cases import BY_NAME, operands, parameter_sets, sample
 
 import fastrelu as fr
 from fastrelu.backends import cython
+from fastrelu.draws import DISTRIBUTIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "emulated512"
@@ -101,6 +102,15 @@ def test_every_lane_and_the_last_partial_register(name, dtype):
         for size in (*range(1, 34), 80):
             piece = x[start : start + size].copy()
             same(wide(*operands(row, kernel, piece, parameters)), whole[start : start + size], name)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_random_draws(distribution, dtype):
+    with kernels_of(NAME):
+        wide = cython._draws(distribution, 7, 5, 1000, dtype)
+    with kernels_of("avx2"):
+        same(wide, cython._draws(distribution, 7, 5, 1000, dtype), distribution)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

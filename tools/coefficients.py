@@ -299,6 +299,43 @@ def mills_long_entries(c=6.0, d=1.125, top=39.5):
     )
 
 
+def turn_entries():
+    """sin(2 pi f) and cos(2 pi f) on abs(f) <= 1/8, as polynomials in t = f^2."""
+    interval = (mp.mpf(0), mp.mpf(1) / 64)
+
+    def sine(t):
+        return mp.sin(2 * mp.pi * mp.sqrt(t))
+
+    def cosine(t):
+        return mp.cos(2 * mp.pi * mp.sqrt(t))
+
+    for name, degree, long_degree in (("SHORT", 3, 3), ("LONG", 6, 6)):
+        p = fit_doubles(
+            lambda t: (sine(t) / mp.sqrt(t) - 2 * mp.pi) / t,
+            lambda t: t * mp.sqrt(t) / sine(t),
+            interval,
+            degree,
+        )
+        error = bits(lambda t, p=p: mp.sqrt(t) * (2 * mp.pi + t * horner(p, t)) / sine(t) - 1, interval)
+        yield Entry(
+            f"SINE_{name}",
+            descending(p),
+            f"P(t): sin(2 pi f) = f (2 pi + t P(t)), t = f^2 in [0, 1/64]. Error {error}.",
+        )
+        q = fit_doubles(
+            lambda t: (cosine(t) - 1 + 2 * mp.pi**2 * t) / t**2,
+            lambda t: t**2 / cosine(t),
+            interval,
+            long_degree,
+        )
+        error = bits(lambda t, q=q: (1 - 2 * mp.pi**2 * t + t**2 * horner(q, t)) / cosine(t) - 1, interval)
+        yield Entry(
+            f"COSINE_{name}",
+            descending(q),
+            f"P(t): cos(2 pi f) = 1 - 2 pi^2 t + t^2 P(t), t = f^2 in [0, 1/64]. Error {error}.",
+        )
+
+
 def pair(value):
     """Return (high, low): the nearest double, and the nearest double to what is left."""
     high = float(value)
@@ -337,6 +374,8 @@ def constant_entries():
         "GELU_TANH_CUBIC", pair(2 * slope * mp.mpf("0.044715")), "2 sqrt(2/pi) 0.044715, the exact decimal"
     )
     yield Entry("INV_SQRT_2PI", pair(1 / mp.sqrt(2 * mp.pi)), "1 / sqrt(2 pi)")
+    yield Entry("TWO_PI", pair(2 * mp.pi), "2 pi")
+    yield Entry("TWO_PI_SQUARED", pair(2 * mp.pi**2), "2 pi^2")
     yield Entry("GELU_ROOT", pair(gelu_root()), "R > 0: gelu'(-R) = 0")
     scale, depth = selu_constants()
     yield Entry("SELU_LAMBDA", pair(scale), "lambda of SELU")
@@ -391,6 +430,7 @@ BLOCKS = (
     mills_short_entries,
     gelu_slope_entries,
     mills_long_entries,
+    turn_entries,
     constant_entries,
     near_root_entries,
 )

@@ -226,6 +226,18 @@ def blocks_pyx():
             f"    weighted_sums[{ctype}](weighted_term[wide_{suffix}], <const {ctype}*> a, "
             f"<const {ctype}*> b, b_step, sums, rows, n)\n"
         )
+    for suffix, ctype in TYPES.items():
+        made = {
+            "uniform": f"uniform_draws[{ctype}](<{ctype}*> to, group, groups, key)",
+            "normal": f"normal_draws[{ctype}, wide_{suffix}](normal_cosine[wide_{suffix}], "
+            f"normal_sine[wide_{suffix}], <{ctype}*> to, group, groups, key)",
+        }
+        for name, call in made.items():
+            out.append(
+                f"cdef void {name}_{suffix}(void* to, uint64_t group, ptrdiff_t groups, uint64_t key) "
+                f"noexcept nogil:\n    {call}\n"
+                f"exports.draws[{name.upper()}][{len(TYPES) - 1 if suffix == 'd' else 0}] = {name}_{suffix}\n"
+            )
     out.append(
         f"cdef Block table[STORAGES][{len(kernels)}]\ncdef RowKernel row_table[2][{len(reductions)}]\n"
     )
@@ -255,7 +267,7 @@ def blocks_pyx():
 def c_function(kernel):
     """The name and arguments of a kernel for C: a scalar form, and one over contiguous arrays."""
     name = kernel.name.replace(".", "_")
-    arrays = [i for i in kernel.inputs if i in ("dy", "x", "y", "x1", "x2")]
+    arrays = [i for i in kernel.inputs if i in ("dy", "x", "y", "x1", "x2", "draw")]
     scalars = [f"real {i}" for i in kernel.inputs]
     pointers = [f"const real* {i}" if i in arrays else f"real {i}" for i in kernel.inputs]
     return name, arrays, ", ".join(scalars), ", ".join([*pointers, "real* out", "Py_ssize_t n"])

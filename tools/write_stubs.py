@@ -33,6 +33,8 @@ from .control import set_num_threads as set_num_threads
 from .control import use_backend as use_backend
 from .dispatch import Plan as Plan
 from .dispatch import explain as explain
+from .keys import NoiseKey as NoiseKey
+from .keys import noise_key as noise_key
 from .losses import cross_entropy as cross_entropy
 from .normalising import log_softmax as log_softmax
 from .normalising import softmax as softmax
@@ -82,6 +84,7 @@ def stub():
         if not row.variant_of:
             kind = f"_{row.name.title()}" if row.name in variants else "Activation"
             lines += [f"{name}: {kind}" for name in (row.name, *row.aliases)]
+    lines += [f"{row.name}: Activation" for row in table().RANDOM if not row.variant_of]
     return HEAD + classes + "\nACTIVATIONS: Mapping[str, Activation]\n" + "\n".join(lines) + "\n"
 
 

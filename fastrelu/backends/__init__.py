@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..draws import draws
+
 __all__ = ["BACKENDS", "Backend", "automatic", "named"]
 
 
@@ -39,6 +41,11 @@ class Backend:
     losses : callable
         Cross entropy and its gradient of arrays as they lie; None where it has no kernel for them, or
         something is wrong with them.
+    drawn : callable
+        ``drawn(kernel, distribution, key, arrays, numbers, lead, out)`` runs a kernel on arrays, numbers and
+        a draw for each element of the result, which is None where that takes `draws` and `elementwise`.
+    draws : callable
+        ``draws(distribution, key, first, count, dtype)`` gives draws of a key from number `first` on.
     """
 
     name: str
@@ -50,6 +57,8 @@ class Backend:
     sums: Callable = field(default=lambda kernel, char: None, repr=False)
     weighted: Callable = field(default=lambda char: None, repr=False)
     losses: Callable = field(default=lambda *arguments, **options: None, repr=False)
+    drawn: Callable = field(default=lambda *arguments: None, repr=False)
+    draws: Callable = field(default=draws, repr=False)
 
 
 def _not_yet(name, what):

@@ -7,6 +7,9 @@ import functools
 import importlib.util
 import os
 
+import numpy as np
+
+from ..draws import DISTRIBUTIONS
 from ..table import KERNELS, ROW_KERNELS, ROWS
 from . import Backend
 
@@ -159,11 +162,21 @@ def _sums(kernel, char):
     return sum_terms
 
 
+def _drawn(kernel, distribution, key, arrays, numbers, lead, out):
+    index = KERNEL_INDEX[kernel.name]
+    return ufuncs.call_drawn(index, arrays, numbers, out, lead, DISTRIBUTIONS.index(distribution), key)
+
+
+def _draws(distribution, key, first, count, dtype):
+    return ufuncs.draws(DISTRIBUTIONS.index(distribution), key, first, count, dtype == np.float64)
+
+
 if ISA:
     _load(ISA)
     UFUNCS = {kernel: _make(kernel) for kernel in KERNELS}
     _detail = f"SIMD kernels for {ISA}"
-    BACKEND = Backend("cython", True, _detail, _elementwise, _rows, ufuncs.empty, _sums, _weighted, _losses())
+    _rest = _rows, ufuncs.empty, _sums, _weighted, _losses(), _drawn, _draws
+    BACKEND = Backend("cython", True, _detail, _elementwise, *_rest)
 elif ufuncs is None:
     BACKEND = Backend(
         "cython", False, "nothing was compiled when fastrelu was installed (no C++ compiler was found)"

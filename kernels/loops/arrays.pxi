@@ -131,11 +131,41 @@ cdef inline const Kernel* kept_kernel(const Kernel* kernels, int storage) noexce
     return kernel_for(kernels.index, storage)
 
 
+# Which draws are a call's last operand.
+cdef struct Drawing:
+    int distribution
+    uint64_t key
+
+
+cdef Kernel drawing_version(const Kernel* kernel, const Drawing* drawing) noexcept:
+    cdef Kernel made = kernel[0]
+    made.generator = tables.exports.draws[drawing.distribution][1 if kernel.computes_in == FLOAT64 else 0]
+    made.key = drawing.key
+    return made
+
+
+cdef cnp.ndarray made_draws(const Kernel* kernel, uint64_t first, cnp.npy_intp count):
+    """Draws in the type that the kernel computes in."""
+    cdef cnp.ndarray made = new_result(NULL, 1, &count, type_of(kernel.computes_in), 0)
+    cdef Draws d
+    d.kernel = kernel[0]
+    d.to = <char*> cnp.PyArray_DATA(made)
+    d.first = first
+    d.count = count
+    with nogil:
+        run_draws(d, settings)
+    return made
+
+
 # Run a kernel over ndarrays of any strides that broadcast, then scalar parameters; array `lead` decides the
 # dtype.  None where that takes a ufunc: byte-swapped, unaligned, overlapping, 0-d, or a type without kernels.
 cdef object run_on_grid(const Kernel* kernels, PyObject* const* arrays, int count, int lead,
-                        const double* parameters, int parameter_count, PyObject* given_out):
+                        const double* parameters, int parameter_count, PyObject* given_out,
+                        const Drawing* drawing=NULL):
     cdef Grid g
+    cdef Kernel drawing_kernel
+    cdef object draws = None
+    cdef ptrdiff_t step
     cdef cnp.npy_intp shape[MAX_AXES]
     cdef cnp.ndarray a, out
     cdef int ndim = 0, i, j, axis, storage, made, last
@@ -222,6 +252,22 @@ cdef object run_on_grid(const Kernel* kernels, PyObject* const* arrays, int coun
         g.types[count + j] = g.kernel.computes_in
         for i in range(ndim):
             g.strides[count + j][i] = 0
+    if drawing != NULL:
+        drawing_kernel = drawing_version(g.kernel, drawing)
+        g.kernel = &drawing_kernel
+        g.data[last - 1] = NULL
+        g.types[last - 1] = <Storage> DRAWN
+        step = 1
+        for i in range(ndim - 1, -1, -1):
+            g.strides[last - 1][i] = step
+            step *= shape[i]
+        simplify(g)
+        if g.strides[last - 1][g.axes - 1] > 1:  # not in their order
+            draws = made_draws(g.kernel, 0, cnp.PyArray_SIZE(out))
+            g.data[last - 1] = <char*> cnp.PyArray_DATA(<cnp.ndarray> draws)
+            g.types[last - 1] = g.kernel.computes_in
+            for i in range(g.axes):
+                g.strides[last - 1][i] *= g.kernel.item_bytes
     if cnp.PyArray_SIZE(out) >= RELEASE_GIL_FROM:
         with nogil:
             run_grid(g, settings)
@@ -245,6 +291,35 @@ def call_arrays(int index, tuple arrays, out, int lead):
         pointers[j] = <PyObject*> arrays[j]
     return run_on_grid(kernels_of(index), pointers, len(arrays), lead, NULL, 0,
                        <PyObject*> NULL if out is None else <PyObject*> out)
+
+
+def call_drawn(int index, tuple arrays, tuple parameters, out, int lead, int distribution, uint64_t key):
+    """As `call_arrays`, followed by numbers and by a draw for each element of the result."""
+    cdef PyObject* pointers[MAX_INPUTS]
+    cdef double numbers[MAX_INPUTS]
+    cdef Drawing drawing
+    cdef int j
+    if out is not None and type(out) is not np.ndarray:
+        return None
+    for j in range(len(arrays)):
+        if type(arrays[j]) is not np.ndarray:
+            return None
+        pointers[j] = <PyObject*> arrays[j]
+    for j in range(len(parameters)):
+        numbers[j] = parameters[j]
+    drawing.distribution, drawing.key = distribution, key
+    return run_on_grid(&tables.kernels[2 * index], pointers, len(arrays), lead, numbers, len(parameters),
+                       <PyObject*> NULL if out is None else <PyObject*> out, &drawing)
+
+
+def draws(int distribution, uint64_t key, uint64_t first, Py_ssize_t count, bint double):
+    """Draws of a key from number `first` on, an array of float32 or float64."""
+    cdef Drawing drawing
+    cdef Kernel kernel
+    drawing.distribution, drawing.key = distribution, key
+    kernel = drawing_version(&tables.kernels[FLOAT64 if double else FLOAT32], &drawing)
+    kernel.cost = 8 if distribution == UNIFORM else 20
+    return made_draws(&kernel, first, count)
 
 
 def empty(tuple shape, dtype):

@@ -7,6 +7,7 @@ cdef extern from * nogil:
     #include "loops/tabulated.h"
     #include "loops/cross_entropy.h"
     #include "loops/weighted.h"
+    #include "loops/philox.h"
     #include "loops/pack.h"
     static Exports exports = {0, sizeof(vec<float>), {}, {}, &CONVERTERS};
     """
@@ -20,12 +21,16 @@ cdef extern from * nogil:
         void (*finish)(const RowTile&) noexcept nogil
         void (*apply)(const RowTile&) noexcept nogil
     ctypedef void (*WeightedKernel)(const void*, const void*, ptrdiff_t, double*, ptrdiff_t, ptrdiff_t) noexcept nogil
+    ctypedef void (*Generator)(void*, uint64_t, ptrdiff_t, uint64_t) noexcept nogil
+    enum: UNIFORM
+    enum: NORMAL
     enum: STORAGES
     cdef struct Exports:
         int count
         const Block* blocks[STORAGES]
         const RowKernel* rows[2]
         WeightedKernel weighted[2]
+        Generator draws[2][2]
     enum: FLOAT32
     enum: FLOAT64
     enum: INT8
@@ -43,8 +48,12 @@ cdef extern from * nogil:
 
     void forward1 "forward" [R](R (*)(R) noexcept nogil, const Operands&)
     void forward2 "forward" [R](R (*)(R, R) noexcept nogil, const Operands&)
+    void forward3 "forward" [R](R (*)(R, R, R) noexcept nogil, const Operands&)
+    void forward4 "forward" [R](R (*)(R, R, R, R) noexcept nogil, const Operands&)
     void backward1 "backward" [R](R (*)(R) noexcept nogil, const Operands&)
     void backward2 "backward" [R](R (*)(R, R) noexcept nogil, const Operands&)
+    void backward3 "backward" [R](R (*)(R, R, R) noexcept nogil, const Operands&)
+    void backward4 "backward" [R](R (*)(R, R, R, R) noexcept nogil, const Operands&)
     void backward_with_knot1 "backward_with_knot" [R](R (*)(R) noexcept nogil, double, const Operands&)
     void backward_with_knot2 "backward_with_knot" [R](R (*)(R, R) noexcept nogil, double, const Operands&)
 
@@ -64,6 +73,9 @@ cdef extern from * nogil:
     void tabulated_backward2 "tabulated_backward" [R, S, T](
         R (*)(R, R, R, R, R, R) noexcept nogil, R (*)(R, R) noexcept nogil, R (*)(R, R) noexcept nogil,
         S (*)(S, S) noexcept nogil, const Table[T]&, const Operands&)
+
+    void uniform_draws[T](T*, uint64_t, ptrdiff_t, uint64_t)
+    void normal_draws[T, R](R (*)(R, R) noexcept nogil, R (*)(R, R) noexcept nogil, T*, uint64_t, ptrdiff_t, uint64_t)
 
     cdef cppclass RowFormulas[T]:
         vec[T] (*exponent)(vec[T]) noexcept nogil

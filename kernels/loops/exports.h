@@ -2,6 +2,7 @@
 // its conversions.
 #pragma once
 #include <stddef.h>
+#include <stdint.h>
 
 // What an operand may be stored as.  Blocks compute in floats and doubles, and in integers where the
 // formula serves them; float16 is read and written only, a bool is a byte.
@@ -18,7 +19,8 @@ enum Storage {
     UINT32,
     INT64,
     UINT64,
-    STORAGES
+    STORAGES,
+    DRAWN = STORAGES  // not stored at all, but made on the way: its addresses are the elements' numbers
 };
 
 static const int STORAGE_BYTES[STORAGES] = {4, 8, 2, 1, 1, 1, 2, 2, 4, 4, 8, 8};
@@ -48,6 +50,11 @@ struct Converters {
 };
 typedef void (*WeightedKernel)(const void* a, const void* b, ptrdiff_t b_step, double* sums, ptrdiff_t rows,
                                ptrdiff_t n);
+
+// Random draws come in groups, each a function of its number and the key alone (philox.h).
+enum { GROUP = 64 };
+enum Distribution { UNIFORM, NORMAL, DISTRIBUTIONS };
+typedef void (*Generator)(void* to, uint64_t group, ptrdiff_t groups, uint64_t key);
 
 // Entries of a row that are summed together; longer rows are merged from as many segments as they need.
 enum { SEGMENT = 2048 };
@@ -100,5 +107,6 @@ struct Exports {
     const Block* blocks[STORAGES];  // null entries: a type that the formula does not compute in
     const RowKernel* rows[2];       // FLOAT32, FLOAT64
     const Converters* converters;
-    WeightedKernel weighted[2];  // FLOAT32, FLOAT64
+    WeightedKernel weighted[2];         // FLOAT32, FLOAT64
+    Generator draws[DISTRIBUTIONS][2];  // FLOAT32, FLOAT64
 };

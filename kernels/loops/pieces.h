@@ -13,7 +13,6 @@ enum {
 // The next `count` elements into a contiguous buffer of what the kernel computes in.
 static void gather(const Kernel& kernel, Stream& from, Storage type, char* to, ptrdiff_t count) {
     const int bytes = kernel.item_bytes;
-    const Converter pack = packer(kernel, type);
     const bool plain = type == kernel.computes_in && (from.step() == 0 || from.step() == bytes);
     while (count > 0) {
         ptrdiff_t apart, rows = 0, n;
@@ -28,7 +27,7 @@ static void gather(const Kernel& kernel, Stream& from, Storage type, char* to, p
             from.next_rows(rows);
         } else {
             n = from.left() < count ? from.left() : count;
-            pack(to, bytes, from.place(), from.step(), n);
+            pack(kernel, type, to, bytes, from.place(), from.step(), n);
             from.advance(n);
         }
         to += n * bytes;
@@ -62,13 +61,16 @@ public:
         stream_.begin(g, operand);
         type_ = g.types[operand];
         period_ = stream_.period();
-        how_ = !is_free(*kernel_, stream_, type_) ? COPIED : stream_.is_one_row() ? IN_PLACE : WRITTEN_OUT;
+        how_ = type_ == DRAWN || !is_free(*kernel_, stream_, type_) ? COPIED
+               : stream_.is_one_row()                               ? IN_PLACE
+                                                                    : WRITTEN_OUT;
         stream_.seek(how_ == WRITTEN_OUT ? 0 : first);
         if (how_ == WRITTEN_OUT) gather(*kernel_, stream_, type_, buffer_, period_ + piece_length(*kernel_));
     }
 
     // Whether pieces of it are had without copying each.
     static bool is_free(const Kernel& kernel, const Stream& stream, Storage type) {
+        if (type == DRAWN) return true;  // it is made anyway
         if (stream.is_one_row())
             return type == kernel.computes_in && (stream.step() == 0 || stream.step() == kernel.item_bytes);
         return stream.period() > 0 && stream.period() <= piece_length(kernel);

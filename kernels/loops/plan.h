@@ -30,6 +30,8 @@ struct Kernel {
     Storage computes_in;  // an integer's kernel takes operands of just that type
     int item_bytes;       // of that type
     int cost;             // of an element: rough nanoseconds per 16 of them
+    Generator generator;  // of its last input, in a kernel for one call with draws
+    uint64_t key;
 };
 
 // From an operand's storage to what the kernel computes in, and back.

@@ -39,9 +39,34 @@ static inline void stream_lines(char* to, const char* from, ptrdiff_t bytes) {
         _mm_stream_si128((__m128i*)(to + i), _mm_load_si128((const __m128i*)(from + i)));
 }
 
+// Draws number `first` and the n - 1 after it, contiguous.
+static void make_draws(const Kernel& kernel, char* to, uint64_t first, ptrdiff_t n) {
+    alignas(64) char group[GROUP * 8];
+    const ptrdiff_t bytes = kernel.item_bytes;
+    for (ptrdiff_t count; n > 0; n -= count, first += count, to += count * bytes) {
+        const ptrdiff_t skipped = first % GROUP;
+        count = skipped || n < GROUP ? GROUP - skipped : n / GROUP * GROUP;
+        if (count <= n && !skipped) {
+            kernel.generator(to, first / GROUP, count / GROUP, kernel.key);
+            continue;
+        }
+        if (count > n) count = n;
+        kernel.generator(group, first / GROUP, 1, kernel.key);
+        memcpy(to, group + skipped * bytes, count * bytes);
+    }
+}
+
+// From an operand to a buffer of what the kernel computes in; of draws, which are numbered, always in order.
+static inline void pack(const Kernel& kernel, Storage type, char* to, ptrdiff_t to_step, const char* from,
+                        ptrdiff_t from_step, ptrdiff_t n) {
+    if (type == DRAWN) make_draws(kernel, to, (uint64_t)from, n);
+    else packer(kernel, type)(to, to_step, from, from_step, n);
+}
+
 // Operands that a block can read and write where they are: its own type, contiguous or one value for all.
 static inline bool needs_no_packing(const Kernel& kernel, const Row& row) {
     for (int j = 0; j <= kernel.inputs; j++) {
+        if (row.types[j] == DRAWN) continue;
         if (row.types[j] != kernel.computes_in) return false;
         if (row.steps[j] != kernel.item_bytes && (row.steps[j] != 0 || j == kernel.inputs)) return false;
     }
@@ -127,6 +152,28 @@ struct Buffers {
     }
 };
 
+static inline Row from_element(const Kernel& kernel, const Row& row, ptrdiff_t start) {
+    Row moved = row;
+    for (int j = 0; j <= kernel.inputs; j++) moved.data[j] += start * row.steps[j];
+    return moved;
+}
+
+// Contiguous operands, the last input perhaps drawn: as it is needed, so that it never leaves the cache.
+static void run_drawing(const Kernel& kernel, const Row& row, ptrdiff_t n) {
+    const int drawn = kernel.inputs - 1;
+    if (row.types[drawn] != DRAWN) return run_contiguous(kernel, row, n);
+    alignas(64) char draws[CHUNK * 8];
+    for (ptrdiff_t start = 0; start < n; start += CHUNK) {
+        const ptrdiff_t count = n - start < CHUNK ? n - start : CHUNK;
+        Row piece = from_element(kernel, row, start);
+        make_draws(kernel, draws, (uint64_t)piece.data[drawn], count);
+        piece.data[drawn] = draws;
+        piece.steps[drawn] = kernel.item_bytes;
+        piece.types[drawn] = kernel.computes_in;
+        run_contiguous(kernel, piece, count);
+    }
+}
+
 // Any strides and types: a chunk at a time through contiguous buffers.
 static void run_packed(const Kernel& kernel, const Row& row, ptrdiff_t n) {
     Buffers buffers(kernel);
@@ -136,19 +183,12 @@ static void run_packed(const Kernel& kernel, const Row& row, ptrdiff_t n) {
     for (ptrdiff_t start = 0; start < n; start += CHUNK) {
         const ptrdiff_t count = n - start < CHUNK ? n - start : CHUNK;
         for (int j = 0; j < last; j++)
-            packer(kernel, row.types[j])(buffers.row.data[j], kernel.item_bytes,
-                                         row.data[j] + start * row.steps[j], row.steps[j],
-                                         row.steps[j] == 0 ? 1 : count);
+            pack(kernel, row.types[j], buffers.row.data[j], kernel.item_bytes,
+                 row.data[j] + start * row.steps[j], row.steps[j], row.steps[j] == 0 ? 1 : count);
         run_contiguous(kernel, buffers.row, count);
         unpacker(kernel, row.types[last])(row.data[last] + start * row.steps[last], row.steps[last],
                                           buffers.row.data[last], kernel.item_bytes, count);
     }
-}
-
-static inline Row from_element(const Kernel& kernel, const Row& row, ptrdiff_t start) {
-    Row moved = row;
-    for (int j = 0; j <= kernel.inputs; j++) moved.data[j] += start * row.steps[j];
-    return moved;
 }
 
 // Contiguous, with stores that do not pull the result's old lines into the cache.  Only whole lines are
@@ -160,22 +200,22 @@ static void run_streaming(const Kernel& kernel, const Row& row, ptrdiff_t n) {
     ptrdiff_t start = (-(uintptr_t)row.data[last] & (LINE - 1)) / kernel.item_bytes;
     if (start > n) start = n;
     const ptrdiff_t end = start + (n - start) / per_line * per_line;
-    run_contiguous(kernel, row, start);
+    run_drawing(kernel, row, start);
     for (ptrdiff_t count; start < end; start += count) {
         count = end - start < CHUNK ? end - start : CHUNK;
         Row piece = from_element(kernel, row, start);
         char* const to = piece.data[last];
         piece.data[last] = buffer;
-        run_contiguous(kernel, piece, count);
+        run_drawing(kernel, piece, count);
         stream_lines(to, buffer, count * kernel.item_bytes);
     }
-    if (end < n) run_contiguous(kernel, from_element(kernel, row, end), n - end);
+    if (end < n) run_drawing(kernel, from_element(kernel, row, end), n - end);
 }
 
 // Of operands that need no packing.
 static inline void run_direct(const Kernel& kernel, const Row& row, ptrdiff_t n, bool streaming) {
     if (streaming) run_streaming(kernel, row, n);
-    else run_contiguous(kernel, row, n);
+    else run_drawing(kernel, row, n);
 }
 
 static inline void run_row(const Kernel& kernel, const Row& row, ptrdiff_t n, bool streaming) {

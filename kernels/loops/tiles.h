@@ -39,15 +39,14 @@ struct Tiling {
 static void gather_tile(const Kernel& kernel, char* to, Storage type, const char* from,
                         const ptrdiff_t* strides, ptrdiff_t rows, ptrdiff_t columns) {
     const int bytes = kernel.item_bytes;
-    const Converter pack = packer(kernel, type);
     if (type == kernel.computes_in && strides[0] == bytes) {
         kernel.converters->transpose[bytes](to, from, strides[1], columns, rows);
     } else if (distance(strides[0]) < distance(strides[1]) && strides[0]) {
         for (ptrdiff_t i = 0; i < columns; i++)
-            pack(to + i * bytes, columns * bytes, from + i * strides[1], strides[0], rows);
+            pack(kernel, type, to + i * bytes, columns * bytes, from + i * strides[1], strides[0], rows);
     } else {
         for (ptrdiff_t i = 0; i < rows; i++)
-            pack(to + i * columns * bytes, bytes, from + i * strides[0], strides[1], columns);
+            pack(kernel, type, to + i * columns * bytes, bytes, from + i * strides[0], strides[1], columns);
     }
 }
 

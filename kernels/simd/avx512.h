@@ -98,3 +98,12 @@ static ALWAYS_INLINE vec<float> product_with_sum(vec<float> a, vec<float> high, 
 static ALWAYS_INLINE vec<double> product_with_sum(vec<double> a, vec<double> high, vec<double> low) {
     return fma(a, high, {a.v * low.v});
 }
+
+static ALWAYS_INLINE vec<float> square_root(vec<float> a) { return {_mm512_sqrt_ps(a.v)}; }
+static ALWAYS_INLINE vec<double> square_root(vec<double> a) { return {_mm512_sqrt_pd(a.v)}; }
+
+// A 32-bit word in each 64-bit lane; what stands above it does not count.
+typedef unsigned long long words __attribute__((vector_size(64)));
+static ALWAYS_INLINE words word_products(words a, words b) {
+    return (words)_mm512_mul_epu32((__m512i)a, (__m512i)b);
+}

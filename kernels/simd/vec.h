@@ -25,6 +25,7 @@ template<class T> ALWAYS_INLINE vec<T> fused(vec<T> a, vec<T> b, vec<T> c) { ret
 template<class T> ALWAYS_INLINE vec<T> product_error(vec<T> a, vec<T> b, vec<T> p) {
     return product_error(a, b, p);
 }
+template<class T> ALWAYS_INLINE vec<T> square_root(vec<T> a) { return square_root(a); }
 template<class T> ALWAYS_INLINE vec<T> larger(vec<T> a, vec<T> b) { return larger(a, b); }
 template<class T> ALWAYS_INLINE vec<T> smaller(vec<T> a, vec<T> b) { return smaller(a, b); }
 // The larger of the two; x where it is NaN.

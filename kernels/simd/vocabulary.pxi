@@ -50,6 +50,7 @@ cdef extern from * nogil:
 
     vec[T] fused[T](vec[T], vec[T], vec[T])
     vec[T] product_error[T](vec[T], vec[T], vec[T])
+    vec[T] square_root[T](vec[T])
     vec[T] larger[T](vec[T], vec[T])
     vec[T] smaller[T](vec[T], vec[T])
 
@@ -58,10 +59,12 @@ cdef extern from * nogil:
     vec[T] turn_sign[T](vec[T], vec[T])
     wide[T] turn_sign[T](wide[T], wide[T])
     wide[T] nearest_integer[T](wide[T])
+    wide[T] binade[T](wide[T])
     wide[T] power_of_two[T](wide[T])
     wide[T] scaled[T](wide[T], wide[T])
     wide[T] normalised[T](wide[T])
     wide[T] settled[T](wide[T])
+    wide[T] square_root[T](wide[T])
     wide[T] rough_product[T](wide[T], wide[T])
     wide[T] rough_polynomial[T](wide[T], const double*)
 

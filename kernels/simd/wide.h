@@ -30,11 +30,13 @@ template<class T> wide<T> where_eq(wide<T> a, wide<T> b, wide<T> yes, wide<T> no
 template<class T> wide<T> magnitude(wide<T> a);
 template<class T> wide<T> turn_sign(wide<T> a, wide<T> s);
 template<class T> wide<T> nearest_integer(wide<T> a);
+template<class T> wide<T> binade(wide<T> a);
 template<class T> wide<T> power_of_two(wide<T> k);
 template<class T> wide<T> scaled(wide<T> a, wide<T> scale);
 template<class T> wide<T> normalised(wide<T> a);
 template<class T> wide<T> settled(wide<T> a);
 template<class T> wide<T> rough_product(wide<T> a, wide<T> b);
+template<class T> wide<T> square_root(wide<T> a);
 
 // --- in and out ---------------------------------------------------------------------------------------
 
@@ -108,6 +110,15 @@ template<class T, int N> ALWAYS_INLINE wide<T> rough_polynomial(wide<T> x, const
     else return {polynomial(x.hi, c), splat(x.hi, 0.0)};
 }
 
+// The root's own remainder corrects it; that of 0, and of infinity, has none.
+template<> ALWAYS_INLINE wide_f square_root(wide_f a) { return {square_root(a.lower), square_root(a.upper)}; }
+template<> ALWAYS_INLINE wide_d square_root(wide_d a) {
+    vd root = square_root(a.hi), square = root * root, zero = splat(a.hi, 0.0);
+    vd rest = ((a.hi - square) - product_error(root, root, square)) + a.lo;
+    vd low = rest / (root + root);
+    return {root, where_eq(low, low, low, zero)};
+}
+
 // --- choice, by the leading part; comparisons with NaN are false -----------------------------------------
 
 template<> ALWAYS_INLINE wide_f where_gt(wide_f a, wide_f b, wide_f yes, wide_f no) {
@@ -149,8 +160,8 @@ template<> ALWAYS_INLINE wide_d nearest_integer(wide_d a) {
     return {nearest_integer(a.hi), splat(a.hi, 0.0)};
 }
 // k for the largest 2^k not above the leading part, a positive normal number.
-static ALWAYS_INLINE wide_f binade(wide_f a) { return {binade(a.lower), binade(a.upper)}; }
-static ALWAYS_INLINE wide_d binade(wide_d a) { return {binade(a.hi), splat(a.hi, 0.0)}; }
+template<> ALWAYS_INLINE wide_f binade(wide_f a) { return {binade(a.lower), binade(a.upper)}; }
+template<> ALWAYS_INLINE wide_d binade(wide_d a) { return {binade(a.hi), splat(a.hi, 0.0)}; }
 template<> ALWAYS_INLINE wide_f power_of_two(wide_f k) {
     return {power_of_two(k.lower), power_of_two(k.upper)};
 }

@@ -120,3 +120,12 @@ static ALWAYS_INLINE vec<double> product_with_sum(vec<double> a, vec<double> hig
     vec<double> p = {a.v * high.v};
     return {p.v + (product_error(a, high, p).v + a.v * low.v)};
 }
+
+static ALWAYS_INLINE vec<float> square_root(vec<float> a) { return {_mm_sqrt_ps(a.v)}; }
+static ALWAYS_INLINE vec<double> square_root(vec<double> a) { return {_mm_sqrt_pd(a.v)}; }
+
+// A 32-bit word in each 64-bit lane; what stands above it does not count.
+typedef unsigned long long words __attribute__((vector_size(16)));
+static ALWAYS_INLINE words word_products(words a, words b) {
+    return (words)_mm_mul_epu32((__m128i)a, (__m128i)b);
+}

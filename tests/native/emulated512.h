@@ -83,6 +83,13 @@ EMULATED __m512d min_pd(__m512d a, __m512d b) {
     return join(_mm256_min_pd(lower(a), lower(b)), _mm256_min_pd(upper(a), upper(b)));
 }
 
+EMULATED __m512 sqrt_ps(__m512 a) { return join(_mm256_sqrt_ps(lower(a)), _mm256_sqrt_ps(upper(a))); }
+EMULATED __m512d sqrt_pd(__m512d a) { return join(_mm256_sqrt_pd(lower(a)), _mm256_sqrt_pd(upper(a))); }
+EMULATED __m512i mul_epu32(__m512i a, __m512i b) {
+    const __m512i words = __m512i{} + 0xffffffff;
+    return (a & words) * (b & words);
+}
+
 EMULATED __m512d cvtps_pd(__m256 a) {
     return join(_mm256_cvtps_pd(_mm256_castps256_ps128(a)), _mm256_cvtps_pd(_mm256_extractf128_ps(a, 1)));
 }
@@ -122,6 +129,9 @@ EMULATED __m512 insertf32x8(__m512 a, __m256 b, int half) {
 #define _mm512_max_pd emulated::max_pd
 #define _mm512_min_ps emulated::min_ps
 #define _mm512_min_pd emulated::min_pd
+#define _mm512_sqrt_ps emulated::sqrt_ps
+#define _mm512_sqrt_pd emulated::sqrt_pd
+#define _mm512_mul_epu32 emulated::mul_epu32
 #define _mm512_cvtps_pd emulated::cvtps_pd
 #define _mm512_cvtpd_ps emulated::cvtpd_ps
 #define _mm512_cvtph_ps emulated::cvtph_ps
