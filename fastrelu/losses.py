@@ -233,7 +233,7 @@ class _Loss:
             x,
             targets.as_given(in_kernel),
             rows.reduced[0],
-            None if targets.all_classes_alike else targets.weight,
+            None if targets.all_classes_alike else targets.weight.astype(float),
             reduction,
             targets.smoothing,
             targets.ignore_index,
@@ -247,9 +247,8 @@ class _Loss:
 
 
 def _working(dtype):
-    """The dtype of weights, and in which the reference computes."""
-    dtype = result_dtype(dtype)
-    return np.promote_types(np.float64, np.float32 if dtype.itemsize == 2 else dtype)
+    """The dtype of weights, and in which the reference computes: wider than the result."""
+    return np.dtype(np.float64 if result_dtype(dtype).itemsize <= 4 else np.longdouble)
 
 
 def _by_reference(dy, array, rows, targets, reduction, *, wants_gradient):

@@ -23,6 +23,7 @@ def calls():
     rng = np.random.default_rng(0)
     x, dy = rng.normal(0, 3, (2, 300, 401)).astype(np.float32)
     wide = x.astype(np.float64)
+    labels, weights = rng.integers(0, 401, 300), rng.uniform(0, 1, 401)
     weight = rng.uniform(0, 1, (300, 1)).astype(np.float32)
     return {
         "fast": lambda: fr.gelu(x),
@@ -38,6 +39,8 @@ def calls():
         "ufunc": lambda: fr.gelu.ufunc(x),
         "rows": lambda: fr.softmax(x, axis=-1),
         "sums": lambda: fr.logsumexp(wide, axis=-1),
+        "loss": lambda: fr.cross_entropy(x, labels, weight=weights),
+        "gradients": lambda: fr.cross_entropy.backward(0.3, wide, labels, label_smoothing=0.1),
     }
 
 

@@ -274,6 +274,13 @@ template<class T> ALWAYS_INLINE void put_label_gradients(const RowTile& tile) {
     });
 }
 
+// A term, but 0 for one that is as small as terms become: of what it stands for nothing else is known, and it
+// may be multiplied by a large number.
+template<class T> ALWAYS_INLINE vec<T> known_part(vec<T> term) {
+    const double least = __builtin_ldexp(1.25, (int)(RowRange<T>::BIAS - RowRange<T>::DEPTH));
+    return where_gt(splat(term, least), term, splat(term, 0.0), term);
+}
+
 template<class T> struct LabelFactor {
     vec<T> high, low;
     Scales<T> scales;
@@ -290,7 +297,7 @@ template<class T> ALWAYS_INLINE void apply_label_gradients(const RowFormulas<T>&
             [](const LabelFactor<T>& factor, vec<T> term, const T*, ptrdiff_t)
                     __attribute__((always_inline)) {
                         const vec<T> zero = splat(term, 0.0);
-                        const vec<T> gradient = product_with_sum(term, factor.high, factor.low) *
+                        const vec<T> gradient = product_with_sum(known_part(term), factor.high, factor.low) *
                                                 factor.scales.first * factor.scales.second;
                         return where_eq(factor.high, zero, zero, gradient);
                     });
@@ -332,7 +339,7 @@ template<bool ALONG, class T> ALWAYS_INLINE void apply_spread(const RowTile& til
         const D to_one = splat(zero, 1 / (RowRange<T>::UNIT * RowRange<T>::SPARE));
         for_registers<ALONG, T>(n, [&](ptrdiff_t i, ptrdiff_t left) __attribute__((always_inline)) {
             const vec<T> term = terms.at(i, left);
-            const D share = term_times(term, factor) * to_one;
+            const D share = term_times(known_part(term), factor) * to_one;
             const D beside = where_eq(in_double(term), in_double(top), beside_top, one - share);
             const D q = rounded_sum(targets_at(tile, p, first, i, left));
             const D gradient = (share * ((sum_high - q) + sum_low) - q * beside) * flowing;

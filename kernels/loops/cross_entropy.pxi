@@ -13,14 +13,6 @@ cdef extern from * nogil:
         else for (ptrdiff_t i = 0; i < call.classes; i++) to[i] = 1;
         return are_weights(to, call.classes);
     }
-    // A target is hard p + spread; a gradient is multiplied by dy / divisor.
-    static void set_shares(LossCall& call, double smoothing, double dy, Pair divisor) {
-        const Pair hard = in_two(1 - (long double)smoothing), spread = in_two((long double)smoothing / call.classes);
-        const Pair factor = in_two(dy / ((long double)divisor.high + divisor.low));
-        call.common.hard = hard.high, call.common.hard_low = hard.low;
-        call.common.spread = spread.high, call.common.spread_low = spread.low;
-        call.common.factor = factor.high, call.common.factor_low = factor.low;
-    }
     """
     enum: OF_LABELS
     enum: OF_LABELS_GRADIENT
@@ -44,7 +36,7 @@ cdef extern from * nogil:
     void set_shares(LossCall&, double, double, Pair)
     Pair weigh_labels(const LossCall&, const void*, Storage, ptrdiff_t)
     bint are_probabilities[P](const P*, ptrdiff_t)
-    double total_loss(const LossCall&, ptrdiff_t, Pair)
+    double total_loss(const LossCall&, ptrdiff_t, Pair, Storage)
 
 
 # The only one of `reduced` axes, an integer in range; negative where `axis` is none.
@@ -224,7 +216,7 @@ def cross_entropy(int first, bint wants_loss, bint wants_gradient, dy, logits, l
     if not wants_loss:
         return gradient
     if not of_rows:
-        value = total_loss(call, r.tiles, divisor)
+        value = total_loss(call, r.tiles, divisor, r.computes_in)
         loss = loss_scalar(storage, value)
     else:
         loss = losses if cnp.PyArray_NDIM(losses) or out is losses else losses[()]

@@ -6,6 +6,7 @@
 
 #include <type_traits>
 
+#include "loops/run.h"
 #include "loops/sum_exports.h"
 
 // One call, for all of its tiles.
@@ -101,6 +102,7 @@ template<class I> static bool may_be_ignored(const LossCall& call) {
 // The sum of the weights of contiguous labels, to divide a mean by; its high part is negative where a label
 // is wrong.
 static Pair weigh_labels(const LossCall& call, const void* data, Storage type, ptrdiff_t n) {
+    const SilentFlags silent;
     return with_integer(type, [&](auto integer) {
         typedef decltype(integer) I;
         const I* const labels = (const I*)data;
@@ -153,16 +155,31 @@ static void read_labels(const LossCall& call, Losses& losses, const char* data, 
     });
 }
 
-// A number in two parts; of an infinite one or NaN the second is 0.
-static Pair in_two(long double a) {
-    const double high = (double)a, low = (double)(a - high);
-    return {high, low == low ? low : 0};
+// a / b; where the rest is none, as beside an infinite quotient, in one part.
+static Pair quotient(Pair a, Pair b) {
+    const double high = a.high / b.high;
+    const double rest = __builtin_fma(-high, b.high, a.high) + (a.low - high * b.low), low = rest / b.high;
+    return {high, low - low == 0 ? low : 0};
 }
 
-// The sum of the losses of all tiles over `divisor`.
-static double total_loss(const LossCall& call, ptrdiff_t tiles, Pair divisor) {
+// A class's target is weight (hard p + spread); every gradient is multiplied by dy / divisor.
+static void set_shares(LossCall& call, double smoothing, double dy, Pair divisor) {
+    const SilentFlags silent;
+    const double hard = 1 - smoothing;
+    const Pair spread = quotient({smoothing, 0}, {(double)call.classes, 0}),
+               factor = quotient({dy, 0}, divisor);
+    call.common.hard = hard, call.common.hard_low = (1 - hard) - smoothing;
+    call.common.spread = spread.high, call.common.spread_low = spread.low;
+    call.common.factor = factor.high, call.common.factor_low = factor.low;
+}
+
+// The sum of the losses of all tiles over `divisor`, rounded to what the losses are computed in.
+static double total_loss(const LossCall& call, ptrdiff_t tiles, Pair divisor, Storage computes_in) {
+    const SilentFlags silent;
     Pair sum = {0, 0};
     for (ptrdiff_t i = 0; i < tiles; i++) sum = sum + Pair{call.sums[2 * i], call.sums[2 * i + 1]};
-    const long double low = sum.low == sum.low ? sum.low : 0;  // NaN beside an infinite sum
-    return (double)((sum.high + low) / ((long double)divisor.high + divisor.low));
+    if (sum.low - sum.low != 0) sum.low = 0;  // beside an infinite sum
+    const Pair loss = quotient(sum, divisor);
+    const double rounded = loss.high + loss.low;
+    return computes_in == FLOAT32 ? (double)(float)rounded : rounded;
 }
