@@ -17,10 +17,10 @@ enum RowLayout { ALONG, ACROSS, COLUMNS, BUFFER };
 enum {
     SHORT = 64,              // entries of a row that are rather transposed
     FEW = 8,                 // fewer short rows than these are not worth it
-    MOST_ROWS = 128,         // of a tile
+    MOST_ROWS = 512,         // of a tile
     REGISTER = 16,           // rows of a tile are counted in these, the most that a register holds
     ROWS_BYTES = 1 << 15,    // of contiguous rows: the first cache
-    SEGMENT_BYTES = 1 << 19  // of rows side by side: half the second
+    SEGMENT_BYTES = 3 << 18  // of rows side by side, all operands together: most of the second
 };
 
 // Operands: x and the result, or for a gradient x, dy and the result, entry by entry; one value a row;
@@ -90,8 +90,10 @@ static void choose_layout(Reduction& r) {
     const int last = r.axes - 1;
     const ptrdiff_t rows = r.shape[last];
     bool plain = true, along = true, across = true;
+    int operands = 0;
     for (int j = 0; j < OF_ROW; j++) {
         if (!by_entry(r, j)) continue;
+        operands++;
         plain &= r.types[j] == r.computes_in && r.steps[j] % r.item_bytes == 0;
         for (int a = 0; a <= last; a++) plain &= r.strides[j][a] % r.item_bytes == 0;
         along &= r.steps[j] == r.item_bytes || r.length == 1;
@@ -102,9 +104,10 @@ static void choose_layout(Reduction& r) {
     if (plain && along && !short_rows) r.layout = ALONG;
     else if (plain && across && (rows >= FEW || !along)) r.layout = ACROSS;
     else r.layout = short_rows ? COLUMNS : BUFFER;
-    r.tile_rows = r.layout == COLUMNS  ? SHORT
-                  : r.layout == ACROSS ? rows_that_fit(SEGMENT_BYTES, segment * r.item_bytes, MOST_ROWS)
-                                       : rows_that_fit(ROWS_BYTES, r.length * r.item_bytes, SHORT);
+    r.tile_rows = r.layout == COLUMNS ? SHORT
+                  : r.layout == ACROSS
+                          ? rows_that_fit(SEGMENT_BYTES, operands * segment * r.item_bytes, MOST_ROWS)
+                          : rows_that_fit(ROWS_BYTES, r.length * r.item_bytes, SHORT);
     if (r.layout == ACROSS) r.tile_rows = (r.tile_rows + REGISTER - 1) / REGISTER * REGISTER;
     r.tiles_in_last = (rows + r.tile_rows - 1) / r.tile_rows;
     r.tiles = r.tiles_in_last;

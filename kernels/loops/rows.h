@@ -9,6 +9,7 @@
 // added pairwise, and so a row's bits depend on the instruction set alone.
 #pragma once
 #include <math.h>
+#include <type_traits>
 #include "loops/blocks.h"
 
 // The formulas of formulas/rows.pxi, given as literals and therefore inlined.
@@ -52,9 +53,11 @@ template<class T> ALWAYS_INLINE Reference<T> reference_for(const RowFormulas<T>&
 template<class T> struct Partial {
     wide<T> sum;
     vec<T> low, count;
-
-    Partial() : sum(widen(broadcast((T)0))), low(broadcast((T)0)), count(broadcast((T)0)) {}
 };
+template<class T> ALWAYS_INLINE Partial<T> no_entries() {
+    const vec<T> zero = broadcast((T)0);
+    return {widen(zero), zero, zero};
+}
 static ALWAYS_INLINE void add_term(Partial<float>& p, vec<float> term, vec<float> error) {
     p.sum.lower = p.sum.lower + lower_half(term);
     p.sum.upper = p.sum.upper + upper_half(term);
@@ -67,33 +70,54 @@ static ALWAYS_INLINE void add_term(Partial<double>& p, vec<double> term, vec<dou
 }
 static ALWAYS_INLINE wide<float> sum_of(const Partial<float>& p) { return p.sum + widen(p.low); }
 static ALWAYS_INLINE wide<double> sum_of(const Partial<double>& p) { return {p.sum.hi, p.low}; }
+static ALWAYS_INLINE Partial<float> operator+(const Partial<float>& p, const Partial<float>& q) {
+    return {p.sum + q.sum, p.low + q.low, p.count + q.count};
+}
+static ALWAYS_INLINE Partial<double> operator+(const Partial<double>& p, const Partial<double>& q) {
+    const wide<double> sum = sum_of(p) + sum_of(q);
+    return {sum, sum.lo, p.count + q.count};
+}
+
+// Registers that are worked on at once: a chain of dependent operations leaves most of the processor idle.
+template<class T> constexpr int ABREAST = vec<T>::lanes * sizeof(T) == 64 ? 4 : 2;
 
 // What is summed: all terms, or the rest beside those equal to the maximum, which are counted; and whether
 // all terms are kept for later.
 enum Summed { BESIDE_TOP, ALL_KEPT, BESIDE_TOP_KEPT };
 
-// Adds entries of a row each; gives exp(x) in units of the reference, times 2^BIAS.  INFINITE: where the
-// maximum is +inf it is 1 and all others 0, or NaN.  Lanes where `live` is 0 are not there.
-template<Summed SUMMED, bool INFINITE, class T>
-ALWAYS_INLINE vec<T> add_entries(const RowFormulas<T>& f, const Reference<T>& r, vec<T> x,
-                                 Partial<T>& partial, const vec<T>* live = nullptr) {
-    const vec<T> zero = splat(x, 0.0), one = splat(x, 1.0), d = at_least(x - r.shift, r.floor);
-    const vec<T> k = f.exponent(d), t = f.excess(d, k);
-    vec<T> power = power_of_two_biased(k + r.bias);
-    if (SUMMED == BESIDE_TOP) power = where_eq(x, r.top, zero, power);
-    if (live) power = where_eq(*live, zero, zero, power);
-    vec<T> term = fma(power, t, power), error = fma(power, t, power - term);
-    if (INFINITE) {
-        const vec<T> infinite = splat(x, INFINITY), nothing = where_eq(x, x, zero, x);
-        const vec<T> unit = splat(x, SUMMED == BESIDE_TOP ? 0.0 : RowRange<T>::UNIT);
-        term = where_eq(r.top, infinite, where_eq(x, infinite, unit, nothing), term);
-        error = where_eq(r.top, infinite, zero, error);
+// Adds an entry of each row to its partial sum, N times over; `x` becomes exp(x) in units of the reference,
+// times 2^BIAS.  INFINITE: where the maximum is +inf it is 1 and all others 0, or NaN.  Lanes where `live` is 0 are not there.  The partial sums lie `apart`; 0: there is one.
+template<Summed SUMMED, bool INFINITE, int N, class T>
+ALWAYS_INLINE void add_entries(const RowFormulas<T>& f, const Reference<T>& r, vec<T> (&x)[N],
+                               Partial<T>* partial, int apart, const vec<T>* live = nullptr) {
+    const vec<T> zero = splat(r.top, 0.0), one = splat(r.top, 1.0);
+    vec<T> k[N], t[N];
+#pragma GCC unroll 4
+    for (int j = 0; j < N; j++) {
+        t[j] = at_least(x[j] - r.shift, r.floor);
+        k[j] = f.exponent(t[j]);
     }
-    if (SUMMED == BESIDE_TOP_KEPT)
-        add_term(partial, where_eq(x, r.top, zero, term), where_eq(x, r.top, zero, error));
-    else add_term(partial, term, error);
-    if (SUMMED != ALL_KEPT) partial.count = where_eq(x, r.top, partial.count + one, partial.count);
-    return term;
+#pragma GCC unroll 4
+    for (int j = 0; j < N; j++) t[j] = f.excess(t[j], k[j]);
+#pragma GCC unroll 4
+    for (int j = 0; j < N; j++) {
+        Partial<T>& own = partial[j * apart];
+        vec<T> power = power_of_two_biased(k[j] + r.bias);
+        if (SUMMED == BESIDE_TOP) power = where_eq(x[j], r.top, zero, power);
+        if (live) power = where_eq(live[j], zero, zero, power);
+        vec<T> term = fma(power, t[j], power), error = fma(power, t[j], power - term);
+        if (INFINITE) {
+            const vec<T> infinite = splat(zero, INFINITY), nothing = where_eq(x[j], x[j], zero, x[j]);
+            const vec<T> unit = splat(zero, SUMMED == BESIDE_TOP ? 0.0 : RowRange<T>::UNIT);
+            term = where_eq(r.top, infinite, where_eq(x[j], infinite, unit, nothing), term);
+            error = where_eq(r.top, infinite, zero, error);
+        }
+        if (SUMMED == BESIDE_TOP_KEPT)
+            add_term(own, where_eq(x[j], r.top, zero, term), where_eq(x[j], r.top, zero, error));
+        else add_term(own, term, error);
+        if (SUMMED != ALL_KEPT) own.count = where_eq(x[j], r.top, own.count + one, own.count);
+        x[j] = term;
+    }
 }
 
 // --- over the lanes of a register -----------------------------------------------------------------------
@@ -112,6 +136,13 @@ template<int distance> ALWAYS_INLINE vec<double> folded(vec<double> a) { return 
 template<class T, int distance = vec<T>::lanes / 2, class R> ALWAYS_INLINE R over_lanes(R a) {
     if constexpr (distance == 0) return a;
     else return over_lanes<T, distance / 2>(folded<distance>(a));
+}
+static ALWAYS_INLINE Partial<float> over_lanes(const Partial<float>& p) {
+    return {over_lanes<float>(p.sum), over_lanes<float>(p.low), over_lanes<float>(p.count)};
+}
+static ALWAYS_INLINE Partial<double> over_lanes(const Partial<double>& p) {
+    const wide<double> sum = over_lanes<double>(sum_of(p));
+    return {sum, sum.lo, over_lanes<double>(p.count)};
 }
 template<class T, int distance = vec<T>::lanes / 2> ALWAYS_INLINE vec<T> top_of_lanes(vec<T> a) {
     if constexpr (distance == 0) return a;
@@ -168,25 +199,44 @@ template<class T> struct Pieces {
     }
 };
 
+template<int N> using Number = std::integral_constant<int, N>;
+
+template<class T> constexpr T ONES[] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+// As load_first, of no element too.
+template<class T> ALWAYS_INLINE vec<T> load_some(const T* p, ptrdiff_t n, vec<T> fill) {
+    return n > 0 ? load_first(p, n, fill) : fill;
+}
+
 // A segment of one contiguous row; its maximum is known.
 template<Summed SUMMED, bool INFINITE, class T>
 ALWAYS_INLINE Piece<T> sum_along(const RowFormulas<T>& f, const T* x, ptrdiff_t n, vec<T> top, T* terms) {
-    const ptrdiff_t lanes = vec<T>::lanes, body = n - n % lanes, tail = n - body;
+    const ptrdiff_t lanes = vec<T>::lanes;
+    const vec<T> zero = broadcast((T)0), one = broadcast((T)1), none = broadcast((T)-INFINITY);
     const Reference<T> r = reference_for(f, top);
-    Partial<T> partial;
-    for (ptrdiff_t i = 0; i < body; i += lanes) {
-        const vec<T> term = add_entries<SUMMED, INFINITE>(f, r, load(x + i), partial);
-        if (SUMMED != BESIDE_TOP) store(terms + i, term);
-    }
-    if (tail) {
-        T flags[vec<T>::lanes];
-        store(flags, broadcast((T)1));
-        const vec<T> live = load_first(flags, tail, broadcast((T)0));
-        const vec<T> last = load_first(x + body, tail, broadcast((T)-INFINITY));
-        const vec<T> term = add_entries<SUMMED, INFINITE>(f, r, last, partial, &live);
-        if (SUMMED != BESIDE_TOP) store_first(terms + body, tail, term);
-    }
-    return {top, over_lanes<T>(partial.count), over_lanes<T>(sum_of(partial))};
+    Partial<T> partial = no_entries<T>();
+    auto add = [&](auto abreast, ptrdiff_t i, auto is_tail) __attribute__((always_inline)) {
+        constexpr int N = decltype(abreast)::value;
+        vec<T> entries[N], live[N];
+#pragma GCC unroll 4
+        for (int j = 0; j < N; j++) {
+            const ptrdiff_t left = is_tail ? n - i - j * lanes : lanes;
+            entries[j] = left < lanes ? load_some(x + i + j * lanes, left, none) : load(x + i + j * lanes);
+            live[j] = left < lanes ? load_some(ONES<T>, left, zero) : one;
+        }
+        add_entries<SUMMED, INFINITE>(f, r, entries, &partial, 0, is_tail ? live : nullptr);
+#pragma GCC unroll 4
+        for (int j = 0; SUMMED != BESIDE_TOP && j < N; j++) {
+            const ptrdiff_t left = is_tail ? n - i - j * lanes : lanes;
+            if (left >= lanes) store(terms + i + j * lanes, entries[j]);
+            else if (left > 0) store_first(terms + i + j * lanes, left, entries[j]);
+        }
+    };
+    const ptrdiff_t pack = ABREAST<T> * lanes, body = n - n % pack;
+    for (ptrdiff_t i = 0; i < body; i += pack) add(Number<ABREAST<T>>(), i, std::false_type());
+    if (n - body > lanes) add(Number<ABREAST<T>>(), body, std::true_type());
+    else if (n > body) add(Number<1>(), body, std::true_type());
+    const Partial<T> whole = over_lanes(partial);
+    return {top, whole.count, sum_of(whole)};
 }
 
 template<class T> ALWAYS_INLINE vec<T> top_along(const T* x, ptrdiff_t n) {
@@ -211,30 +261,50 @@ template<class T> ALWAYS_INLINE void store_columns(T* p, ptrdiff_t columns, vec<
     else store_first(p, columns, a);
 }
 
+// Calls f(how many, first) for the partial sums of a segment across, as many abreast as have equally many
+// entries.
+template<class T, class F> ALWAYS_INLINE void for_partials(ptrdiff_t n, F f) {
+    const int lanes = vec<T>::lanes, longer = n % lanes, all = n < lanes ? (int)n : lanes;
+    int p = 0;
+    for (const int end : {longer, all}) {
+        for (; p + ABREAST<T> <= end; p += ABREAST<T>) f(Number<ABREAST<T>>(), p);
+        for (; p < end; p++) f(Number<1>(), p);
+    }
+}
+// Their sum, in the order of `over_lanes`.
+template<class T, class S> ALWAYS_INLINE S over_partials(ptrdiff_t n, S* sums) {
+    const int lanes = vec<T>::lanes, used = n < lanes ? (int)n : lanes;
+    for (int distance = lanes / 2; distance; distance /= 2)
+        for (int p = 0; p < distance && p + distance < used; p++) sums[p] = sums[p] + sums[p + distance];
+    return sums[0];
+}
+
 // A segment of as many rows as a register has lanes, or fewer, which lie side by side.
 template<Summed SUMMED, bool INFINITE, class T>
 ALWAYS_INLINE Piece<T> sum_across(const RowFormulas<T>& f, const T* x, ptrdiff_t step, ptrdiff_t columns,
                                   ptrdiff_t n, vec<T> top, T* terms, ptrdiff_t term_step) {
-    const int lanes = vec<T>::lanes, used = n < lanes ? (int)n : lanes;
+    const int lanes = vec<T>::lanes;
     const Reference<T> r = reference_for(f, top);
-    wide<T> sums[vec<T>::lanes];
-    vec<T> counts[vec<T>::lanes];
-    for (int p = 0; p < used; p++) {
-        Partial<T> partial;
-        for (ptrdiff_t i = p; i < n; i += lanes) {
-            const vec<T> term =
-                    add_entries<SUMMED, INFINITE>(f, r, load_columns(x + i * step, columns), partial);
-            if (SUMMED != BESIDE_TOP) store_columns(terms + i * term_step, columns, term);
+    Partial<T> partials[vec<T>::lanes];
+    for_partials<T>(n, [&](auto abreast, int first) __attribute__((always_inline)) {
+        constexpr int N = decltype(abreast)::value;
+        Partial<T> own[N];
+#pragma GCC unroll 4
+        for (int j = 0; j < N; j++) own[j] = no_entries<T>();
+        for (ptrdiff_t i = first; i < n; i += lanes) {
+            vec<T> entries[N];
+#pragma GCC unroll 4
+            for (int j = 0; j < N; j++) entries[j] = load_columns(x + (i + j) * step, columns);
+            add_entries<SUMMED, INFINITE>(f, r, entries, own, 1);
+#pragma GCC unroll 4
+            for (int j = 0; SUMMED != BESIDE_TOP && j < N; j++)
+                store_columns(terms + (i + j) * term_step, columns, entries[j]);
         }
-        sums[p] = sum_of(partial);
-        counts[p] = partial.count;
-    }
-    for (int distance = lanes / 2; distance; distance /= 2)
-        for (int p = 0; p < distance && p + distance < used; p++) {
-            sums[p] = sums[p] + sums[p + distance];
-            counts[p] = counts[p] + counts[p + distance];
-        }
-    return {top, counts[0], sums[0]};
+#pragma GCC unroll 4
+        for (int j = 0; j < N; j++) partials[first + j] = own[j];
+    });
+    const Partial<T> whole = over_partials<T>(n, partials);
+    return {top, whole.count, sum_of(whole)};
 }
 
 // The maxima of REGISTERS registers of columns: as many, for memory likes long reads.
@@ -248,11 +318,20 @@ ALWAYS_INLINE void top_across(const T* x, ptrdiff_t step, ptrdiff_t columns, ptr
     for (int j = 0; j < REGISTERS; j++) top[j] = found[j];
 }
 
+// Rows side by side are worked on in narrow strips, for which memory is slow: the segments of an operand come
+// into the cache in its own order.
+template<class T>
+ALWAYS_INLINE void fetch_across(const void* p, ptrdiff_t step, ptrdiff_t n, ptrdiff_t rows) {
+    for (ptrdiff_t i = 0; i < n; i++)
+        for (ptrdiff_t at = 0; at < rows; at += 64 / sizeof(T))
+            __builtin_prefetch((const T*)p + i * step + at, 0, 2);
+}
+
 // One segment of the rows of a tile, its pieces from `at` on.  Terms are kept where there is a place for
 // them.
 template<Summed SUMMED, class T> ALWAYS_INLINE void sum_segment(const RowFormulas<T>& f, const RowTile& tile,
-                                                                const T* x, T* terms, ptrdiff_t n,
-                                                                const Pieces<T>& pieces, ptrdiff_t at) {
+                                                            const T* x, T* terms, ptrdiff_t n,
+                                                            const Pieces<T>& pieces, ptrdiff_t at) {
     const ptrdiff_t lanes = vec<T>::lanes;
     const T infinite = (T)INFINITY;
     if (tile.along) {
@@ -264,6 +343,8 @@ template<Summed SUMMED, class T> ALWAYS_INLINE void sum_segment(const RowFormula
         return;
     }
     const ptrdiff_t step = tile.step_x, term_step = tile.step_out;
+    fetch_across<T>(x, step, n, tile.rows);
+    if (SUMMED != BESIDE_TOP) fetch_across<T>(terms, term_step, n, tile.rows);
     for (ptrdiff_t row = 0; row < tile.rows;) {
         const ptrdiff_t left = tile.rows - row, columns = left < lanes ? left : lanes;
         const int group = left < 4 * lanes ? 1 : 4;
@@ -276,15 +357,12 @@ template<Summed SUMMED, class T> ALWAYS_INLINE void sum_segment(const RowFormula
                 pieces.put(at + row, sum_across<SUMMED, true>(f, x, step, columns, n, top, terms, term_step));
             else if (columns == lanes)
                 pieces.put(at + row, sum_across<SUMMED, false>(f, x, step, lanes, n, top, terms, term_step));
-            else
-                pieces.put(at + row,
-                           sum_across<SUMMED, false>(f, x, step, columns, n, top, terms, term_step));
+            else pieces.put(at + row, sum_across<SUMMED, false>(f, x, step, columns, n, top, terms, term_step));
         }
     }
 }
 
-template<Summed SUMMED, class T>
-ALWAYS_INLINE void sum_segments(const RowFormulas<T>& f, const RowTile& tile) {
+template<Summed SUMMED, class T> ALWAYS_INLINE void sum_segments(const RowFormulas<T>& f, const RowTile& tile) {
     for (ptrdiff_t first = 0, at = 0; first < tile.length; first += SEGMENT, at += tile.width) {
         const ptrdiff_t n = tile.length - first < SEGMENT ? tile.length - first : SEGMENT;
         T* terms = SUMMED != BESIDE_TOP ? (T*)tile.out + first * tile.step_out : nullptr;
