@@ -38,6 +38,7 @@ blocks = Extension("fastrelu.kernels.blocks", ["blocks.pyx"], language="c++")
 cythonize([blocks], include_path=["{root}/kernels", "."], language_level=3)
 """
 FLAGS = ["-march=x86-64-v3", "-ffp-contract=off", "-fno-fast-math", "-std=c++17", "-O1", "-Wno-psabi"]
+FLAGS += ["-fno-tree-sra"]  # in which GCC 12 crashes at aggregates of vectors that the processor has not
 
 
 @pytest.fixture(scope="module", autouse=True)

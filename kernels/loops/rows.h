@@ -86,7 +86,8 @@ template<class T> constexpr int ABREAST = vec<T>::lanes * sizeof(T) == 64 ? 4 : 
 enum Summed { BESIDE_TOP, ALL_KEPT, BESIDE_TOP_KEPT };
 
 // Adds an entry of each row to its partial sum, N times over; `x` becomes exp(x) in units of the reference,
-// times 2^BIAS.  INFINITE: where the maximum is +inf it is 1 and all others 0, or NaN.  Lanes where `live` is 0 are not there.  The partial sums lie `apart`; 0: there is one.
+// times 2^BIAS.  INFINITE: where the maximum is +inf it is 1 and all others 0, or NaN.  Lanes where `live` is
+// 0 are not there.  The partial sums lie `apart`; 0: there is one.
 template<Summed SUMMED, bool INFINITE, int N, class T>
 ALWAYS_INLINE void add_entries(const RowFormulas<T>& f, const Reference<T>& r, vec<T> (&x)[N],
                                Partial<T>* partial, int apart, const vec<T>* live = nullptr) {
@@ -202,39 +203,47 @@ template<class T> struct Pieces {
 template<int N> using Number = std::integral_constant<int, N>;
 
 template<class T> constexpr T ONES[] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
-// As load_first, of no element too.
+// As load_first and store_first, of any number of elements.
 template<class T> ALWAYS_INLINE vec<T> load_some(const T* p, ptrdiff_t n, vec<T> fill) {
-    return n > 0 ? load_first(p, n, fill) : fill;
+    if (n <= 0) return fill;
+    return load_first(p, n < vec<T>::lanes ? n : vec<T>::lanes, fill);
+}
+template<class T> ALWAYS_INLINE void store_some(T* p, ptrdiff_t n, vec<T> a) {
+    if (n > 0) store_first(p, n < vec<T>::lanes ? n : vec<T>::lanes, a);
 }
 
 // A segment of one contiguous row; its maximum is known.
 template<Summed SUMMED, bool INFINITE, class T>
 ALWAYS_INLINE Piece<T> sum_along(const RowFormulas<T>& f, const T* x, ptrdiff_t n, vec<T> top, T* terms) {
     const ptrdiff_t lanes = vec<T>::lanes;
-    const vec<T> zero = broadcast((T)0), one = broadcast((T)1), none = broadcast((T)-INFINITY);
+    const vec<T> zero = broadcast((T)0);
     const Reference<T> r = reference_for(f, top);
     Partial<T> partial = no_entries<T>();
-    auto add = [&](auto abreast, ptrdiff_t i, auto is_tail) __attribute__((always_inline)) {
+    const ptrdiff_t pack = ABREAST<T> * lanes, body = n - n % pack;
+    for (ptrdiff_t i = 0; i < body; i += pack) {
+        vec<T> entries[ABREAST<T>];
+#pragma GCC unroll 4
+        for (int j = 0; j < ABREAST<T>; j++) entries[j] = load(x + i + j * lanes);
+        add_entries<SUMMED, INFINITE>(f, r, entries, &partial, 0);
+#pragma GCC unroll 4
+        for (int j = 0; SUMMED != BESIDE_TOP && j < ABREAST<T>; j++) store(terms + i + j * lanes, entries[j]);
+    }
+    auto add_rest = [&](auto abreast) __attribute__((always_inline)) {
         constexpr int N = decltype(abreast)::value;
         vec<T> entries[N], live[N];
 #pragma GCC unroll 4
         for (int j = 0; j < N; j++) {
-            const ptrdiff_t left = is_tail ? n - i - j * lanes : lanes;
-            entries[j] = left < lanes ? load_some(x + i + j * lanes, left, none) : load(x + i + j * lanes);
-            live[j] = left < lanes ? load_some(ONES<T>, left, zero) : one;
+            const ptrdiff_t first = body + j * lanes;
+            entries[j] = load_some(x + first, n - first, broadcast((T)-INFINITY));
+            live[j] = load_some(ONES<T>, n - first, zero);
         }
-        add_entries<SUMMED, INFINITE>(f, r, entries, &partial, 0, is_tail ? live : nullptr);
+        add_entries<SUMMED, INFINITE>(f, r, entries, &partial, 0, live);
 #pragma GCC unroll 4
-        for (int j = 0; SUMMED != BESIDE_TOP && j < N; j++) {
-            const ptrdiff_t left = is_tail ? n - i - j * lanes : lanes;
-            if (left >= lanes) store(terms + i + j * lanes, entries[j]);
-            else if (left > 0) store_first(terms + i + j * lanes, left, entries[j]);
-        }
+        for (int j = 0; SUMMED != BESIDE_TOP && j < N; j++)
+            store_some(terms + body + j * lanes, n - body - j * lanes, entries[j]);
     };
-    const ptrdiff_t pack = ABREAST<T> * lanes, body = n - n % pack;
-    for (ptrdiff_t i = 0; i < body; i += pack) add(Number<ABREAST<T>>(), i, std::false_type());
-    if (n - body > lanes) add(Number<ABREAST<T>>(), body, std::true_type());
-    else if (n > body) add(Number<1>(), body, std::true_type());
+    if (n - body > lanes) add_rest(Number<ABREAST<T>>());
+    else if (n > body) add_rest(Number<1>());
     const Partial<T> whole = over_lanes(partial);
     return {top, whole.count, sum_of(whole)};
 }
@@ -330,8 +339,8 @@ ALWAYS_INLINE void fetch_across(const void* p, ptrdiff_t step, ptrdiff_t n, ptrd
 // One segment of the rows of a tile, its pieces from `at` on.  Terms are kept where there is a place for
 // them.
 template<Summed SUMMED, class T> ALWAYS_INLINE void sum_segment(const RowFormulas<T>& f, const RowTile& tile,
-                                                            const T* x, T* terms, ptrdiff_t n,
-                                                            const Pieces<T>& pieces, ptrdiff_t at) {
+                                                                const T* x, T* terms, ptrdiff_t n,
+                                                                const Pieces<T>& pieces, ptrdiff_t at) {
     const ptrdiff_t lanes = vec<T>::lanes;
     const T infinite = (T)INFINITY;
     if (tile.along) {
@@ -357,12 +366,15 @@ template<Summed SUMMED, class T> ALWAYS_INLINE void sum_segment(const RowFormula
                 pieces.put(at + row, sum_across<SUMMED, true>(f, x, step, columns, n, top, terms, term_step));
             else if (columns == lanes)
                 pieces.put(at + row, sum_across<SUMMED, false>(f, x, step, lanes, n, top, terms, term_step));
-            else pieces.put(at + row, sum_across<SUMMED, false>(f, x, step, columns, n, top, terms, term_step));
+            else
+                pieces.put(at + row,
+                           sum_across<SUMMED, false>(f, x, step, columns, n, top, terms, term_step));
         }
     }
 }
 
-template<Summed SUMMED, class T> ALWAYS_INLINE void sum_segments(const RowFormulas<T>& f, const RowTile& tile) {
+template<Summed SUMMED, class T>
+ALWAYS_INLINE void sum_segments(const RowFormulas<T>& f, const RowTile& tile) {
     for (ptrdiff_t first = 0, at = 0; first < tile.length; first += SEGMENT, at += tile.width) {
         const ptrdiff_t n = tile.length - first < SEGMENT ? tile.length - first : SEGMENT;
         T* terms = SUMMED != BESIDE_TOP ? (T*)tile.out + first * tile.step_out : nullptr;
