@@ -22,8 +22,7 @@ cnp.import_umath()
 cdef extern from * nogil:
     """
     #include <fenv.h>
-    #include "loops/strided.h"
-    #include "loops/matrix.h"
+    #include "loops/views.h"
     #include "loops/draws.h"
     #include "loops/share_weighted.h"
     #include "loops/memory.h"
@@ -75,7 +74,7 @@ cdef extern from * nogil:
         run(kernel, row, n, settings);
     }
     static bool has_block(const Kernel* kernel) { return *kernel->block != nullptr; }
-    static Runner the_runner = {nullptr, run_contiguously};
+    static Runner the_runner = {nullptr, run_contiguously, run_one<float>, run_one<double>};
     """
     cdef struct RowKernel:
         void* apply
@@ -191,6 +190,8 @@ cdef extern from * nogil:
     void run_grid(Grid&, const Settings&)
     void simplify(Grid&)
     void run_draws(const Draws&, const Settings&)
+    bint add_view_of_entries "add_entries" (Reduction&, int, const bint*, const View&)
+    bint add_view_of_rows "add_of_rows" (Reduction&, int, const View&, const bint*, bint, const View&)
     bint run_reduction(Reduction&, const Settings&)
     void run_weighted(const WeightedRows&, const Settings&)
     void ufunc_loop(char**, const cnp.npy_intp*, const cnp.npy_intp*, void*)
@@ -460,3 +461,4 @@ include "loops/reduce.pxi"
 include "loops/cross_entropy.pxi"
 include "loops/fast_call.pxi"
 include "loops/sums.pxi"
+include "loops/jit.pxi"

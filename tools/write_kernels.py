@@ -289,19 +289,17 @@ def activations_pyx():
     for index, kernel in enumerate(table().KERNELS):
         name, arrays, scalars, pointers = c_function(kernel)
         count = len(kernel.inputs)
-        for form, declared in (("", f"real {name}({scalars})"), ("_array", f"void {name}_array({pointers})")):
-            addresses = [i if form and i in arrays else f"&{i}" for i in kernel.inputs]
-            steps = ["sizeof(real)" if i in arrays else "0" for i in kernel.inputs]
-            lines.append(f"cdef {declared} noexcept nogil:")
-            lines.append(f"    cdef char* args[{count + 1}]\n    cdef ptrdiff_t steps[{count + 1}]")
-            if not form:
-                lines.append("    cdef real result")
-            for j, (address, step) in enumerate(zip(addresses, steps, strict=True)):
-                lines.append(f"    args[{j}] = <char*> {address}\n    steps[{j}] = {step}")
-            lines.append(f"    args[{count}] = <char*> {'out' if form else '&result'}")
-            lines.append(f"    steps[{count}] = sizeof(real)")
-            lines.append(f"    run_kernel({index}, sizeof(real) == 8, args, {'n' if form else 1}, steps)")
-            lines.append("" if form else "    return result\n")
+        lines.append(f"cdef real {name}({scalars}) noexcept nogil:")
+        lines.append(f"    cdef real inputs[{count}]")
+        lines += [f"    inputs[{j}] = {i}" for j, i in enumerate(kernel.inputs)]
+        lines.append(f"    return run_one({index}, inputs)\n")
+        lines.append(f"cdef void {name}_array({pointers}) noexcept nogil:")
+        lines.append(f"    cdef char* args[{count + 1}]\n    cdef ptrdiff_t steps[{count + 1}]")
+        for j, i in enumerate(kernel.inputs):
+            lines.append(f"    args[{j}] = <char*> {i if i in arrays else f'&{i}'}")
+            lines.append(f"    steps[{j}] = {'sizeof(real)' if i in arrays else '0'}")
+        lines.append(f"    args[{count}] = <char*> out\n    steps[{count}] = sizeof(real)")
+        lines.append(f"    run_kernel({index}, sizeof(real) == 8, args, n, steps)\n")
     return "\n".join(lines)
 
 

@@ -61,38 +61,13 @@ cdef extern from *:
         return made;
     }
 
-    // Where the elements of an array lie in memory, first byte and first byte after.
-    static void extent(PyArrayObject* a, char** low, char** high) {
-        *low = *high = PyArray_BYTES(a);
-        for (int i = 0; i < PyArray_NDIM(a); i++) {
-            const npy_intp reach = (PyArray_DIM(a, i) - 1) * PyArray_STRIDE(a, i);
-            if (reach < 0) *low += reach;
-            else *high += reach;
-        }
-        *high += PyArray_ITEMSIZE(a);
+    // An array that `readable` accepts.
+    static View view_of(PyArrayObject* a) {
+        return {PyArray_BYTES(a), PyArray_DIMS(a), PyArray_STRIDES(a), PyArray_NDIM(a), storage_of(PyArray_TYPE(a))};
     }
-    static bool same_layout(PyArrayObject* a, PyArrayObject* b) {
-        if (PyArray_BYTES(a) != PyArray_BYTES(b) || PyArray_TYPE(a) != PyArray_TYPE(b)) return false;
-        if (PyArray_NDIM(a) != PyArray_NDIM(b)) return false;
-        for (int i = 0; i < PyArray_NDIM(a); i++)
-            if (PyArray_DIM(a, i) != PyArray_DIM(b, i) || PyArray_STRIDE(a, i) != PyArray_STRIDE(b, i)) return false;
-        return true;
-    }
-    static bool overlaps(PyArrayObject* a, PyArrayObject* out) {
-        char *low, *high, *out_low, *out_high;
-        extent(a, &low, &high);
-        extent(out, &out_low, &out_high);
-        return low < out_high && out_low < high;
-    }
-    // Whether writing `out` could change what is still to be read of `a`, entry by entry.
-    static bool conflicts(PyArrayObject* a, PyArrayObject* out) {
-        return overlaps(a, out) && !same_layout(a, out);
-    }
-    static bool repeats_itself(PyArrayObject* out) {
-        for (int i = 0; i < PyArray_NDIM(out); i++)
-            if (PyArray_STRIDE(out, i) == 0 && PyArray_DIM(out, i) > 1) return true;
-        return false;
-    }
+    static bool overlaps(PyArrayObject* a, PyArrayObject* out) { return overlaps(view_of(a), view_of(out)); }
+    static bool conflicts(PyArrayObject* a, PyArrayObject* out) { return conflicts(view_of(a), view_of(out)); }
+    static bool repeats_itself(PyArrayObject* out) { return repeats_itself(view_of(out)); }
     """
     ctypedef struct PyArrayObject:
         pass
@@ -101,6 +76,9 @@ cdef extern from *:
     int type_of(int storage)
     float as_half(double)
     object new_result(PyArrayObject* like, int ndim, cnp.npy_intp* shape, int type, int fortran)
+    cdef struct View:
+        pass
+    View view_of(cnp.ndarray)
     bint overlaps(cnp.ndarray, cnp.ndarray)
     bint conflicts(cnp.ndarray, cnp.ndarray)
     bint repeats_itself(cnp.ndarray)

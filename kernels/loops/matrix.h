@@ -8,9 +8,9 @@
 //
 // None of it changes a bit of the result (rows.h).
 #pragma once
+#include "loops/grid.h"
 #include "loops/labels.h"
 #include "loops/pool.h"
-#include "loops/run.h"
 #include "loops/transpose.h"
 
 enum RowLayout { ALONG, ACROSS, COLUMNS, BUFFER };

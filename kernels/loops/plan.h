@@ -58,5 +58,7 @@ static inline Plan make_plan(const Kernel& kernel, ptrdiff_t size, bool in_place
 struct Runner {
     const Kernel* kernels;  // [index of the table's kernel][FLOAT32, FLOAT64]
     void (*run)(const Kernel& kernel, char* const* args, ptrdiff_t n, const ptrdiff_t* steps);
+    float (*one_float)(const Kernel& kernel, const float* inputs);
+    double (*one_double)(const Kernel& kernel, const double* inputs);
 };
 static const char RUNNER_NAME[] = "fastrelu.kernels.runner";

@@ -13,57 +13,18 @@ cdef cnp.ndarray new_row_values(cnp.ndarray x, const bint* reduced, bint keepdim
 # An array with one value for each row, its reduced axes left out or kept with length 1; False if it is not.
 cdef bint add_row_values(Reduction* r, cnp.ndarray x, const bint* reduced, bint keepdims,
                          cnp.ndarray values) noexcept:
-    cdef int storage = readable(values)
-    return 0 <= storage <= FLOAT16 and add_of_rows(r, OF_ROW, x, reduced, keepdims, values)
+    return 0 <= readable(values) <= FLOAT16 and add_of_rows(r, OF_ROW, x, reduced, keepdims, values)
 
 
 # The same of any storage.
-cdef bint add_of_rows(Reduction* r, int operand, cnp.ndarray x, const bint* reduced, bint keepdims,
-                      cnp.ndarray values) noexcept:
-    cdef int axis, own = 0, kept = 0
-    r.used[operand] = True
-    r.types[operand] = <Storage> readable(values)
-    r.data[operand] = <char*> cnp.PyArray_DATA(values)
-    for axis in range(cnp.PyArray_NDIM(x)):
-        if reduced[axis] and not keepdims:
-            continue
-        if own == cnp.PyArray_NDIM(values):
-            return False
-        if cnp.PyArray_DIMS(values)[own] != (1 if reduced[axis] else cnp.PyArray_DIMS(x)[axis]):
-            return False
-        if not reduced[axis]:
-            r.strides[operand][kept] = cnp.PyArray_STRIDES(values)[own]
-            kept += 1
-        own += 1
-    return own == cnp.PyArray_NDIM(values)
+cdef inline bint add_of_rows(Reduction* r, int operand, cnp.ndarray x, const bint* reduced, bint keepdims,
+                             cnp.ndarray values) noexcept:
+    return add_view_of_rows(r[0], operand, view_of(x), reduced, keepdims, view_of(values))
 
 
 # An array of the shape of x; False if its reduced axes are not one in memory.
 cdef bint add_entries(Reduction* r, int operand, const bint* reduced, cnp.ndarray a) noexcept:
-    cdef int storage = readable(a), axis, kept = 0
-    cdef ptrdiff_t length = 1
-    if storage < 0 or storage > FLOAT16:
-        return False
-    r.used[operand] = True
-    r.types[operand] = <Storage> storage
-    r.data[operand] = <char*> cnp.PyArray_DATA(a)
-    r.steps[operand] = r.item_bytes
-    for axis in range(cnp.PyArray_NDIM(a) - 1, -1, -1):
-        if not reduced[axis] or cnp.PyArray_DIMS(a)[axis] == 1:
-            continue
-        if length == 1:
-            r.steps[operand] = cnp.PyArray_STRIDES(a)[axis]
-        elif cnp.PyArray_STRIDES(a)[axis] != r.steps[operand] * length:
-            return False
-        length *= cnp.PyArray_DIMS(a)[axis]
-    r.length = length
-    for axis in range(cnp.PyArray_NDIM(a)):
-        if not reduced[axis]:
-            r.shape[kept] = cnp.PyArray_DIMS(a)[axis]
-            r.strides[operand][kept] = cnp.PyArray_STRIDES(a)[axis]
-            kept += 1
-    r.axes = kept
-    return True
+    return 0 <= readable(a) <= FLOAT16 and add_view_of_entries(r[0], operand, reduced, view_of(a))
 
 
 # Which axes `axis` names (None: all); False if it is not None, an integer or a tuple of different ones in range.
@@ -123,7 +84,7 @@ def reduce_rows(int index, x, axis, out=None, bint keepdims=False, dy=None, bint
     if not add_entries(&r, IN_X, reduced, a):
         return None
     if dy is not None:
-        if type(dy) is not np.ndarray:
+        if type(dy) is not np.ndarray or readable(dy) < 0:
             return None
         if one_dy_a_row:
             if not add_row_values(&r, a, reduced, keepdims, dy):
@@ -137,7 +98,7 @@ def reduce_rows(int index, x, axis, out=None, bint keepdims=False, dy=None, bint
             result = new_result(NULL, ndim, cnp.PyArray_DIMS(a), cnp.PyArray_TYPE(a), 0)
     else:
         result = out
-        if cnp.PyArray_TYPE(result) != cnp.PyArray_TYPE(a) or not cnp.PyArray_ISWRITEABLE(result):
+        if cnp.PyArray_TYPE(result) != cnp.PyArray_TYPE(a) or readable(result) < 0 or not cnp.PyArray_ISWRITEABLE(result):
             return None
         if repeats_itself(result) or conflicts(a, result) or (dy is not None and conflicts(dy, result)):
             return None

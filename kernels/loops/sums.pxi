@@ -3,6 +3,7 @@
 cdef extern from * nogil:
     """
     #include "loops/sums.h"
+    static const SumExports* sum_exports;
     """
     cdef struct SumBlocks:
         pass
@@ -19,10 +20,10 @@ cdef extern from * nogil:
         ptrdiff_t outer
         ptrdiff_t kept
         ptrdiff_t inner
+    const SumExports* sum_exports
     const char* SUMS_NAME
     bint sum_up(Sums&, char*, const Settings&)
 
-cdef const SumExports* sum_exports
 cdef str WRT = "wrt"
 
 

@@ -1,0 +1,320 @@
+"""Overloads of the activations, their backward passes and logaddexp.
+
+Each is written for one row of the table: it looks at the argument types, chooses the kernel, and returns what
+Numba compiles in its place, a few lines around an intrinsic.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+from numba import types
+
+from fastrelu.table import LOGADDEXP, ROWS
+
+from . import native
+from .arguments import check_out, fail, is_array, is_none, literal, plain, promoted, real, typed
+from .channels import along_channels, three_lengths
+
+__all__ = ["backward", "forward", "logaddexp", "logaddexp_backward"]
+
+
+def _ndim(kind):
+    return kind.ndim if is_array(kind) else 0
+
+
+def _signature(names, defaults):
+    return ", ".join([*names, *(f"{name}={default!r}" for name, default in defaults.items())])
+
+
+def _extras(row, has_option):
+    """The arguments, beside parameters, that choose what is computed, with their defaults."""
+    extras = {row.option[0]: row.option[1]} if has_option else {}
+    return extras if row.channel_axis is None else extras | {"axis": row.channel_axis}
+
+
+def _chosen(name, row, has_option, given):
+    """The row of the variant that is asked for."""
+    if not has_option:
+        return row
+    keyword = row.option[0]
+    variants = {each.option[1]: each for each in ROWS if each.family == row.name}
+    expected = " or ".join(map(repr, variants))
+    value = literal(name, keyword, given[keyword], expected)
+    if value not in variants:
+        fail(name, keyword, repr(value), expected)
+    return variants[value]
+
+
+def _check_parameters(name, row, given):
+    """The parameters that are numbers of the caller's and have a range, once the types are right."""
+    for p in row.parameters:
+        if is_none(given[p.name]):
+            fail(name, p.name, "missing", "a number or an array")
+        real(name, p.name, plain(given[p.name]))
+    return tuple(
+        p
+        for p in row.parameters
+        if p.constrained
+        and not is_array(given[p.name])
+        and isinstance(given[p.name], types.Type)
+        and not isinstance(given[p.name], types.Omitted)
+    )
+
+
+def _channels(row, given):
+    """The learned parameter, if it is a vector of one value a channel."""
+    if row.channel_axis is None:
+        return None
+    parameter = row.parameters[0].name
+    return parameter if _ndim(plain(given[parameter])) == 1 and _ndim(plain(given["x"])) else None
+
+
+def _run(call, given, lead, prepare=(), names=None):
+    """The lines that run a kernel; the result has the shape of `lead`, unless parameters stretch it."""
+    kinds = {operand: plain(given[operand]) for operand in call.operands}
+    operands = f"({', '.join(call.operands)},)"
+    names = (names or {}) | {"np": np, "dtype": call.dtype.type, "fill": native.fill(call)}
+    ndim = max(map(_ndim, kinds.values()))
+    if not is_none(given["out"]):
+        return [*prepare, f"fill({operands}, out)", "return out"], names
+    if not any(map(is_array, kinds.values())) and call.dtype.kind == "f":
+        return [*prepare, f"return one({operands})"], names | {"one": native.one(call)}
+    if not ndim:
+        make = "np.empty((), dtype)"
+    elif call.backward or all(operand == lead or not is_array(kinds[operand]) for operand in kinds):
+        make = f"np.empty_like({lead}, dtype)"
+    else:
+        make = f"np.empty(broadcast_shape({operands}), dtype)"
+        names["broadcast_shape"] = native.broadcast_shape(call)
+    returned = "made" if ndim else "made[()]"
+    return [*prepare, f"made = {make}", f"fill({operands}, made)", f"return {returned}"], names
+
+
+def _along(name, row, given, parameter):
+    """The line that lays a vector of parameters along its axis, and what it calls."""
+    if parameter is None:
+        return [], {}
+    along = along_channels(name, parameter, row.channel_axis, _ndim(plain(given["x"])))
+    return [f"{parameter} = along({parameter}, x, axis)"], {"along": along}
+
+
+def forward(row, has_option):
+    """The overload of an activation."""
+    name = row.qualname
+    required = [p.name for p in row.parameters if p.default is None]
+    defaults = {p.name: p.default for p in row.parameters if p.default is not None}
+    signature = _signature(["x", *required], defaults | _extras(row, has_option) | {"out": None})
+
+    def choose(given):
+        chosen = _chosen(name, row, has_option, given)
+        dtype = real(name, "x", plain(given["x"]))
+        keeps = row.keeps_integers and dtype.kind != "f"
+        dtype = dtype if keeps else promoted(dtype)
+        constrained = _check_parameters(name, row, given)
+        operands = ("x", *(p.name for p in row.parameters))
+        if not is_none(given["out"]):
+            ndim = max(_ndim(plain(given[operand])) for operand in operands)
+            check_out(name, given["out"], ndim, False, dtype if keeps else None)
+        call = native.Call(name, chosen.kernels()["forward"].name, dtype, operands, constrained)
+        return _run(call, given, "x", *_along(name, row, given, _channels(row, given)))
+
+    return typed(signature, choose)
+
+
+def backward(row, has_option):
+    """The overload of a backward pass."""
+    name = f"{row.qualname}.backward"
+    parameters = {p.name: p.default for p in row.parameters}
+    knot = {} if row.knot is None else {"at_zero": None}
+    rest = knot | _extras(row, has_option) | {"out": None, "wrt": None}
+    signature = _signature(["dy"], {"x": None, "y": None} | parameters | rest)
+
+    def choose(given):
+        kernels = _chosen(name, row, has_option, given).kernels()
+        wanted = _wanted(name, row, given["wrt"])
+        at_zero = row.knot is not None and not is_none(given["at_zero"])
+        pass_, lead = _source(name, row, given, at_zero, wanted)
+        dtype = promoted(real(name, lead, plain(given[lead])))
+        real(name, "dy", plain(given["dy"]))
+        constrained = _check_parameters(name, row, given)
+        if _ndim(plain(given["dy"])) != _ndim(plain(given[lead])):
+            fail(name, "dy", plain(given["dy"]), f"an array of the shape of {lead}")
+        for p in parameters:
+            if _ndim(plain(given[p])) > _ndim(plain(given[lead])):
+                fail(
+                    name,
+                    p,
+                    plain(given[p]),
+                    f"at most the axes of {lead}: inside @njit it cannot stretch {lead}",
+                )
+        if lead == "y" and row.from_y_needs:
+            constrained += (_from_y_needs(name, row, given),)
+        operands = ("dy", lead, *parameters, *(("at_zero",) if at_zero else ()))
+        if at_zero and _ndim(plain(given["at_zero"])):
+            fail(name, "at_zero", plain(given["at_zero"]), "a number")
+        make = functools.partial(native.Call, name, dtype=dtype, parameters=constrained, backward=True)
+        if wanted != ["x"] and _ndim(plain(given["x"])):
+            return _sums(row, given, wanted, make, kernels, pass_, operands)
+        if wanted != ["x"]:
+            calls = [
+                make(
+                    kernel=kernels[pass_ if w == "x" else f"backward_wrt_{w}"].name,
+                    operands=operands[: 2 + len(parameters)],
+                )
+                for w in wanted
+            ]
+            ones = {f"one_{i}": native.one(call) for i, call in enumerate(calls)}
+            values = [f"{one}(({', '.join(call.operands)},))" for one, call in zip(ones, calls, strict=True)]
+            return [f"return {', '.join(values)}"], ones
+        if not is_none(given["out"]):
+            check_out(name, given["out"], _ndim(plain(given[lead])), True)
+        call = make(kernel=kernels[pass_].name, operands=operands)
+        along = _channels(row, given) if lead == "x" else None
+        return _run(call, given, lead, *_along(name, row, given, along))
+
+    return typed(signature, choose)
+
+
+def _from_y_needs(name, row, given):
+    """The condition on a parameter under which the derivative is a function of the output."""
+    needs = row.from_y_needs
+    if is_array(plain(given[needs.name])):
+        fail(name, needs.name, "an array", "a number, where y is given; or x")
+    return needs
+
+
+def _wanted(name, row, wrt):
+    names = ["x", *(p.name for p in row.parameters)]
+    if is_none(wrt):
+        return ["x", *(p.name for p in row.parameters if p.learned)]
+    expected = f"one of {', '.join(map(repr, names))}"
+    value = literal(name, "wrt", wrt, expected)
+    if value not in names:
+        fail(name, "wrt", repr(value), expected)
+    return [value]
+
+
+def _source(name, row, given, at_zero, wanted):
+    """The pass, and the array that the derivative is computed from."""
+    has_x, has_y = (not is_none(given[each]) for each in "xy")
+    if has_x == has_y:
+        fail(name, "x", "given beside y" if has_x else "missing, and so is y", "exactly one of them")
+    if has_x:
+        return ("backward_at_zero" if at_zero else "backward"), "x"
+    reason = ""
+    if not row.slope_from_y:
+        reason = "the derivative is not a function of the output"
+    elif at_zero:
+        reason = "the output does not show where x is 0"
+    elif wanted != ["x"]:
+        reason = "the gradient of a parameter needs x"
+    if reason:
+        fail(name, "y", f"given, but {reason}", "x")
+    return "backward_from_y", "y"
+
+
+def _sums(row, given, wanted, make, kernels, pass_, operands):
+    """The lines for gradients of parameters, which are summed, and x's beside it."""
+    name, ndim = f"{row.qualname}.backward", _ndim(plain(given["x"]))
+    parameter = wanted[-1]
+    kind = plain(given[parameter])
+    if _ndim(kind) > 1 or len(row.parameters) > 1:
+        fail(name, "wrt", f"{parameter!r}", "'x': inside @njit only a number or a vector has a gradient")
+    if not is_none(given["out"]):
+        fail(name, "out", "given", "none where a parameter's gradient is asked for inside @njit")
+    terms = make(kernel=kernels[f"backward_wrt_{parameter}"].name, operands=("dy", "x", parameter))
+    gradient = make(kernel=kernels[pass_].name, operands=operands)
+    axis = "axis" if row.channel_axis is not None else "0"
+    vector = _ndim(kind) == 1
+    names = {
+        "np": np,
+        "dtype": terms.dtype.type,
+        "sum_up": native.sum_up(terms),
+        "fill": native.fill(gradient),
+        "lengths": three_lengths(name, parameter, row.channel_axis, ndim) if vector else None,
+        "wrong": f"{name}: argument 'dy' does not fit: {terms.wrong_shape('dy')}",
+    }
+    contiguous = "np.ascontiguousarray({0}).astype(dtype)"
+    if "x" in wanted:
+        dx = ["dx = np.empty_like(x, dtype)"]
+        along, more = _along(name, row, given, parameter if vector else None)
+        names |= more
+        along = [line.replace(f"{parameter} =", "laid =") for line in along]
+        laid = ", ".join("laid" if vector and o == parameter else o for o in operands)
+        dx += [*along, f"fill(({laid},), dx)"]
+    else:
+        dx = []
+    lines = ["if dy.shape != x.shape:", "    raise ValueError(wrong)", *dx]
+    lines += [f"terms_dy = {contiguous.format('dy')}", f"terms_x = {contiguous.format('x')}"]
+    if vector:
+        lines += [
+            f"values = {contiguous.format(parameter)}",
+            f"outer, kept, inner = lengths(values, x, {axis})",
+        ]
+    else:
+        lines += [f"values = np.full(1, {parameter}, dtype)", "outer, kept, inner = 1, 1, x.size"]
+    lines += ["total = np.empty(values.size, dtype)"]
+    lines += ["sum_up((terms_dy, terms_x, values), total, outer, kept, inner)"]
+    total = "total" if vector else "total[0]"
+    return [*lines, f"return {'dx, ' if dx else ''}{total}"], names
+
+
+def _common(*dtypes):
+    """The dtype of numbers and arrays together; a number takes on that of the arrays, as Python's do."""
+    return promoted(np.result_type(*dtypes))
+
+
+def _pair(name, given, arguments=("a", "b")):
+    """The dtype in which two arguments meet."""
+    kinds = {argument: plain(given[argument]) for argument in arguments}
+    dtypes = {argument: real(name, argument, kind) for argument, kind in kinds.items()}
+    arrays = [dtypes[argument] for argument in arguments if is_array(kinds[argument])]
+    floats = [dtype for dtype in arrays if dtype.kind == "f"]
+    return _common(*(floats if len(floats) == len(arrays) and arrays else dtypes.values()))
+
+
+def logaddexp():
+    """The overload of logaddexp."""
+
+    def choose(given):
+        dtype = _pair("logaddexp", given)
+        ndim = max(_ndim(plain(given[argument])) for argument in "ab")
+        if not is_none(given["out"]):
+            check_out("logaddexp", given["out"], ndim, False)
+        call = native.Call("logaddexp", LOGADDEXP[0].name, dtype, ("a", "b"))
+        return _run(call, given, "a")
+
+    return typed("a, b, out=None", choose)
+
+
+def logaddexp_backward():
+    """The overload of logaddexp.backward."""
+    name = "logaddexp.backward"
+
+    def choose(given):
+        dtype = _pair(name, given)
+        shapes = {_ndim(plain(given[argument])) for argument in ("dy", "a", "b")}
+        real(name, "dy", plain(given["dy"]))
+        if len(shapes) > 1:
+            fail(
+                name, "dy", plain(given["dy"]), "as many axes as a and b have: inside @njit nothing is summed"
+            )
+        calls = [
+            native.Call(name, LOGADDEXP[1].name, dtype, ("dy", *order), backward=True)
+            for order in ("ab", "ba")
+        ]
+        if shapes == {0}:
+            ones = {f"one_{i}": native.one(call) for i, call in enumerate(calls)}
+            return ["return one_0((dy, a, b)), one_1((dy, b, a))"], ones
+        names = {
+            "np": np,
+            "dtype": dtype.type,
+            "fill_a": native.fill(calls[0]),
+            "fill_b": native.fill(calls[1]),
+        }
+        lines = ["da, db = np.empty_like(a, dtype), np.empty_like(b, dtype)"]
+        return [*lines, "fill_a((dy, a, b), da)", "fill_b((dy, b, a), db)", "return da, db"], names
+
+    return typed("dy, a, b", choose)

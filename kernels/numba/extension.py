@@ -1,0 +1,65 @@
+"""fastrelu inside @njit: every public callable, typed by overloads that call the compiled kernels.
+
+Numba finds `init` by its entry point (pyproject.toml) when it compiles or loads anything for the first time,
+so the order of imports does not matter, and ``import fastrelu`` does not import Numba.  Calls look as they do
+outside; where one cannot be compiled the error says so and names the argument.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from numba import types
+from numba.core.typing.templates import AttributeTemplate
+from numba.extending import infer_getattr, lower_getattr_generic, overload
+
+import fastrelu
+
+from . import symbols
+from .elementwise_calls import backward, forward, logaddexp, logaddexp_backward
+from .row_calls import logsumexp, logsumexp_backward, normalise, normalise_backward
+
+__all__ = ["init"]
+
+
+def _callables():
+    """Each public object with the function that types its calls."""
+    for activation in dict.fromkeys(fastrelu.ACTIVATIONS.values()):
+        for variant in dict.fromkeys((activation, *activation.variants.values())):
+            yield variant, forward(variant.row, variant.has_option)
+            yield variant.backward, backward(variant.row, variant.has_option)
+    yield fastrelu.logaddexp, logaddexp()
+    yield fastrelu.logaddexp.backward, logaddexp_backward()
+    yield fastrelu.logsumexp, logsumexp()
+    yield fastrelu.logsumexp.backward, logsumexp_backward()
+    for function in (fastrelu.softmax, fastrelu.log_softmax):
+        yield function, normalise(function.__name__)
+        yield function.backward, normalise_backward(function.__name__)
+
+
+def _let_attributes_through(callables):
+    """``fr.gelu.backward`` and the like: a public callable that is an attribute of another."""
+
+    @infer_getattr
+    class CallableAttributes(AttributeTemplate):
+        key = types.Function
+
+        def generic_resolve(self, function, name):
+            attribute = getattr(function.typing_key, name, None)
+            if callable(attribute) and function.typing_key in callables and attribute in callables:
+                return self.context.resolve_value_type(attribute)
+            return None
+
+    @lower_getattr_generic(types.Function)
+    def no_value(context, builder, kind, value, name):
+        return context.get_dummy_value()
+
+
+@functools.cache
+def init():
+    """Teach Numba the public callables and give LLVM their kernels; what ran before does nothing."""
+    symbols.register()
+    known = dict(_callables())
+    for each, typed in known.items():
+        overload(each, prefer_literal=True)(typed)
+    _let_attributes_through(known)
