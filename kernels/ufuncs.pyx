@@ -105,7 +105,6 @@ cdef extern from * nogil:
     enum: STORAGES
     enum: DRAWN
     enum: UNIFORM
-    enum: NORMAL
     ctypedef enum Storage:
         pass
     cdef struct Settings:
@@ -160,6 +159,11 @@ cdef extern from * nogil:
         ptrdiff_t shape[64]
         ptrdiff_t strides[5][64]
         ptrdiff_t tiles
+    cdef struct Draws:
+        Kernel kernel
+        char* to
+        uint64_t first
+        ptrdiff_t count
     cdef struct WeightedRows:
         WeightedKernel kernel
         const char* a

@@ -286,7 +286,7 @@ def call_drawn(int index, tuple arrays, tuple parameters, out, int lead, int dis
     for j in range(len(parameters)):
         numbers[j] = parameters[j]
     drawing.distribution, drawing.key = distribution, key
-    return run_on_grid(&tables.kernels[2 * index], pointers, len(arrays), lead, numbers, len(parameters),
+    return run_on_grid(kernels_of(index), pointers, len(arrays), lead, numbers, len(parameters),
                        <PyObject*> NULL if out is None else <PyObject*> out, &drawing)
 
 
