@@ -23,6 +23,7 @@ __all__ = [
     "rows_kernel",
     "sums_kernel",
     "weighted_kernel",
+    "weighted_logs",
 ]
 
 
@@ -230,14 +231,19 @@ def elementwise(kernel):
     return control.BACKEND.get().elementwise(kernel)
 
 
-def rows_kernel(name, dtype):
+def rows_kernel(name):
     """The current backend's kernel for a reduction or its gradient, or None; see `Backend.rows`."""
-    return control.BACKEND.get().rows(name, dtype.char)
+    return control.BACKEND.get().rows(name)
 
 
 def weighted_kernel(dtype):
     """The current backend's kernel for sums of weighted exponentials over contiguous rows, or None."""
     return control.BACKEND.get().weighted(dtype.char)
+
+
+def weighted_logs(*arguments):
+    """logsumexp with weights of a few plain rows at once, or None; see `Backend.weighted_logs`."""
+    return control.BACKEND.get().weighted_logs(*arguments)
 
 
 def losses_kernel():

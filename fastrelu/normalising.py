@@ -9,7 +9,7 @@ import numpy as np
 
 from . import dispatch, reference_rows, rowwise
 from .docstrings import attached, sharing
-from .reference_rows import Rows, result_dtype, with_entry
+from .reference_rows import result_dtype
 
 __all__ = ["log_softmax", "softmax", "softmax0"]
 
@@ -64,8 +64,16 @@ TypeError, ValueError, numpy.exceptions.AxisError
     given; ValueError if `dy` has another shape.
 """
 
+LIMITS = """
+Several +inf, all -inf, or a NaN make the row NaN. The masked entries of a masked array do not count.
+"""
+DIFFERENCES = """
+Differences from SciPy's: ``out=``; the value at a single +inf (NaN there); float16 keeps its dtype and is
+computed wider; an empty `x` gives an empty result (an error there); no warnings.
+"""
 
-@sharing(arguments=FORWARD)
+
+@sharing(arguments=FORWARD, limits=LIMITS, differences=DIFFERENCES)
 def softmax(x, axis=None, *, out=None):
     """Normalised exponentials, exp(x) / sum(exp(x)).
 
@@ -75,11 +83,11 @@ def softmax(x, axis=None, *, out=None):
     -----
     At most 2 ULP for float32 and float64, however far an entry is below the largest.
 
-    A single +inf takes all: 1 there and 0 elsewhere. Several +inf, all -inf, or a NaN make the row NaN. The
-    masked entries of a masked array do not count.
+    A single +inf takes all: 1 there and 0 elsewhere.
 
-    Differences from `scipy.special.softmax`: ``out=``; a single +inf (NaN there); float16 keeps its dtype
-    and is computed wider; an empty `x` gives an empty result (an error there); no warnings.
+    {limits}
+
+    {differences}
 
     References
     ----------
@@ -95,7 +103,7 @@ def softmax(x, axis=None, *, out=None):
     return _normalise(softmax, x, axis, out)
 
 
-@sharing(arguments=FORWARD)
+@sharing(arguments=FORWARD, limits=LIMITS, differences=DIFFERENCES)
 def log_softmax(x, axis=None, *, out=None):
     """Logarithm of the softmax, x - logsumexp(x).
 
@@ -106,12 +114,12 @@ def log_softmax(x, axis=None, *, out=None):
     At most 1 ULP for float32 and float64, its unit floored at that of 1/2; strictly 1 ULP on rows that one
     entry dominates, at that entry too.
 
-    A single +inf gives 0 there and -inf elsewhere. Several +inf, all -inf, or a NaN make the row NaN. The
-    masked entries of a masked array do not count.
+    The value at an entry that dominates keeps its digits (SciPy: 0). A single +inf gives 0 there and -inf
+    elsewhere.
 
-    Differences from `scipy.special.log_softmax`: ``out=``; the value at a dominant entry keeps its digits
-    (0 there); a single +inf (NaN there); float16 keeps its dtype and is computed wider; an empty `x` gives
-    an empty result (an error there); no warnings.
+    {limits}
+
+    {differences}
 
     References
     ----------
@@ -154,57 +162,38 @@ def softmax0(x, axis=None, *, out=None):
     return _normalise(softmax0, x, axis, out)
 
 
-@attached(softmax)
-@sharing(arguments=BACKWARD)
-def _softmax_backward(dy, x=None, *, y=None, axis=None, out=None):
-    """Gradient of `softmax`: y * (dy - sum(dy * y)).
+def _add_backward(function, formula, example):
+    """Give a function its ``backward``."""
 
-    {arguments}
+    @attached(function)
+    def backward(dy, x=None, *, y=None, axis=None, out=None):
+        return _backward(function, dy, x, y, axis, out)
 
-    Examples
-    --------
-    >>> import fastrelu as fr
-    >>> print(fr.softmax.backward([1.0, 0.0], y=[0.5, 0.5]))
-    [ 0.25 -0.25]
-    """
-    return _backward(softmax, dy, x, y, axis, out)
+    summary = f"Gradient of `{function.__name__}`: {formula}."
+    example = f"Examples\n--------\n>>> import fastrelu as fr\n{example}\n"
+    backward.__doc__ = f"{summary}\n{BACKWARD}\n{example}"
 
 
-@attached(log_softmax)
-@sharing(arguments=BACKWARD)
-def _log_softmax_backward(dy, x=None, *, y=None, axis=None, out=None):
-    """Gradient of `log_softmax`: dy - softmax(x) * sum(dy).
-
-    {arguments}
-
-    Examples
-    --------
-    >>> import fastrelu as fr
-    >>> print(fr.log_softmax.backward([1.0, 0.0], [0.0, 0.0]))
-    [ 0.5 -0.5]
-    """
-    return _backward(log_softmax, dy, x, y, axis, out)
-
-
-@attached(softmax0)
-@sharing(arguments=BACKWARD)
-def _softmax0_backward(dy, x=None, *, y=None, axis=None, out=None):
-    """Gradient of `softmax0`: y * (dy - sum(dy * y)).
-
-    {arguments}
-
-    Examples
-    --------
-    >>> import fastrelu as fr
-    >>> print(fr.softmax0.backward([1.0], y=[0.5]))
-    [0.25]
-    """
-    return _backward(softmax0, dy, x, y, axis, out)
+_add_backward(
+    softmax,
+    "y * (dy - sum(dy * y))",
+    ">>> print(fr.softmax.backward([1.0, 0.0], y=[0.5, 0.5]))\n[ 0.25 -0.25]",
+)
+_add_backward(
+    log_softmax,
+    "dy - softmax(x) * sum(dy)",
+    ">>> print(fr.log_softmax.backward([1.0, 0.0], [0.0, 0.0]))\n[ 0.5 -0.5]",
+)
+_add_backward(
+    softmax0,
+    "y * (dy - sum(dy * y))",
+    ">>> print(fr.softmax0.backward([1.0], y=[0.5]))\n[0.25]",
+)
 
 
 def _normalise(function, x, axis, out):
     name = function.__name__
-    if type(x) is np.ndarray and (kernel := dispatch.rows_kernel(name, x.dtype)) is not None:
+    if type(x) is np.ndarray and (kernel := dispatch.rows_kernel(name)) is not None:
         result = kernel(x, axis, out)
         if result is not None:
             return result
@@ -216,19 +205,10 @@ def _normalise(function, x, axis, out):
     array = rowwise.as_array(name, "x", rowwise.unmasked(x) if masked else x)
     axes = rowwise.as_axes(name, axis, array.ndim)
     target = None if out is None else rowwise.check_out(name, out, array.shape, result_dtype(array.dtype))
-    result = (
-        _with_zero(array, axes) if function is softmax0 else rowwise.run(name, array, axes, per_row=False)
-    )
+    result = rowwise.run(name, array, axes, per_row=False)
     if masked and out is None:
         return np.ma.array(result, mask=x.mask)
     return rowwise.finish(x, result, target, out)
-
-
-def _with_zero(array, axes):
-    """softmax of rows with one more entry, 0, without its value."""
-    rows = Rows(array.shape, axes)
-    matrix = with_entry(rows.of(array).astype(result_dtype(array.dtype), copy=False), 0)
-    return rows.whole(rowwise.run("softmax", matrix, (1,), per_row=False)[:, :-1])
 
 
 def _backward(function, dy, x, y, axis, out):
@@ -238,7 +218,7 @@ def _backward(function, dy, x, y, axis, out):
         raise TypeError(f"{name}: got {got} of the arguments 'x' and 'y'; expected exactly one")
     argument, given = ("y", y) if x is None else ("x", x)
     if x is None and type(y) is np.ndarray:
-        kernel = dispatch.rows_kernel(f"{function.__name__}.backward", y.dtype)
+        kernel = dispatch.rows_kernel(name)
         result = None if kernel is None else kernel(y, axis, out, dy=dy)
         if result is not None:
             return result

@@ -108,11 +108,6 @@ def logsumexp(a, axis=None, b=None, keepdims=False, return_sign=False, *, out=No
     >>> print(round(float(value), 4), sign)
     0.5413 -1.0
     """
-    if type(a) is np.ndarray and b is None and not return_sign:
-        kernel = dispatch.rows_kernel("logsumexp", a.dtype)
-        result = None if kernel is None else kernel(a, axis, out, keepdims)
-        if result is not None:
-            return result if out is not None else result[()]
     return _reduce(logsumexp, a, axis, b, keepdims, return_sign, out)
 
 
@@ -176,6 +171,21 @@ def _logsumexp0_backward(dy, x, axis=None, b=None, keepdims=False, *, out=None):
 
 
 def _reduce(function, a, axis, b, keepdims, return_sign, out):
+    name = function.__name__
+    if type(a) is np.ndarray:
+        result = None
+        if b is None and not return_sign and (kernel := dispatch.rows_kernel(name)) is not None:
+            result = kernel(a, axis, out, keepdims)
+        elif b is not None and out is None and not keepdims and function is logsumexp:
+            result = dispatch.weighted_logs(a, b, axis, return_sign)
+        if result is not None:
+            if return_sign:
+                return tuple(r[()] for r in result)
+            return result if out is not None else result[()]
+    return _reduce_any(function, a, axis, b, keepdims, return_sign, out)
+
+
+def _reduce_any(function, a, axis, b, keepdims, return_sign, out):
     """Any kind of arguments; other libraries may take them over."""
     options = {"axis": axis, "b": b, "keepdims": keepdims, "return_sign": return_sign}
     options |= {} if out is None else {"out": out}
@@ -198,9 +208,7 @@ def _reduce(function, a, axis, b, keepdims, return_sign, out):
     targets = _targets(name, out, outs, result_shape, dtype, return_sign)
 
     if weights is None and dtype.kind != "c":
-        if zero:
-            array, axes = with_entry(rows.of(array).astype(dtype, copy=False), 0), (1,)
-        value = rowwise.run("logsumexp", array, axes, per_row=True).reshape(result_shape)
+        value = rowwise.run(name, array, axes, per_row=True).reshape(result_shape)
         sign = np.where(np.isnan(value), value, value > -np.inf).astype(dtype)
         results = (value, sign) if return_sign else (value,)
     elif dtype.kind != "c" and (made := _by_kernel(array, weights, rows, dtype, zero)) is not None:
@@ -243,7 +251,7 @@ def _targets(name, out, outs, shape, dtype, return_sign):
 def _backward(function, dy, x, axis, b, keepdims, out):
     name = function.backward.__qualname__
     if type(x) is np.ndarray and b is None:
-        kernel = dispatch.rows_kernel(name, x.dtype)
+        kernel = dispatch.rows_kernel(name)
         result = None if kernel is None else kernel(x, axis, out, keepdims, dy, True)
         if result is not None:
             return result

@@ -124,7 +124,7 @@ def run(name, x, axes, per_row):
     """The function `name` of an array along `axes`: a new array; one value a row where `per_row`."""
     dtype = result_dtype(x.dtype)
     work = dtype if dtype.char in "efd" else np.dtype(np.float32) if dtype.itemsize == 2 else None
-    kernel = None if work is None else dispatch.rows_kernel(name, work)
+    kernel = None if work is None else dispatch.rows_kernel(name)
     if kernel is None or x.size == 0:
         return getattr(reference_rows, name)(x, axis=axes)
     result = kernel(x, axes) if x.dtype == dtype else None
@@ -142,7 +142,7 @@ def run_gradient(name, dy, x, axes, *, one_dy_a_row=False):
 
     `x` is what the kernel takes, the result of the softmaxes; `dy` has its shape, or one value a row.
     """
-    kernel = dispatch.rows_kernel(name, x.dtype) if x.size and x.dtype.char in "efd" else None
+    kernel = dispatch.rows_kernel(name) if x.size and x.dtype.char in "efd" else None
     if kernel is None:
         return None
     with np.errstate(all="ignore"):

@@ -151,6 +151,7 @@ cdef extern from * nogil:
         int cost
         bint used[5]
         bint writes_row
+        bint zero
         Storage types[5]
         char* data[5]
         ptrdiff_t length
@@ -434,27 +435,31 @@ def make_ufunc(int index, str name, str doc, reference, str chars, identity):
 
 # --- rows with weights ---------------------------------------------------------------------------------------
 
+cdef void describe_weighted(WeightedRows* s, cnp.ndarray a, ptrdiff_t length, double* sums) noexcept:
+    s.item_bytes = cnp.PyArray_ITEMSIZE(a)
+    s.kernel = tables.exports.weighted[1 if s.item_bytes == 8 else 0]
+    s.cost = 120 if s.item_bytes == 8 else 40  # two exponentials
+    s.a = <const char*> cnp.PyArray_DATA(a)
+    s.length = length
+    s.rows = cnp.PyArray_SIZE(a) // length
+    s.sums = sums
+
+
 def weighted_sums(a, b):
     """Columns m, and (high, low) of the sums of b exp(a - m) where a is m, and where it is not.
 
     `a` is a contiguous float32 or float64 matrix, `b` None, one of its kind or a single row of it.  A row is NaN
     where loops/weighted.h leaves it to the reference.
     """
-    cdef cnp.ndarray source = a, weights, result = np.empty((len(a), 5))
+    cdef cnp.ndarray weights, result = np.empty((len(a), 5))
     cdef WeightedRows s
-    s.item_bytes = cnp.PyArray_ITEMSIZE(source)
-    s.kernel = tables.exports.weighted[1 if s.item_bytes == 8 else 0]
-    s.cost = 120 if s.item_bytes == 8 else 40  # two exponentials
-    s.a = <const char*> cnp.PyArray_DATA(source)
-    s.rows = cnp.PyArray_DIMS(source)[0]
-    s.length = cnp.PyArray_DIMS(source)[1]
+    describe_weighted(&s, a, cnp.PyArray_DIMS(a)[1], <double*> cnp.PyArray_DATA(result))
     s.b = NULL
     s.b_step = 0
     if b is not None:
         weights = b
         s.b = <const char*> cnp.PyArray_DATA(weights)
         s.b_step = s.length if cnp.PyArray_DIMS(weights)[0] > 1 else 0
-    s.sums = <double*> cnp.PyArray_DATA(result)
     with nogil:
         run_weighted(s, settings)
     return result
@@ -462,6 +467,7 @@ def weighted_sums(a, b):
 
 include "loops/arrays.pxi"
 include "loops/reduce.pxi"
+include "loops/weighted_logs.pxi"
 include "loops/cross_entropy.pxi"
 include "loops/fast_call.pxi"
 include "loops/sums.pxi"

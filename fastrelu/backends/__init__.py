@@ -29,10 +29,12 @@ class Backend:
     elementwise : callable
         ``elementwise(kernel)`` gives a callable with a ufunc's signature.
     rows : callable
-        ``rows(name, char)`` gives ``f(x, axis, out=None, keepdims=False, dy=None, one_dy_a_row=False)``
-        for a dtype, or None where it has none; the result is None where `x` must be prepared first.
+        ``rows(name)`` gives ``f(x, axis, out=None, keepdims=False, dy=None, one_dy_a_row=False)``, or None
+        where it has none; the result is None where `x` must be prepared first.
     weighted : callable
         ``weighted(char)`` gives ``f(a, b)``, the parts of sums of b exp(a) over contiguous rows, or None.
+    weighted_logs : callable
+        ``f(a, b, axis, return_sign)``, logsumexp of a few plain rows, or None where it is not so simple.
     empty : callable
         ``empty(shape, dtype)`` gives memory for a result.
     sums : callable
@@ -52,10 +54,11 @@ class Backend:
     available: bool
     detail: str
     elementwise: Callable | None = field(default=None, repr=False)
-    rows: Callable = field(default=lambda name, char: None, repr=False)
+    rows: Callable = field(default=lambda name: None, repr=False)
     empty: Callable = field(default=np.empty, repr=False)
     sums: Callable = field(default=lambda kernel, char: None, repr=False)
     weighted: Callable = field(default=lambda char: None, repr=False)
+    weighted_logs: Callable = field(default=lambda *arguments: None, repr=False)
     losses: Callable = field(default=lambda *arguments, **options: None, repr=False)
     drawn: Callable = field(default=lambda *arguments: None, repr=False)
     draws: Callable = field(default=draws, repr=False)

@@ -87,11 +87,15 @@ def computes(index, dtype):
     return bool(ISA) and ufuncs.plan(index, dtype, 1, False) is not None
 
 
-@functools.cache
-def _rows(name, char):
-    if char not in "efd" or name not in ROW_KERNELS:
-        return None
-    return functools.partial(ufuncs.reduce_rows, list(ROW_KERNELS).index(name))
+def _rows():
+    """name -> kernel; logsumexp0 and softmax0 are those without the 0, told so."""
+    made = {}
+    for index, name in enumerate(ROW_KERNELS):
+        made[name] = functools.partial(ufuncs.reduce_rows, index, False)
+        function, dot, backward = name.partition(".")
+        if function != "log_softmax":
+            made[f"{function}0{dot}{backward}"] = functools.partial(ufuncs.reduce_rows, index, True)
+    return made.get
 
 
 def _losses():
@@ -174,9 +178,20 @@ def _draws(distribution, key, first, count, dtype):
 if ISA:
     _load(ISA)
     UFUNCS = {kernel: _make(kernel) for kernel in KERNELS}
-    _detail = f"SIMD kernels for {ISA}"
-    _rest = _rows, ufuncs.empty, _sums, _weighted, _losses(), _drawn, _draws
-    BACKEND = Backend("cython", True, _detail, _elementwise, *_rest)
+    BACKEND = Backend(
+        "cython",
+        True,
+        f"SIMD kernels for {ISA}",
+        elementwise=_elementwise,
+        rows=_rows(),
+        empty=ufuncs.empty,
+        sums=_sums,
+        weighted=_weighted,
+        weighted_logs=ufuncs.weighted_logsumexp,
+        losses=_losses(),
+        drawn=_drawn,
+        draws=_draws,
+    )
 elif ufuncs is None:
     BACKEND = Backend(
         "cython", False, "nothing was compiled when fastrelu was installed (no C++ compiler was found)"

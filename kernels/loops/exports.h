@@ -82,6 +82,7 @@ struct RowTile {
     void* out;           // as many values as entries, laid out in its own way
     ptrdiff_t rows, length;
     bool along;  // entries are contiguous; else the rows lie side by side
+    bool zero;   // each row has one more entry, 0, of which nothing is written
     ptrdiff_t row_x, row_dy, row_out, step_x, step_dy, step_out;  // elements to the next row, the next entry
     // For each segment and row, in this order: the largest entry, how often it occurs, the sum of the rest.
     void *top, *count;

@@ -34,6 +34,7 @@ struct Reduction {
     int item_bytes, cost;  // of an entry, as Kernel's
     bool used[ROW_OPERANDS];
     bool writes_row;  // OF_ROW is the result
+    bool zero;        // RowTile's
     Storage types[ROW_OPERANDS];
     char* data[ROW_OPERANDS];
     ptrdiff_t length, steps[ROW_OPERANDS];
@@ -165,6 +166,7 @@ struct Tile {
         for (int a = last - 1; a >= 0; a--, rest /= r.shape[a + 1])
             for (int j = 0; j < ROW_OPERANDS; j++)
                 if (r.used[j]) data[j] += rest % r.shape[a] * r.strides[j][a];
+        rows.zero = r.zero;
         rows.along = r.layout == ALONG || r.layout == BUFFER;
         rows.width = (rows.rows + REGISTER - 1) / REGISTER * REGISTER;
         const size_t pieces = r.segments * rows.width;

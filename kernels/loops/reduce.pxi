@@ -49,6 +49,7 @@ cdef bint mark_axes(axis, int ndim, bint* reduced) except -1:
 
 cdef void begin_reduction(Reduction* r, int storage, int index) noexcept:
     cdef int i
+    r.zero = False
     r.computes_in = <Storage> (FLOAT64 if storage == FLOAT64 else FLOAT32)
     r.item_bytes = 8 if storage == FLOAT64 else 4
     r.kernel = tables.exports.rows[1 if storage == FLOAT64 else 0][index]
@@ -58,9 +59,10 @@ cdef void begin_reduction(Reduction* r, int storage, int index) noexcept:
         r.used[i] = False
 
 
-def reduce_rows(int index, x, axis, out=None, bint keepdims=False, dy=None, bint one_dy_a_row=False):
+def reduce_rows(int index, bint zero, x, axis, out=None, bint keepdims=False, dy=None, bint one_dy_a_row=False):
     """Run row kernel `index` over exact ndarrays; None where they must be prepared first.
 
+    `zero` gives each row one more entry, 0, of which nothing is written.
     `x` is float16, float32 or float64 with at least one axis and one element, and `out`, if given, of its dtype;
     a gradient takes `dy`, of the shape of `x` or one value a row.  Whatever is not so, axes that are not one
     axis in memory and overlapping arrays included, is the caller's to prepare or to refuse.
@@ -80,6 +82,7 @@ def reduce_rows(int index, x, axis, out=None, bint keepdims=False, dy=None, bint
     if not mark_axes(axis, ndim, reduced):
         return None
     begin_reduction(&r, storage, index)
+    r.zero = zero
     r.writes_row = r.kernel.apply == NULL
     if not add_entries(&r, IN_X, reduced, a):
         return None

@@ -212,11 +212,21 @@ template<class T> ALWAYS_INLINE void store_some(T* p, ptrdiff_t n, vec<T> a) {
     if (n > 0) store_first(p, n < vec<T>::lanes ? n : vec<T>::lanes, a);
 }
 
+// What is left of a segment; `zero` adds the entry 0.
+template<Summed SUMMED, bool INFINITE, class T>
+ALWAYS_INLINE Piece<T> piece_of(const RowFormulas<T>& f, const Reference<T>& r, Partial<T> whole, bool zero) {
+    if (zero) {
+        vec<T> entry[] = {broadcast((T)0)};
+        add_entries<SUMMED, INFINITE>(f, r, entry, &whole, 0);
+    }
+    return {r.top, whole.count, sum_of(whole)};
+}
+
 // A segment of one contiguous row; its maximum is known.
 template<Summed SUMMED, bool INFINITE, class T>
-ALWAYS_INLINE Piece<T> sum_along(const RowFormulas<T>& f, const T* x, ptrdiff_t n, vec<T> top, T* terms) {
+ALWAYS_INLINE Piece<T> sum_along(const RowFormulas<T>& f, const T* x, ptrdiff_t n, bool zero, vec<T> top,
+                                 T* terms) {
     const ptrdiff_t lanes = vec<T>::lanes;
-    const vec<T> zero = broadcast((T)0);
     const Reference<T> r = reference_for(f, top);
     Partial<T> partial = no_entries<T>();
     const ptrdiff_t pack = ABREAST<T> * lanes, body = n - n % pack;
@@ -235,7 +245,7 @@ ALWAYS_INLINE Piece<T> sum_along(const RowFormulas<T>& f, const T* x, ptrdiff_t 
         for (int j = 0; j < N; j++) {
             const ptrdiff_t first = body + j * lanes;
             entries[j] = load_some(x + first, n - first, broadcast((T)-INFINITY));
-            live[j] = load_some(ONES<T>, n - first, zero);
+            live[j] = load_some(ONES<T>, n - first, broadcast((T)0));
         }
         add_entries<SUMMED, INFINITE>(f, r, entries, &partial, 0, live);
 #pragma GCC unroll 4
@@ -244,8 +254,7 @@ ALWAYS_INLINE Piece<T> sum_along(const RowFormulas<T>& f, const T* x, ptrdiff_t 
     };
     if (n - body > lanes) add_rest(Number<ABREAST<T>>());
     else if (n > body) add_rest(Number<1>());
-    const Partial<T> whole = over_lanes(partial);
-    return {top, whole.count, sum_of(whole)};
+    return piece_of<SUMMED, INFINITE>(f, r, over_lanes(partial), zero);
 }
 
 template<class T> ALWAYS_INLINE vec<T> top_along(const T* x, ptrdiff_t n) {
@@ -291,7 +300,7 @@ template<class T, class S> ALWAYS_INLINE S over_partials(ptrdiff_t n, S* sums) {
 // A segment of as many rows as a register has lanes, or fewer, which lie side by side.
 template<Summed SUMMED, bool INFINITE, class T>
 ALWAYS_INLINE Piece<T> sum_across(const RowFormulas<T>& f, const T* x, ptrdiff_t step, ptrdiff_t columns,
-                                  ptrdiff_t n, vec<T> top, T* terms, ptrdiff_t term_step) {
+                                  ptrdiff_t n, bool zero, vec<T> top, T* terms, ptrdiff_t term_step) {
     const int lanes = vec<T>::lanes;
     const Reference<T> r = reference_for(f, top);
     Partial<T> partials[vec<T>::lanes];
@@ -312,8 +321,7 @@ ALWAYS_INLINE Piece<T> sum_across(const RowFormulas<T>& f, const T* x, ptrdiff_t
 #pragma GCC unroll 4
         for (int j = 0; j < N; j++) partials[first + j] = own[j];
     });
-    const Partial<T> whole = over_partials<T>(n, partials);
-    return {top, whole.count, sum_of(whole)};
+    return piece_of<SUMMED, INFINITE>(f, r, over_partials<T>(n, partials), zero);
 }
 
 // The maxima of REGISTERS registers of columns: as many, for memory likes long reads.
@@ -337,17 +345,19 @@ ALWAYS_INLINE void fetch_across(const void* p, ptrdiff_t step, ptrdiff_t n, ptrd
 }
 
 // One segment of the rows of a tile, its pieces from `at` on.  Terms are kept where there is a place for
-// them.
+// them; `zero`: there is one more entry.
 template<Summed SUMMED, class T> ALWAYS_INLINE void sum_segment(const RowFormulas<T>& f, const RowTile& tile,
-                                                                const T* x, T* terms, ptrdiff_t n,
+                                                                const T* x, T* terms, ptrdiff_t n, bool zero,
                                                                 const Pieces<T>& pieces, ptrdiff_t at) {
     const ptrdiff_t lanes = vec<T>::lanes;
     const T infinite = (T)INFINITY;
+    const vec<T> lowest = broadcast(zero ? (T)0 : -infinite);
     if (tile.along) {
         for (ptrdiff_t row = 0; row < tile.rows; row++, x += tile.row_x, terms += terms ? tile.row_out : 0) {
-            const vec<T> top = top_along(x, n);
-            pieces.put_lane(at + row, top.v[0] == infinite ? sum_along<SUMMED, true>(f, x, n, top, terms)
-                                                           : sum_along<SUMMED, false>(f, x, n, top, terms));
+            const vec<T> top = at_least(top_along(x, n), lowest);
+            pieces.put_lane(at + row, top.v[0] == infinite
+                                              ? sum_along<SUMMED, true>(f, x, n, zero, top, terms)
+                                              : sum_along<SUMMED, false>(f, x, n, zero, top, terms));
         }
         return;
     }
@@ -361,14 +371,14 @@ template<Summed SUMMED, class T> ALWAYS_INLINE void sum_segment(const RowFormula
         if (group == 4) top_across<4>(x, step, lanes, n, tops);
         else top_across<1>(x, step, columns, n, tops);
         for (int j = 0; j < group; j++, row += lanes, x += lanes, terms += terms ? lanes : 0) {
-            const vec<T> top = tops[j];
-            if (top_of_lanes(top).v[0] == infinite)
-                pieces.put(at + row, sum_across<SUMMED, true>(f, x, step, columns, n, top, terms, term_step));
-            else if (columns == lanes)
-                pieces.put(at + row, sum_across<SUMMED, false>(f, x, step, lanes, n, top, terms, term_step));
-            else
-                pieces.put(at + row,
-                           sum_across<SUMMED, false>(f, x, step, columns, n, top, terms, term_step));
+            const vec<T> top = at_least(tops[j], lowest);
+            auto sum = [&](auto is_infinite, ptrdiff_t columns) __attribute__((always_inline)) {
+                pieces.put(at + row, sum_across<SUMMED, decltype(is_infinite)::value>(
+                                             f, x, step, columns, n, zero, top, terms, term_step));
+            };
+            if (top_of_lanes(top).v[0] == infinite) sum(std::true_type(), columns);
+            else if (columns == lanes) sum(std::false_type(), lanes);
+            else sum(std::false_type(), columns);
         }
     }
 }
@@ -377,8 +387,10 @@ template<Summed SUMMED, class T>
 ALWAYS_INLINE void sum_segments(const RowFormulas<T>& f, const RowTile& tile) {
     for (ptrdiff_t first = 0, at = 0; first < tile.length; first += SEGMENT, at += tile.width) {
         const ptrdiff_t n = tile.length - first < SEGMENT ? tile.length - first : SEGMENT;
+        const bool zero = tile.zero && tile.first + first == 0;
         T* terms = SUMMED != BESIDE_TOP ? (T*)tile.out + first * tile.step_out : nullptr;
-        sum_segment<SUMMED>(f, tile, (const T*)tile.x + first * tile.step_x, terms, n, Pieces<T>(tile), at);
+        sum_segment<SUMMED>(f, tile, (const T*)tile.x + first * tile.step_x, terms, n, zero, Pieces<T>(tile),
+                            at);
     }
 }
 

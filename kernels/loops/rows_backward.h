@@ -5,6 +5,23 @@
 #include <type_traits>
 #include "loops/rows_forward.h"
 
+// Products of floats are taken and added in double lanes, those of doubles in their own.
+static ALWAYS_INLINE wide<float> in_double(vec<float> a) { return widen(a); }
+static ALWAYS_INLINE vec<double> in_double(vec<double> a) { return a; }
+static ALWAYS_INLINE vec<float> from_double(wide<float> a) { return narrow(a); }
+static ALWAYS_INLINE vec<double> from_double(vec<double> a) { return a; }
+static ALWAYS_INLINE wide<float> load_double(const double* p, float) {
+    return load_wide(p, p, (vec<float>*)0);
+}
+static ALWAYS_INLINE vec<double> load_double(const double* p, double) { return load(p); }
+// To be summed: a double's sum is a pair.
+static ALWAYS_INLINE wide<float> to_sum(wide<float> a) { return a; }
+static ALWAYS_INLINE wide<double> to_sum(vec<double> a) { return widen(a); }
+static ALWAYS_INLINE wide<float> rounded_sum(wide<float> a) { return a; }
+static ALWAYS_INLINE vec<double> rounded_sum(wide<double> a) { return narrow(a); }
+static ALWAYS_INLINE wide<float> first_part(wide<float> a) { return a; }
+static ALWAYS_INLINE vec<double> first_part(wide<double> a) { return a.hi; }
+
 // One row along a register, or as many rows as `columns` across it: the entries of one operand.
 template<bool ALONG, class T> struct Entries {
     const T* p;
@@ -16,6 +33,10 @@ template<bool ALONG, class T> struct Entries {
         return load_columns(p + i * step, columns);
     }
 };
+
+template<bool ALONG, class T, class F> ALWAYS_INLINE void for_registers(ptrdiff_t n, F f) {
+    for (ptrdiff_t i = 0; i < n; i += ALONG ? vec<T>::lanes : 1) f(i, n - i);
+}
 
 // The sum of term(i, left) over all registers of a segment, whose type S can be added.
 template<bool ALONG, class T, class S, class F> ALWAYS_INLINE S sum_registers(ptrdiff_t n, S zero, F term) {
@@ -82,18 +103,20 @@ template<bool ALONG, class T, class F> ALWAYS_INLINE Moments<wide<T>> sum_fours(
 
 // Leaves the sum of the shares, a pivot, and the sum of share (dy - pivot).  All shares of a row sum to 1 but
 // for their rounding, so that dy may be counted from anything; it is from that of a share of more than a
-// half, because there dy less its mean is small.
-template<bool ALONG, class T>
-ALWAYS_INLINE Piece<T> sum_slopes(const Entries<ALONG, T>& y, const Entries<ALONG, T>& dy, ptrdiff_t n) {
+// half, because there dy less its mean is small.  Beside a share that is not there, from 0 only.
+template<bool ALONG, class T> ALWAYS_INLINE Piece<T> sum_slopes(const Entries<ALONG, T>& y,
+                                                                const Entries<ALONG, T>& dy, ptrdiff_t n,
+                                                                bool lacks_one) {
     const vec<T> zero = broadcast((T)0), half = broadcast((T)0.5), none = broadcast((T)-INFINITY);
     vec<T> top = none, pivot = zero;
     if (ALONG) top = top_along(y.p, n);
     else
         for (ptrdiff_t i = 0; i < n; i++) top = at_least(top, y.at(i, 1));
-    if (top_of_lanes<T>(top).v[0] > (T)0.5) {
+    if (!lacks_one && top_of_lanes<T>(top).v[0] > (T)0.5) {
         vec<T> found = none;
-        for (ptrdiff_t i = 0; i < n; i += ALONG ? vec<T>::lanes : 1)
-            found = where_eq(y.at(i, n - i), top, at_least(found, dy.at(i, n - i)), found);
+        for_registers<ALONG, T>(n, [&](ptrdiff_t i, ptrdiff_t left) __attribute__((always_inline)) {
+            found = where_eq(y.at(i, left), top, at_least(found, dy.at(i, left)), found);
+        });
         pivot = where_gt(top, half, ALONG ? top_of_lanes<T>(found) : found, zero);
     }
     const Moments<wide<T>> sums =
@@ -140,8 +163,8 @@ template<class T, class F> ALWAYS_INLINE void sum_pieces(const RowTile& tile, F 
 }
 
 template<class T> ALWAYS_INLINE void sum_softmax_backward(const RowFormulas<T>&, const RowTile& tile) {
-    sum_pieces<T>(tile, [](const auto& y, const auto& dy, ptrdiff_t n)
-                                __attribute__((always_inline)) { return sum_slopes(y, dy, n); });
+    sum_pieces<T>(tile, [&](const auto& y, const auto& dy, ptrdiff_t n)
+                                __attribute__((always_inline)) { return sum_slopes(y, dy, n, tile.zero); });
 }
 
 // Leaves the mean of dy less the pivot of the row, and that, for each segment.
