@@ -21,6 +21,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import cross_entropy
 import numpy as np
 from speed import AT_LEAST, key, load, mean, save, table
 
@@ -36,14 +37,6 @@ DTYPES = ("float32", "float64")
 HUGE = 10_000_000  # entries: from here on float32 only, and without SciPy, of which a call takes seconds
 PERIOD = 1_000_003  # a prime, so that no two rows are equal
 CHECKED = 100_000  # entries of a result that are compared
-CROSS_ENTROPY = "loss = fr.cross_entropy.value_and_grad(x, labels, axis=-1, out=out)[0]"
-# What autograd runs for torch.nn.functional.cross_entropy and its gradient; it wants classes as columns.
-TORCH_CROSS_ENTROPY = (
-    "y = aten._log_softmax(x, {axis}, False); log_p = y{turned}; "
-    "loss, total = aten.nll_loss_forward(log_p, labels, None, 1, -100); "
-    "dy = aten.nll_loss_backward(one, log_p, labels, None, 1, -100, total){turned}; "
-    "aten._log_softmax_backward_data.out(dy, y, {axis}, dtype, out=out)"
-)
 PAGE = """\
 # LogSumExp, softmax and their family: speed, measured
 
@@ -94,9 +87,9 @@ def shape(text):
 
 
 def operations():
-    """Every pass of the reductions, along the last axis, and cross entropy with its gradient."""
+    """Every pass of the reductions and of cross entropy, along the last axis."""
     reductions = [o for o in peers.operations() if o.is_reduction]
-    return [*reductions, peers.Operation("cross_entropy", "value_and_grad", CROSS_ENTROPY, "")]
+    return [*reductions, *cross_entropy.operations()]
 
 
 # Measuring
@@ -108,9 +101,9 @@ class Data(peers.Data):
     def __init__(self, operation, dtype, shape):
         self.operation, self.dtype, self.shape = operation, np.dtype(dtype), shape
         of_rows = tuple(np.delete(shape, operation.axis).tolist())
-        of_result = of_rows if operation.function == "logsumexp" else shape
+        of_result = {"logsumexp": of_rows, "cross_entropy": ()}.get(operation.function, shape)
         self.x, self.dy, self.y = normal(shape, dtype, 0), None, None
-        if operation.pass_.startswith("backward"):
+        if operation.pass_.startswith("backward") and operation.function != "cross_entropy":
             self.dy = normal(of_result, dtype, 1)
         if operation.pass_ == "backward_from_y":
             forward, y = getattr(fr, operation.function), memory("y", shape, dtype)
@@ -153,56 +146,16 @@ def along(operation, axis):
 
 def job(peer, operation, data, threads):
     """A library's way to do it, or None."""
-    if operation.function != "cross_entropy":
-        return peers.prepare(peer, operation, data, threads)
-    make = {"fastrelu": own_job, "torch": torch_job, "jax": jax_job}.get(peer)
-    return make(operation, data, threads > 1) if make else None
+    if operation.function == "cross_entropy":
+        return cross_entropy.job(peer, operation, data, threads)
+    return peers.prepare(peer, operation, data, threads)
 
 
-def own_job(operation, data, spins):
-    names = {"fr": fr, "x": data.x, "labels": data.labels, "out": data.out}
-    return peers.Job("fastrelu", operation.statement, names, data.out, spins=spins)
-
-
-def torch_job(operation, data, spins):
-    import torch
-
-    arrays = {"x": data.x, "labels": data.labels, "out": data.out}
-    names = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    dtype = names["x"].dtype
-    names |= {"aten": torch.ops.aten, "dtype": dtype, "one": torch.ones((), dtype=dtype)}
-    turned = ".T" if operation.axis == 0 else ""
-    statement = TORCH_CROSS_ENTROPY.format(axis=operation.axis, turned=turned)
-    return peers.Job("torch", statement, names, data.out, spins=spins)
-
-
-def jax_job(operation, data, spins):
-    import jax
-    import jax.numpy as jnp
-
-    def loss(x, labels):
-        own = jnp.expand_dims(labels, operation.axis)
-        log_p = jax.nn.log_softmax(x, axis=operation.axis)
-        return -jnp.mean(jnp.take_along_axis(log_p, own, axis=operation.axis))
-
-    names = {"f": jax.jit(jax.value_and_grad(loss)), "wait": jax.block_until_ready}
-    names |= {"x": jnp.asarray(data.x), "labels": jnp.asarray(data.labels)}
-    return peers.Job("jax", "loss, result = wait(f(x, labels))", names, data.out, spins=spins)
-
-
-def deviation(job, own, data):
-    """As `peers.deviation`, of the loss too."""
-    off = peers.deviation(job, data)
-    if data.operation.function != "cross_entropy":
-        return off
-    theirs, ours = (loss(j) for j in (job, own))
-    return max(off, abs(theirs - ours) / abs(ours))
-
-
-def loss(job):
-    names = dict(job.names)
-    exec(job.statement, names)
-    return float(names["loss"])
+def deviation(theirs, own, data):
+    """How far a result is from fastrelu's."""
+    if data.operation.function == "cross_entropy":
+        return cross_entropy.deviation(theirs, own, data)
+    return peers.deviation(theirs, data)
 
 
 def measure(operation, axis, dtype, shape, names, threads, seconds):

@@ -32,6 +32,9 @@ WAYS = [
     'fr.gelu(x, approximate="tanh", out=out)',
     "fr.relu.backward(dy, x, out=dy)",
     "fr.relu.backward(dy, x, at_zero=0.5, out=out)",
+    "fr.cross_entropy(logits, label)",
+    "fr.cross_entropy.backward(1.0, logits, label)",
+    "fr.cross_entropy.value_and_grad(logits, label)",
 ]
 
 # Kinds of operands: the call, in which f is np.exp or an activation.
@@ -63,6 +66,7 @@ def _operands():
     names |= {"mask": x > 0.5, "column": np.repeat(x, 2)[::2], "scalar": 0.5, "listed": x.tolist()}
     names |= {"numpy_scalar": x[0], "without_axes": np.array(x[0]), "swapped": x.astype(">f4")}
     names |= {"doubles": x.astype(np.float64), "halves": x.astype(np.float16)}
+    names |= {"logits": x[None, :10].copy(), "label": np.array([3])}
     return names | {"integers": np.arange(ELEMENTS), "subclass": x.view(type("Subclass", (np.ndarray,), {}))}
 
 

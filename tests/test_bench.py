@@ -327,7 +327,7 @@ def test_reductions_page_from_a_state_that_can_go_on(tmp_path):
     both = measure("--op", "softmax", "--op", "cross_entropy", "--shape", "5x4")
     assert len(first) == 2 * 3  # passes, axes
     assert first.items() <= both.items()
-    assert len(both) == 2 * (6 + 2)  # cross entropy is along an axis
+    assert len(both) == 2 * (6 + 3 * 2)  # cross entropy is along an axis
     _, _, table = written.read_text().partition("## float32, 1 thread\n")
     rows = [line for line in table.partition("##")[0].splitlines() if line.startswith("| softmax")]
     assert len(rows) == 6

@@ -33,8 +33,7 @@ static ALWAYS_INLINE ptrdiff_t index_in_whole(const RowTile& tile, ptrdiff_t at)
     return at + tile.first / SEGMENT * tile.width;
 }
 
-// --- sums
-// ---------------------------------------------------------------------------------------------------
+// --- sums -----------------------------------------------------------------------------------------------
 
 // Calls f(row, entry) for the rows whose label is among the entries of this part of the tile.
 template<class F> ALWAYS_INLINE void for_labels(const RowTile& tile, F f) {
@@ -132,8 +131,7 @@ template<class T> ALWAYS_INLINE void keep_for_targets(const RowFormulas<T>& f, c
     sum_segments<BESIDE_TOP_KEPT>(f, tile);
 }
 
-// --- rows
-// ---------------------------------------------------------------------------------------------------
+// --- rows -----------------------------------------------------------------------------------------------
 
 // What the targets of a row add up to.
 template<class T> struct RowTargets {
@@ -265,8 +263,7 @@ template<class T> ALWAYS_INLINE void finish_target_gradients(const RowFormulas<T
     finish_losses<true, true>(f, tile);
 }
 
-// --- gradients
-// ----------------------------------------------------------------------------------------------
+// --- gradients ------------------------------------------------------------------------------------------
 
 template<class T> ALWAYS_INLINE void put_label_gradients(const RowTile& tile) {
     for_labels(tile, [&](ptrdiff_t row, ptrdiff_t entry) __attribute__((always_inline)) {
