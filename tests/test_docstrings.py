@@ -21,8 +21,9 @@ def documented():
                 if activation is not found:
                     yield f"{name}.{variant}", activation
                     yield f"{name}.{variant}.backward", activation.backward
-        if hasattr(found, "backward"):
-            yield f"{name}.backward", found.backward
+        for pass_ in ("backward", "value_and_grad"):
+            if hasattr(found, pass_):
+                yield f"{name}.{pass_}", getattr(found, pass_)
         if inspect.isclass(found):
             for attribute, member in vars(found).items():
                 own = getattr(member, "__module__", None) == found.__module__

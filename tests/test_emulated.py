@@ -127,3 +127,19 @@ def test_reductions_agree_with_avx2(reduction, dtype):
             narrow = function(a, axis=-1)
         eps = np.finfo(dtype).eps
         np.testing.assert_allclose(wide, narrow, rtol=2 * eps, atol=eps / 2, strict=True)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_losses_agree_with_avx2(smoothing, dtype):
+    rng = np.random.default_rng(6)
+    for shape in ((7, 17), (40, 10), (2, 2100)):
+        x, labels = rng.normal(0, 3, shape).astype(dtype), rng.integers(0, shape[1], shape[0])
+        options = {"reduction": "none", "label_smoothing": smoothing}
+        with kernels_of(NAME):
+            wide = fr.cross_entropy.value_and_grad(x, labels, **options)
+        with kernels_of("avx2"):
+            narrow = fr.cross_entropy.value_and_grad(x, labels, **options)
+        for got, expected in zip(wide, narrow, strict=True):
+            eps = np.finfo(dtype).eps
+            np.testing.assert_allclose(got, expected, rtol=2 * eps, atol=eps / 2, strict=True)

@@ -39,15 +39,21 @@ static ALWAYS_INLINE ptrdiff_t index_in_whole(const RowTile& tile, ptrdiff_t at)
 template<class F> ALWAYS_INLINE void for_labels(const RowTile& tile, F f) {
     for (ptrdiff_t row = 0; row < tile.rows; row++) {
         const ptrdiff_t entry = tile.losses->label[row] - tile.first;
-        if (tile.losses->label[row] >= 0 && entry >= 0 && entry < tile.length) f(row, entry);
+        if ((size_t)entry < (size_t)tile.length) f(row, entry);  // a label of -1 is in no part
     }
 }
 
-// The logits of the labels; before anything is written, for the result may take the place of the logits.
-template<class T> ALWAYS_INLINE void take_logits(const RowTile& tile) {
+// The entries at the labels, one for each row.
+template<class T> ALWAYS_INLINE void take_at_labels(const RowTile& tile, void* to, const void* from,
+                                                    ptrdiff_t row_from, ptrdiff_t step_from) {
     for_labels(tile, [&](ptrdiff_t row, ptrdiff_t entry) __attribute__((always_inline)) {
-        ((T*)tile.losses->at_label)[row] = ((const T*)tile.x)[row * tile.row_x + entry * tile.step_x];
+        ((T*)to)[row] = ((const T*)from)[row * row_from + entry * step_from];
     });
+}
+
+// The logits; before anything is written, for the result may take their place.
+template<class T> ALWAYS_INLINE void take_logits(const RowTile& tile) {
+    take_at_labels<T>(tile, tile.losses->at_label, tile.x, tile.row_x, tile.step_x);
 }
 
 template<class T> ALWAYS_INLINE void sum_for_labels(const RowFormulas<T>& f, const RowTile& tile) {
@@ -194,45 +200,57 @@ ALWAYS_INLINE void finish_losses(const RowFormulas<T>& f, const RowTile& tile) {
     const Losses& l = *tile.losses;
     const Pieces<T> pieces(tile);
     const ptrdiff_t end = segments_of(tile) * tile.width;
+    const bool several = end > tile.width;
+    if (GRADIENT && !several) take_at_labels<T>(tile, l.term_at_label, tile.out, tile.row_out, tile.step_out);
     wide<T> tile_loss = widen(broadcast((T)0));
     for_rows<T>(tile, [&](ptrdiff_t row) __attribute__((always_inline)) {
         const Normalised<T> whole = whole_rows(f, tile, row);
         const wide<T> top = widen(whole.top), zero = splat(top, 0.0), one = splat(top, 1.0),
-                      undefined = splat(top, NAN);
-        const wide<T> log_sum = log_of_rows(f, whole), logit = widen(load((const T*)l.at_label + row));
+                      undefined = splat(top, NAN), unit_to_one = splat(top, 1 / RowRange<T>::UNIT);
+        const wide<T> logit = widen(load((const T*)l.at_label + row));
         const RowTargets<T> targets = targets_of_rows<SPREAD, T>(tile, row, top);
         const wide<T> sum_of_targets = targets.hard + targets.others;
 
-        const wide<T> below = where_eq(logit, top, zero, top - logit);
-        wide<T> loss = where_eq(targets.hard, zero, zero, targets.hard * (below + log_sum));
-        if (SPREAD)
-            loss = loss + where_eq(targets.others, zero, zero, targets.apart + targets.others * log_sum);
-        tile_loss = tile_loss + loss;
-        if (l.losses_wanted) store((T*)tile.of_row + row, narrow(loss));
+        if (l.losses_wanted) {
+            const wide<T> log_sum = log_of_rows(f, whole), below = where_eq(logit, top, zero, top - logit);
+            wide<T> loss = where_eq(targets.hard, zero, zero, targets.hard * (below + log_sum));
+            if (SPREAD)
+                loss = loss + where_eq(targets.others, zero, zero, targets.apart + targets.others * log_sum);
+            tile_loss = tile_loss + loss;
+            if (l.losses_of_rows) store((T*)tile.of_row + row, narrow(loss));
+        }
         if (!GRADIENT) return;
 
-        const wide<T> total = where_eq(log_sum, log_sum, whole.count + whole.rest, undefined);
+        const wide<T> infinite_total = where_eq(whole.count, one, whole.count + whole.rest, undefined);
+        wide<T> total = where_eq(top - top, zero, whole.count + whole.rest, infinite_total);
+        total = where_gt(top, splat(top, -INFINITY), total, undefined);
         wide<T> factor = constant(zero, l.factor, l.factor_low);
         if (l.factor_of_row) factor = factor * widen(load((const T*)tile.of_row + row));
-        const wide<T> at_label = where_eq(logit, top, one, f.rescaled(one, logit - top));
+        wide<T> at_label;
+        if (several) at_label = f.rescaled(one, logit - top);
+        else at_label = whole.factor * scaled(widen(load((const T*)l.term_at_label + row)), unit_to_one);
+        at_label = where_eq(logit, top, one, at_label);
         const wide<T> beside_label = (whole.count - at_label) + whole.rest;
         wide<T> own = targets.hard;  // the label's target
         if (SPREAD) own = own + targets.weight * constant(zero, l.spread, l.spread_low);
         wide<T> gradient = own * (zero - beside_label);
         if (SPREAD) gradient = gradient + at_label * (sum_of_targets - own);
-        gradient = factor * gradient / total;
+        const wide<T> inverse = one / normalised(total);
+        gradient = factor * gradient * inverse;
         store((T*)l.at_label + row, narrow(where_eq(sum_of_targets, zero, zero, gradient)));
 
         if (!SPREAD) factor = factor * targets.hard;
         const Parts<T> parts = parts_of(factor);
         const wide<T> spare = splat(zero, RowRange<T>::SPARE);
-        const wide<T> share = scaled(SPREAD ? one : normalised(parts.mantissa), spare) / normalised(total);
+        const wide<T> share = scaled(SPREAD ? inverse : normalised(parts.mantissa) * inverse, spare);
         for (ptrdiff_t at = row; at < end; at += tile.width) {
-            const vec<T> own_top = load(pieces.top + at);
-            const Reference<T> r = reference_for(f, own_top);
-            const wide<T> lead = f.leading_factor(widen(r.above), widen(r.exponent));
-            const wide<T> here = where_eq(widen(own_top), top, one, f.rescaled(one, widen(own_top) - top));
-            wide<T> for_terms = normalised(share * (lead * here));
+            const Reference<T> r = reference_for(f, several ? load(pieces.top + at) : whole.top);
+            wide<T> to_whole = whole.factor, here = one;
+            if (several) {
+                here = where_eq(widen(r.top), top, one, f.rescaled(one, widen(r.top) - top));
+                to_whole = f.leading_factor(widen(r.above), widen(r.exponent)) * here;
+            }
+            wide<T> for_terms = normalised(share * to_whole);
             for_terms = where_eq(sum_of_targets, zero, zero, for_terms);
             if (!SPREAD) {
                 pieces.put(at, {parts.scales.first, parts.scales.second, for_terms});

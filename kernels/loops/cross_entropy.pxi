@@ -23,6 +23,7 @@ cdef extern from * nogil:
         double low
     cdef struct Losses:
         bint losses_wanted
+        bint losses_of_rows
         bint factor_of_row
     cdef struct LossCall:
         Losses common
@@ -165,7 +166,8 @@ def cross_entropy(int first, bint wants_loss, bint wants_gradient, dy, logits, l
         divisor.high, divisor.low = 1, 0
 
     r.writes_row = of_rows and wants_loss
-    call.common.losses_wanted = r.writes_row
+    call.common.losses_wanted = wants_loss
+    call.common.losses_of_rows = r.writes_row
     call.common.factor_of_row = False
     if type(dy) is float:
         if of_rows and ndim > 1:

@@ -29,7 +29,8 @@ enum { MAX_INPUTS = 8 };  // dy, x and parameters; fastrelu/custom.py counts on 
 
 struct Operands {
     const void* in[MAX_INPUTS];
-    ptrdiff_t advance[MAX_INPUTS];  // elements from one register to the next: a register's lanes, or 0 to stay
+    ptrdiff_t
+            advance[MAX_INPUTS];  // elements from one register to the next: a register's lanes, or 0 to stay
     void* out;
     ptrdiff_t registers;
 };
@@ -65,12 +66,14 @@ struct Losses {
     // probability; numbers in two parts.
     const double* weight;  // of each class, and zeros for a register more; null where each is 1 and spread 0
     double hard, hard_low, spread, spread_low;
-    double factor, factor_low;          // of all gradients
-    bool losses_wanted, factor_of_row;  // of_row is a row's loss, or one more factor of its gradient
+    double factor, factor_low;  // of all gradients
+    bool losses_wanted;
+    bool losses_of_rows, factor_of_row;  // of_row is a row's loss, or one more factor of its gradient
     // Of a tile, for each row:
     ptrdiff_t* label;       // negative where there is none
     double* weight_of_row;  // of its class: 0 where there is no label, negative where the row does not count
     void* at_label;         // the logit, later the gradient
+    void* term_at_label;    // what the sum keeps of the logit
     // for each segment and row, of targets only: sums of target * (maximum - logit), and of targets
     double *apart, *apart_low, *mass, *mass_low;
     double* sum;  // of the losses of a tile's rows, in two parts

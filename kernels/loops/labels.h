@@ -119,7 +119,7 @@ static Pair weigh_labels(const LossCall& call, const void* data, Storage type, p
 }
 
 static size_t loss_bytes(const LossCall& call, ptrdiff_t width, ptrdiff_t segments) {
-    const ptrdiff_t arrays = 3 + (call.spreads ? 4 * segments : 0);
+    const ptrdiff_t arrays = 4 + (call.spreads ? 4 * segments : 0);
     return arrays * (width * sizeof(double) + 64);
 }
 
@@ -129,6 +129,7 @@ template<class Take> static void place_losses(const LossCall& call, Losses& loss
     losses.label = (ptrdiff_t*)take(width * sizeof(ptrdiff_t));
     losses.weight_of_row = (double*)take(width * sizeof(double));
     losses.at_label = take(width * sizeof(double));
+    losses.term_at_label = take(width * sizeof(double));
     if (!call.spreads) return;
     for (double** sums : {&losses.apart, &losses.apart_low, &losses.mass, &losses.mass_low})
         *sums = (double*)take(segments * width * sizeof(double));

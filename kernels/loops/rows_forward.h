@@ -13,10 +13,11 @@ template<class T, class F> ALWAYS_INLINE void for_rows(const RowTile& tile, F f)
 
 // --- after sum_rows ---------------------------------------------------------------------------------------
 
-// The sums of a segment in units of exp(top).
+// The sums of a segment in units of exp(top), and what its terms must be multiplied by for that, in units of
+// 2^-BIAS.
 template<class T> struct Normalised {
     vec<T> top;
-    wide<T> count, rest;
+    wide<T> count, rest, factor;
 };
 
 template<class T>
@@ -25,7 +26,7 @@ ALWAYS_INLINE Normalised<T> normalised_piece(const RowFormulas<T>& f, const Piec
     const wide<T> factor = f.leading_factor(widen(r.above), widen(r.exponent));
     const wide<T> least = splat(factor, RowRange<T>::LEAST), unit = splat(factor, 1 / RowRange<T>::UNIT);
     const wide<T> rest = where_gt(least, piece.rest, splat(factor, 0.0), normalised(piece.rest));
-    return {piece.top, widen(piece.count), scaled(settled(rest * factor), unit)};
+    return {piece.top, widen(piece.count), scaled(settled(rest * factor), unit), factor};
 }
 
 // The sums over all segments of the rows at `row`.
