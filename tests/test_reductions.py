@@ -7,7 +7,7 @@ import mpmath as mp
 import numpy as np
 import pytest
 import scipy.special
-from truth import DIGITS
+from reduction_accuracy import BOUND, DIGITS, DTYPES, STRICT, beyond, families, judged, of_long_rows
 from ulp import HAS_EXTENDED, error, exact
 
 import fastrelu as fr
@@ -22,58 +22,14 @@ by_name = {"ids": lambda f: f.__qualname__}
 # Accuracy
 
 
-def families(dtype):
-    """Name -> rows of one length."""
-    rng = np.random.default_rng(11)
-    deep = {np.float16: 9, np.float32: 86, np.float64: 700, np.longdouble: 11000}[dtype]
-    normal = rng.normal(size=(6, 257))
-    made = {
-        "dominated": [[0, -deep / 2, -deep], [-deep, 0, -deep / 3], [0, -8, -deep], [3, -14, -14.5]],
-        "deep": [[0, -share * deep] for share in (0.5, 0.8, 0.95, 1.0, 1.03)],
-        "one": [[0.0], [-2.5], [1e4]],
-        "two": [[0, 0], [0, -1e-3], [1, 1.5], [-30, -30.25], [0, -17], [5, -1e4]],
-        "flat": [[v] * 100 for v in (0, 1, -1, 0.3, 77, -900)],
-        "normal": normal,
-        "wide": 20 * normal,
-        "spread": [np.linspace(0, -1.03 * deep, 200), np.linspace(-1e3, -1e3 + deep, 200)],
-        "high": 1e4 + normal,
-        "low": -1e4 + normal,
-        "alternating": [[40, -40] * 64, [1, 1 - 1e-3] * 64, [0, -1e-6] * 64],
-        "cancelling": normal[:, :50] - np.log(np.exp(normal[:, :50]).sum(axis=1, keepdims=True)),
-        "long": 3 * rng.normal(size=(1, 3001)),
-        "subnormal": [np.arange(9) * np.finfo(dtype).smallest_subnormal],
-    }
-    return {name: np.array(rows, dtype) for name, rows in made.items()}
-
-
 FAMILIES = list(families(np.float64))
-STRICT = ("dominated", "deep")  # judged relatively, however small the result
 
 
-def true_parts(row):
-    """The largest entry, x - m, and the sum of exp(x - m) without one largest entry."""
-    x = [exact(v) for v in row]
-    i = max(range(len(x)), key=x.__getitem__)
-    d = [v - x[i] for v in x]
-    return x[i], d, mp.fsum(mp.exp(v) for j, v in enumerate(d) if j != i)
-
-
-def largest_error(function, rows, got, *, strict):
-    """In ULP; not `strict`: with the unit floored at that of 1/2."""
-    floor, errors = 0 if strict else 0.5, [0.0]
+def judge(name, rows, got, family, bound):
+    """Every row within the bound, in ULP."""
     with mp.workdps(DIGITS):
         for row, values in zip(rows, got, strict=True):
-            m, d, rest = true_parts(row)
-            if function is fr.logsumexp:
-                errors.append(error(values, m + mp.log1p(rest), floor=floor))
-            elif function is fr.softmax:
-                errors += [error(v, mp.exp(x) / (1 + rest)) for v, x in zip(values, d, strict=True)]
-            else:
-                errors += [error(v, x - mp.log1p(rest), floor=floor) for v, x in zip(values, d, strict=True)]
-    return max(errors)
-
-
-BOUND = {fr.logsumexp: 1.0, fr.softmax: 2.0, fr.log_softmax: 1.0}
+            assert judged(name, row, values, strict=family in STRICT) <= bound
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -85,7 +41,7 @@ def test_accuracy(function, dtype, family, backend):
     rows = families(dtype)[family]
     got = function(rows, axis=1)
     assert got.dtype == dtype
-    assert largest_error(function, rows, got, strict=family in STRICT) <= BOUND[function]
+    judge(function.__name__, rows, got, family, BOUND.get(function.__name__, 1))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -97,7 +53,13 @@ def test_reference_without_wider_arithmetic(function, dtype, family, monkeypatch
     rows = families(dtype)[family]
     got = getattr(reference_rows, function.__name__)(rows, axis=1)
     assert got.dtype == dtype
-    assert largest_error(function, rows, got, strict=family in STRICT) <= 4
+    judge(function.__name__, rows, got, family, 4)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_accuracy_does_not_depend_on_the_length(dtype):
+    """A million entries: all alike, random, of alternating size, or far below one of them."""
+    assert list(beyond([("long", list(of_long_rows(dtype, 10**6)))])) == []
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
