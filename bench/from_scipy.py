@@ -1,7 +1,8 @@
 """What changing the import from scipy.special to fastrelu changes in time and in accuracy.
 
-    python bench/from_scipy.py [--seconds S] [--write docs/from-scipy.md]
+    python bench/from_scipy.py --write docs/from-scipy.md [--state FILE]
 
+With a state file the same command goes on where it was interrupted.
 Time: one call on arrays of standard normal numbers, both libraries in turns, the best of the turns.
 Accuracy: the largest error in ULP over rows that are dominated by one entry, spread over the exponent range,
 flat, or near a sum of 1; against references of 60 digits, the unit floored at that of 1/2 for logsumexp and
@@ -9,20 +10,19 @@ log_softmax.  The machine should be idle.
 """
 
 import argparse
-import datetime
-import platform
 import re
 import sys
+import tempfile
 import timeit
 from pathlib import Path
 
 import mpmath as mp
 import numpy as np
-import scipy
 from scipy import special
+from speed import load, save, table
 
 import fastrelu as fr
-from fastrelu import machine
+from fastrelu.cli.bench import duration
 from fastrelu.peers.timing import interleaved
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
@@ -98,30 +98,46 @@ def worst(library, call, dtype):
     return max(errors)
 
 
-def table(seconds):
-    """Markdown: for each call the times for each shape, and both errors."""
-    heads = [f"{'×'.join(map(str, shape))}" for shape in SHAPES]
-    yield f"{machine.cpu_model()}, {fr.get_num_threads()} threads, {datetime.date.today()}, "
-    yield f"NumPy {np.__version__}, SciPy {scipy.__version__}, Python {platform.python_version()}. "
-    yield "Time of a call of fastrelu, and how many times longer SciPy takes; largest errors in ULP, over "
-    yield "the condition number where there are weights.\n\n"
-    yield f"| | dtype | {' | | '.join(heads)} | | ULP | SciPy's |\n"
-    yield f"| --- | --- |{' --- |' * (2 * len(SHAPES) + 2)}\n"
+def measure_all(path, seconds):
+    """The state with every cell: fastrelu and SciPy, in seconds of each shape and in ULP."""
+    state = load(path)
     for call in CALLS:
         for dtype in (np.float32, np.float64):
-            cells = [call.replace("|", "\\|"), np.dtype(dtype).name]
+            for what in (*SHAPES, "ulp"):
+                cell = f"{call} {np.dtype(dtype)} {what}"
+                if cell in state["cells"]:
+                    continue
+                if what == "ulp":
+                    state["cells"][cell] = [worst(library, call, dtype) for library in (fr, special)]
+                else:
+                    state["cells"][cell] = times(call, dtype, what, seconds)
+                save(path, state)
+    return state
+
+
+def page(state):
+    """Markdown: for each call the times for each shape, and both errors."""
+    about = state["configuration"]
+    versions = ", ".join(f"{n} {about['versions'][n]}" for n in ("numpy", "scipy", "python"))
+    head = f"{about['machine']['cpu']}, {about['settings']['threads']} threads, {state['date']}, {versions}. "
+    head += "Time of a call of fastrelu, and how many times longer SciPy takes; largest errors in ULP, over "
+    head += "the condition number where there are weights.\n\n"
+    rows = []
+    for call in CALLS:
+        for dtype in ("float32", "float64"):
+            row = [f"`{call}`", dtype]
             for shape in SHAPES:
-                ours, theirs = times(call, dtype, shape, seconds)
-                cells += [duration(ours), f"{theirs / ours:.2g}×"]
-            cells += [f"{worst(library, call, dtype):.3g}" for library in (fr, special)]
-            yield f"| {' | '.join(cells)} |\n"
+                ours, theirs = state["cells"][f"{call} {dtype} {shape}"]
+                row += [duration(ours), f"{theirs / ours:.2g}×"]
+            rows.append(row + [f"{ulp:.3g}" for ulp in state["cells"][f"{call} {dtype} ulp"]])
+    shapes = [part for shape in SHAPES for part in ("×".join(map(str, shape)), "")]
+    return head + table(["", "dtype", *shapes, "ULP", "SciPy's"], rows) + "\n"
 
 
-def duration(seconds):
-    for unit, name in ((1, "s"), (1e-3, "ms"), (1e-6, "µs")):
-        if seconds >= unit:
-            return f"{seconds / unit:.3g} {name}"
-    return f"{seconds / 1e-9:.3g} ns"
+def slower(state):
+    """The calls in which SciPy is faster."""
+    timed = {cell: both for cell, both in state["cells"].items() if not cell.endswith("ulp")}
+    return [f"{cell}: {theirs / ours:.2f}" for cell, (ours, theirs) in timed.items() if theirs < ours]
 
 
 def main():
@@ -130,8 +146,12 @@ def main():
     )
     parser.add_argument("--seconds", type=float, default=0.3, help="for each call and shape (default: 0.3)")
     parser.add_argument("--write", type=Path, help="a page with the marks between which the table stands")
+    parser.add_argument("--state", type=Path, help="a JSON file with everything measured so far")
     options = parser.parse_args()
-    made = "".join(table(options.seconds))
+    with tempfile.TemporaryDirectory() as folder:
+        state = measure_all(options.state or Path(folder, "state.json"), options.seconds)
+    made = page(state)
+    print(*slower(state), f"SciPy is faster in {len(slower(state))} cells", sep="\n", file=sys.stderr)
     if options.write is None:
         print(made)
         return

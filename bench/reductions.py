@@ -15,7 +15,6 @@ import argparse
 import functools
 import itertools
 import math
-import multiprocessing
 import sys
 import time
 from dataclasses import replace
@@ -23,7 +22,7 @@ from pathlib import Path
 
 import cross_entropy
 import numpy as np
-from speed import AT_LEAST, key, load, mean, save, table
+from speed import AT_LEAST, in_processes, key, listed, load, mean, save, table
 
 import fastrelu as fr
 from fastrelu import peers
@@ -33,7 +32,7 @@ from fastrelu.peers.timing import interleaved
 PEERS = ("scipy", "torch", "onnxruntime", "jax")
 SHAPES = ((64, 10), (1000, 1000), (100_000, 10), (10, 100_000), (4096, 32_000))
 AXES = {"last": -1, "first": 0, "all": None}
-DTYPES = ("float32", "float64")
+DTYPES = ("float32", "float64", "float16")
 HUGE = 10_000_000  # entries: from here on float32 only, and without SciPy, of which a call takes seconds
 PERIOD = 1_000_003  # a prime, so that no two rows are equal
 CHECKED = 100_000  # entries of a result that are compared
@@ -49,7 +48,7 @@ over it, so above 1 fastrelu is faster, and the peer's initial. fastrelu and ONN
 array, PyTorch wherever it can, SciPy and JAX never. SciPy runs on one thread and is left out from {huge:,}
 entries on. Gradients of the softmaxes are those from their result; SciPy and ONNX Runtime have none.
 A result further from fastrelu's than {tolerance}, relative to the value plus
-the typical value, is not timed.
+the typical value, is not timed. How exact the results are is on [its own page](reductions-accuracy.md).
 
 **Geometric mean of all {count} cells: {mean:.2f}.** Below {at_least:g} of the best peer: **{behind} cells**,
 listed at the end.
@@ -68,7 +67,7 @@ def parse(arguments):
     parser.add_argument("--only-write", action="store_true", help="measure nothing more")
     parser.add_argument("--op", action="append", choices=names, help="repeat for more; all by default")
     parser.add_argument("--shape", action="append", type=shape, metavar="NxM", help="repeat for more")
-    parser.add_argument("--dtype", action="append", choices=DTYPES, help="both by default")
+    parser.add_argument("--dtype", action="append", choices=DTYPES, help="all by default")
     parser.add_argument("--threads", type=int, help="one number instead of one and all")
     parser.add_argument("--seconds", type=float, default=0.2, help="for each cell, all together (0.2)")
     parser.add_argument("--minutes", type=float, default=8, help="begin no cell after so many (8)")
@@ -211,6 +210,11 @@ def best(cell):
     return name, name and times[name] / cell["seconds"]["fastrelu"]
 
 
+def behind(cells):
+    """Those that miss the target, the worst first."""
+    return sorted((c for c in cells if best(c)[1] < AT_LEAST), key=lambda c: best(c)[1])
+
+
 def shown(cell):
     if cell is None:
         return ""
@@ -227,7 +231,6 @@ def named(cell):
 def page(state):
     cells = list(state["cells"].values())
     counted = [c for c in cells if best(c)[0]]
-    behind = sorted((c for c in counted if best(c)[1] < AT_LEAST), key=lambda c: best(c)[1])
     about = state["configuration"]
     names = [n for n in PEERS if n in about["versions"]]
     text = [
@@ -242,14 +245,14 @@ def page(state):
             count=len(counted),
             mean=mean(best(c)[1] for c in counted),
             at_least=AT_LEAST,
-            behind=len(behind),
+            behind=len(behind(counted)),
         )
     ]
     for dtype, threads in sorted({(c["dtype"], c["threads"]) for c in cells}):
         some = [c for c in cells if (c["dtype"], c["threads"]) == (dtype, threads)]
         text += [f"## {dtype}, {threads} thread{'s' * (threads > 1)}\n", of_shapes(some), ""]
     text += ["## Results of peers that are off\n", off(cells), "", "## Cells that miss the target\n"]
-    text += [missed(behind, names)]
+    text += [missed(behind(counted), names)]
     return "\n".join(text) + "\n"
 
 
@@ -273,7 +276,7 @@ def where(cell):
 
 def off(cells):
     rows = [[*where(c), name] for c in cells for name, s in c["seconds"].items() if s is None]
-    return table(["op", "axis", "shape", "dtype", "threads", "peer"], rows) if rows else "None."
+    return listed(["op", "axis", "shape", "dtype", "threads", "peer"], rows)
 
 
 def missed(cells, names):
@@ -285,24 +288,20 @@ def missed(cells, names):
         ratios = [f"{t / seconds['fastrelu']:.2f}" if t else "–" for t in times]
         rows.append([*where(cell), shown(cell), *ratios])
     head = ["op", "axis", "shape", "dtype", "threads", "fastrelu, best peer", *names]
-    return table(head, rows) if rows else "None."
+    return listed(head, rows)
 
 
 def main(arguments=None):
     options = parse(arguments)
-    if not options.only_write:
-        for threads in options.threads:
-            process = multiprocessing.get_context("spawn").Process(
-                target=measure_all, args=(options, threads)
-            )
-            process.start()
-            process.join()
-            if process.exitcode:
-                return process.exitcode
-    written = page(load(options.state))
+    if failed := not options.only_write and in_processes(measure_all, options):
+        return failed
+    state = load(options.state)
+    written = page(state)
     print(written, end="")
     if options.write:
         options.write.write_text(written)
+    cells = [c for c in state["cells"].values() if best(c)[0]]
+    print(f"{len(behind(cells))} of {len(cells)} cells below {AT_LEAST} of the best peer", file=sys.stderr)
     return 0
 
 

@@ -174,6 +174,10 @@ def table(head, rows):
     )
 
 
+def listed(head, rows):
+    return table(head, rows) if rows else "None."
+
+
 def named(cell):
     pass_ = cell["pass"].replace("backward_from_y", "backward from y")
     return f"{cell['function']} {pass_}"
@@ -210,11 +214,7 @@ def page(state, accuracy):
     text += ["## ONNX Runtime and JAX beside their accuracy\n", beside(cells, accuracy), ""]
     text += ["## Cells that miss the target\n"]
     rows = [[named(c), c["dtype"], f"{c['size']:,}", c["mode"], str(c["threads"]), shown(c)] for c in behind]
-    text += [
-        table(["op", "dtype", "elements", "result", "threads", "best peer [limit]"], rows)
-        if rows
-        else "None."
-    ]
+    text += [listed(["op", "dtype", "elements", "result", "threads", "best peer [limit]"], rows)]
     return "\n".join(text) + "\n"
 
 
@@ -271,17 +271,21 @@ def errors(operations):
         }
 
 
+def in_processes(measure_all, options):
+    """Run measure_all(options, threads) for each number of threads; the exit code."""
+    for threads in options.threads:
+        process = multiprocessing.get_context("spawn").Process(target=measure_all, args=(options, threads))
+        process.start()
+        process.join()
+        if process.exitcode:
+            return process.exitcode
+    return 0
+
+
 def main(arguments=None):
     options = parse(arguments)
-    if not options.only_write:
-        for threads in options.threads:
-            process = multiprocessing.get_context("spawn").Process(
-                target=measure_all, args=(options, threads)
-            )
-            process.start()
-            process.join()
-            if process.exitcode:
-                return process.exitcode
+    if failed := not options.only_write and in_processes(measure_all, options):
+        return failed
     if options.write:
         options.write.write_text(page(load(options.state), errors(options.operations)))
     return 0

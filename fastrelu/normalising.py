@@ -192,7 +192,7 @@ _add_backward(
 
 
 def _normalise(function, x, axis, out):
-    name = function.__name__
+    name, x = function.__name__, rowwise.of_list(x)
     if type(x) is np.ndarray and (kernel := dispatch.rows_kernel(name)) is not None:
         result = kernel(x, axis, out)
         if result is not None:

@@ -171,18 +171,27 @@ def _logsumexp0_backward(dy, x, axis=None, b=None, keepdims=False, *, out=None):
 
 
 def _reduce(function, a, axis, b, keepdims, return_sign, out):
-    name = function.__name__
+    a, b = rowwise.of_list(a), rowwise.of_list(b)
     if type(a) is np.ndarray:
         result = None
-        if b is None and not return_sign and (kernel := dispatch.rows_kernel(name)) is not None:
+        if b is None and not return_sign and (kernel := dispatch.rows_kernel(function.__name__)) is not None:
             result = kernel(a, axis, out, keepdims)
-        elif b is not None and out is None and not keepdims and function is logsumexp:
-            result = dispatch.weighted_logs(a, b, axis, return_sign)
+        elif type(b) is np.ndarray and out is None and not keepdims and function is logsumexp:
+            result = _of_few_rows(a, b, axis, return_sign)
         if result is not None:
-            if return_sign:
-                return tuple(r[()] for r in result)
-            return result if out is not None else result[()]
+            return result if return_sign or out is not None else result[()]
     return _reduce_any(function, a, axis, b, keepdims, return_sign, out)
+
+
+def _of_few_rows(a, b, axis, return_sign):
+    """With weights, the result, or both as a pair; None where that is not so simple."""
+    if a.dtype.char not in "fd" or b.dtype.kind not in "biuf":
+        return None
+    if b.dtype != a.dtype:
+        with np.errstate(all="ignore"):
+            b = b.astype(a.dtype)
+    result = dispatch.weighted_logs(a, b, axis, return_sign)
+    return tuple(r[()] for r in result) if return_sign and result is not None else result
 
 
 def _reduce_any(function, a, axis, b, keepdims, return_sign, out):
@@ -209,8 +218,9 @@ def _reduce_any(function, a, axis, b, keepdims, return_sign, out):
 
     if weights is None and dtype.kind != "c":
         value = rowwise.run(name, array, axes, per_row=True).reshape(result_shape)
-        sign = np.where(np.isnan(value), value, value > -np.inf).astype(dtype)
-        results = (value, sign) if return_sign else (value,)
+        results = (value,)
+        if return_sign:
+            results = value, np.where(np.isnan(value), value, value > -np.inf).astype(dtype)
     elif dtype.kind != "c" and (made := _by_kernel(array, weights, rows, dtype, zero)) is not None:
         value, sign = (v.astype(dtype).reshape(result_shape) for v in made)
         results = (value, sign) if return_sign else (np.where(sign < 0, np.nan, value).astype(dtype),)

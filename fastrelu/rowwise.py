@@ -25,6 +25,11 @@ def as_array(name, argument, value, kinds="biufc"):
     return array
 
 
+def of_list(value):
+    """A list or tuple as the array that it stands for, anything else as it is."""
+    return np.asarray(value) if type(value) in (list, tuple) else value
+
+
 def as_axes(name, axis, ndim):
     """`axis` as a tuple of axes in ascending order."""
     if axis is None:

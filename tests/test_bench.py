@@ -334,6 +334,24 @@ def test_reductions_page_from_a_state_that_can_go_on(tmp_path):
     assert all(row.count("|") == 5 for row in rows)
 
 
+def test_the_page_beside_scipy_from_a_state(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "bench")
+    import from_scipy
+    import speed
+
+    monkeypatch.setattr(from_scipy, "CALLS", from_scipy.CALLS[:1])
+    monkeypatch.setattr(from_scipy, "SHAPES", ((10,), (3, 4)))
+    path = tmp_path / "state.json"
+    state = from_scipy.measure_all(path, 0.001)
+    assert speed.load(path) == from_scipy.measure_all(path, 0.001) == state  # nothing is measured twice
+    assert len(state["cells"]) == 2 * 3
+    state["cells"]["logsumexp(x) float64 (3, 4)"] = [2e-6, 1e-6]
+    rows = [line for line in from_scipy.page(state).splitlines() if line.startswith("| `logsumexp(x)` |")]
+    assert len(rows) == 2
+    assert " 2 µs | 0.5× |" in rows[1]
+    assert from_scipy.slower(state)[-1] == "logsumexp(x) float64 (3, 4): 0.50"
+
+
 @pytest.fixture
 def reductions(monkeypatch):
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "bench")

@@ -1,4 +1,4 @@
-"""SciPy's own tests of logsumexp, softmax and log_softmax, run on fastrelu's functions in their place."""
+"""SciPy's own tests of logsumexp, softmax and log_softmax and NumPy's of logaddexp, run on fastrelu's."""
 
 from pathlib import Path
 
@@ -19,6 +19,8 @@ for name, found in vars(theirs).items():
     elif name.startswith("test_") and name not in PRIVATE:  # before SciPy 1.15 some stood alone
         globals()[name] = found
         NAMES.append(name)
+numpys = pytest.importorskip("numpy._core.tests.test_umath", reason="NumPy came without its tests")
+TestLogAddExp = type("TestLogAddExp", (numpys.TestLogAddExp,), {"__module__": __name__})
 
 
 def widens(dtype_a, dtype_b):
@@ -37,6 +39,7 @@ def ours(request, monkeypatch):
     """Our functions in the place of SciPy's; what differs by design must fail, or the list is out of date."""
     for name in ("logsumexp", "softmax", "log_softmax"):
         monkeypatch.setattr(theirs, name, getattr(fr, name))
+    monkeypatch.setattr(np, "logaddexp", fr.logaddexp)
     applies, reason = BY_DESIGN.get(request.node.originalname, (None, None))
     if applies:
         given = {k: v for k, v in request.node.callspec.params.items() if k in ("dtype_a", "dtype_b")}

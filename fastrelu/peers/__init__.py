@@ -52,7 +52,7 @@ PEERS = tuple(REQUIRED)
 EAGER = frozenset(("numpy", "scipy", "torch"))  # those without a compilation step: whom to beat everywhere
 
 # A peer further away than this computes something else, or computes it wrongly.  Loose: peers lose digits.
-TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
+TOLERANCE = {"float16": 1e-2, "float32": 1e-5, "float64": 1e-10}
 
 
 def installed() -> tuple[str, ...]:

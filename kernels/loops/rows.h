@@ -79,7 +79,9 @@ static ALWAYS_INLINE Partial<double> operator+(const Partial<double>& p, const P
 }
 
 // Registers that are worked on at once: a chain of dependent operations leaves most of the processor idle.
-template<class T> constexpr int ABREAST = vec<T>::lanes * sizeof(T) == 64 ? 4 : 2;
+template<class T, bool RARE = false> constexpr int ABREAST = RARE                              ? 1
+                                                             : vec<T>::lanes * sizeof(T) == 64 ? 4
+                                                                                               : 2;
 
 // What is summed: all terms, or the rest beside those equal to the maximum, which are counted; and whether
 // all terms are kept for later.
@@ -226,17 +228,18 @@ ALWAYS_INLINE Piece<T> piece_of(const RowFormulas<T>& f, const Reference<T>& r, 
 template<Summed SUMMED, bool INFINITE, class T>
 ALWAYS_INLINE Piece<T> sum_along(const RowFormulas<T>& f, const T* x, ptrdiff_t n, bool zero, vec<T> top,
                                  T* terms) {
+    constexpr int PACK = ABREAST<T, INFINITE>;
     const ptrdiff_t lanes = vec<T>::lanes;
     const Reference<T> r = reference_for(f, top);
     Partial<T> partial = no_entries<T>();
-    const ptrdiff_t pack = ABREAST<T> * lanes, body = n - n % pack;
+    const ptrdiff_t pack = PACK * lanes, body = n - n % pack, rest = n - body;
     for (ptrdiff_t i = 0; i < body; i += pack) {
-        vec<T> entries[ABREAST<T>];
+        vec<T> entries[PACK];
 #pragma GCC unroll 4
-        for (int j = 0; j < ABREAST<T>; j++) entries[j] = load(x + i + j * lanes);
+        for (int j = 0; j < PACK; j++) entries[j] = load(x + i + j * lanes);
         add_entries<SUMMED, INFINITE>(f, r, entries, &partial, 0);
 #pragma GCC unroll 4
-        for (int j = 0; SUMMED != BESIDE_TOP && j < ABREAST<T>; j++) store(terms + i + j * lanes, entries[j]);
+        for (int j = 0; SUMMED != BESIDE_TOP && j < PACK; j++) store(terms + i + j * lanes, entries[j]);
     }
     auto add_rest = [&](auto abreast) __attribute__((always_inline)) {
         constexpr int N = decltype(abreast)::value;
@@ -252,8 +255,8 @@ ALWAYS_INLINE Piece<T> sum_along(const RowFormulas<T>& f, const T* x, ptrdiff_t 
         for (int j = 0; SUMMED != BESIDE_TOP && j < N; j++)
             store_some(terms + body + j * lanes, n - body - j * lanes, entries[j]);
     };
-    if (n - body > lanes) add_rest(Number<ABREAST<T>>());
-    else if (n > body) add_rest(Number<1>());
+    if (PACK > 1 && rest > lanes) add_rest(Number<PACK>());
+    else if (rest) add_rest(Number<1>());
     return piece_of<SUMMED, INFINITE>(f, r, over_lanes(partial), zero);
 }
 
@@ -281,11 +284,13 @@ template<class T> ALWAYS_INLINE void store_columns(T* p, ptrdiff_t columns, vec<
 
 // Calls f(how many, first) for the partial sums of a segment across, as many abreast as have equally many
 // entries.
-template<class T, class F> ALWAYS_INLINE void for_partials(ptrdiff_t n, F f) {
+template<class T, bool RARE = false, class F> ALWAYS_INLINE void for_partials(ptrdiff_t n, F f) {
+    constexpr int PACK = ABREAST<T, RARE>;
     const int lanes = vec<T>::lanes, longer = n % lanes, all = n < lanes ? (int)n : lanes;
     int p = 0;
     for (const int end : {longer, all}) {
-        for (; p + ABREAST<T> <= end; p += ABREAST<T>) f(Number<ABREAST<T>>(), p);
+        if (PACK > 1)
+            for (; p + PACK <= end; p += PACK) f(Number<PACK>(), p);
         for (; p < end; p++) f(Number<1>(), p);
     }
 }
@@ -304,7 +309,7 @@ ALWAYS_INLINE Piece<T> sum_across(const RowFormulas<T>& f, const T* x, ptrdiff_t
     const int lanes = vec<T>::lanes;
     const Reference<T> r = reference_for(f, top);
     Partial<T> partials[vec<T>::lanes];
-    for_partials<T>(n, [&](auto abreast, int first) __attribute__((always_inline)) {
+    for_partials<T, INFINITE>(n, [&](auto abreast, int first) __attribute__((always_inline)) {
         constexpr int N = decltype(abreast)::value;
         Partial<T> own[N];
 #pragma GCC unroll 4
