@@ -245,6 +245,30 @@ def test_reductions_into_out():
     assert same_bits(rows, expected[1])
 
 
+@both_dtypes
+def test_cross_entropy(dtype):
+    def calls(x, labels, rows, out):
+        return (
+            fr.cross_entropy(x, labels),
+            fr.cross_entropy(x, labels, reduction="sum", ignore_index=3),
+            fr.cross_entropy(x, labels, reduction="none"),
+            fr.cross_entropy.value_and_grad(x, labels),
+            fr.cross_entropy.value_and_grad(x, labels, reduction="none", ignore_index=3),
+            fr.cross_entropy.backward(0.5, x, labels),
+            fr.cross_entropy.backward(rows, x, labels, reduction="none"),
+            fr.cross_entropy(x.T, labels, axis=0),
+            fr.cross_entropy.backward(2.0, x.T, labels, axis=0),
+            fr.cross_entropy.value_and_grad(x, labels, out=out),
+        )
+
+    rng = np.random.default_rng(0)
+    x, labels = rng.normal(0, 5, (9, 10)).astype(dtype), rng.integers(0, 10, 18)[::2]
+    rows = rng.normal(size=9).astype(dtype)
+    agree(numba.njit(calls)(x, labels, rows, x.copy()), calls(x, labels, rows, x.copy()))
+    with pytest.raises(ValueError, match="cross_entropy: argument 'labels' has one that is neither"):
+        numba.njit(function("fr.cross_entropy(x, y)", arguments=("x", "y")))(x, labels + 10)
+
+
 # Errors
 
 
@@ -272,6 +296,8 @@ def test_reductions_into_out():
         ("fr.logsumexp(1.0)", ["logsumexp", "'a'", "an array"]),
         ("fr.logsumexp(x, b=x)", ["logsumexp", "'b'", "None"]),
         ("fr.softmax.backward(x)", ["softmax.backward", "'x'", "missing"]),
+        ("fr.cross_entropy(x, x)", ["cross_entropy", "'labels'", "integers with 0 axes"]),
+        ("fr.cross_entropy(x, 1, label_smoothing=0.5)", ["cross_entropy", "'labels'"]),
     ],
 )
 def test_errors_when_compiling(call, words):

@@ -7,7 +7,7 @@
 #include "loops/views.h"
 
 // A positive result is the number, from 1, of the first view whose shape does not fit.
-enum { DONE = 0, NO_MEMORY = -1, NOT_ONE_AXIS = -2 };
+enum { DONE = 0, NO_MEMORY = -1, NOT_ONE_AXIS = -2, NOT_A_CLASS = -3 };
 
 // A reduction, as Kernel is an elementwise function.
 struct RowFunction {
@@ -136,19 +136,23 @@ static int jit_map(const Kernel* kernel, const View* views, int backward) {
     return DONE;
 }
 
+static void begin(Reduction& r, const RowFunction& function) {
+    r.kernel = function.kernel;
+    r.converters = function.converters;
+    r.computes_in = function.computes_in;
+    r.item_bytes = function.item_bytes;
+    r.cost = function.cost;
+    for (bool& used : r.used) used = false;
+}
+
 // x; dy, or nothing where its data is null; the result.  One value a row: dy, or without dy the result.
 static int jit_rows(const RowFunction* function, const View* views, const int* reduced, int row_values,
                     int keepdims) {
     const View &x = views[0], &dy = views[1], &out = views[2];
     const bool writes_row = row_values && !dy.data;
     Reduction r;
-    r.kernel = function->kernel;
-    r.converters = function->converters;
-    r.computes_in = function->computes_in;
-    r.item_bytes = function->item_bytes;
-    r.cost = function->cost;
+    begin(r, *function);
     r.writes_row = writes_row;
-    for (bool& used : r.used) used = false;
     if (dy.data && !row_values && !same_shape(x, dy)) return 2;
     if (dy.data && row_values && !add_of_rows(r, OF_ROW, x, reduced, keepdims, dy)) return 2;
     if (writes_row ? !add_of_rows(r, OF_ROW, x, reduced, keepdims, out) : !same_shape(x, out)) return 3;
@@ -191,4 +195,47 @@ static int jit_sum(const Kernel* kernel, const View* views, ptrdiff_t outer, ptr
     }
     s.outer = outer, s.kept = kept, s.inner = inner;
     return sum_up(s, sums.data, settings) ? DONE : NO_MEMORY;
+}
+
+// Cross entropy with contiguous labels.  The views are logits, labels, gradient and losses, or what flows
+// into them; the last two may be nothing (data null), and then `loss` is the total, with `mean` divided by
+// the number of labels that count.
+static int jit_loss(const RowFunction* function, const View* views, const int* reduced, double dy,
+                    int dy_of_row, int mean, int ignores, ptrdiff_t ignored, double* loss) {
+    const View &x = views[0], &labels = views[1], &gradient = views[2], &of_rows = views[3];
+    Reduction r;
+    LossCall call;
+    begin(r, *function);
+    for (int axis = 0; axis < x.axes; axis++)
+        if (reduced[axis]) call.classes = x.shape[axis];
+    call.spreads = false;
+    call.ignores = ignores;
+    call.ignored = ignored;
+    r.losses = &call;
+    r.writes_row = of_rows.data && !dy_of_row;
+    if (!add_of_rows(r, LABELS, x, reduced, false, labels)) return 2;
+    if (gradient.data && !same_shape(x, gradient)) return 3;
+    if (of_rows.data && !add_of_rows(r, OF_ROW, x, reduced, false, of_rows)) return 4;
+    Pair divisor = weigh_labels(call, labels.data, (Storage)labels.storage, elements(labels));
+    if (divisor.high < 0) return NOT_A_CLASS;
+    if (!mean) divisor = {1, 0};
+    call.common.losses_wanted = r.writes_row;
+    call.common.factor_of_row = dy_of_row;
+    set_shares(call, 0, dy, divisor);
+    if (!elements(x)) {
+        *loss = mean ? NAN : 0;
+        return DONE;
+    }
+    Aside made;
+    const bool aside = gradient.data && (conflicts(x, gradient) || overlaps(labels, gradient) ||
+                                         repeats_itself(gradient) || overlaps(of_rows, gradient));
+    if (aside && !made.stand_in_for(gradient, r.computes_in)) return NO_MEMORY;
+    add_entries(r, IN_X, reduced, x);
+    if (gradient.data) add_entries(r, TO_OUT, reduced, aside ? made.view : gradient);
+    if (!run_reduction(r, settings)) return NO_MEMORY;
+    if (aside)
+        write_out(gradient, made.view.data, r.item_bytes,
+                  r.converters->from_float[r.computes_in][gradient.storage]);
+    *loss = total_loss(call, r.tiles, divisor);
+    return DONE;
 }

@@ -17,6 +17,7 @@ cdef extern from * nogil:
     int jit_map(const Kernel*, const View*, int)
     int jit_rows(const RowFunction*, const View*, const int*, int, int)
     int jit_sum(const Kernel*, const View*, ptrdiff_t, ptrdiff_t, ptrdiff_t)
+    int jit_loss(const RowFunction*, const View*, const int*, double, int, int, int, ptrdiff_t, double*)
     float jit_one_float "run_one<float>" (const Kernel&, const float*)
     double jit_one_double "run_one<double>" (const Kernel&, const double*)
 
@@ -77,6 +78,7 @@ def jit_functions():
         "map": <size_t> &jit_map,
         "rows": <size_t> &jit_rows,
         "sum": <size_t> &jit_sum,
+        "loss": <size_t> &jit_loss,
         "one_float32": <size_t> &jit_one_float,
         "one_float64": <size_t> &jit_one_double,
     }

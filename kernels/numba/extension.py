@@ -17,6 +17,7 @@ import fastrelu
 
 from . import symbols
 from .elementwise_calls import backward, forward, logaddexp, logaddexp_backward
+from .loss_calls import cross_entropy, cross_entropy_backward, value_and_grad
 from .row_calls import logsumexp, logsumexp_backward, normalise, normalise_backward
 
 __all__ = ["init"]
@@ -35,6 +36,9 @@ def _callables():
     for function in (fastrelu.softmax, fastrelu.log_softmax):
         yield function, normalise(function.__name__)
         yield function.backward, normalise_backward(function.__name__)
+    yield fastrelu.cross_entropy, cross_entropy()
+    yield fastrelu.cross_entropy.backward, cross_entropy_backward()
+    yield fastrelu.cross_entropy.value_and_grad, value_and_grad()
 
 
 def _let_attributes_through(callables):

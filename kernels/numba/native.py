@@ -19,9 +19,10 @@ from numba.np.arrayobj import make_array
 
 from . import symbols
 
-__all__ = ["Call", "broadcast_shape", "fill", "fill_rows", "one", "sum_up"]
+__all__ = ["Call", "broadcast_shape", "fill", "fill_losses", "fill_rows", "one", "sum_up"]
 
-POINTER, WORD, INT = ir.IntType(8).as_pointer(), ir.IntType(64), ir.IntType(32)
+POINTER, WORD, INT, DOUBLE = ir.IntType(8).as_pointer(), ir.IntType(64), ir.IntType(32), ir.DoubleType()
+NOT_A_CLASS = -3  # jit.h
 VIEW = ir.LiteralStructType([POINTER, WORD.as_pointer(), WORD.as_pointer(), WORD, WORD])
 
 
@@ -253,6 +254,49 @@ def fill_rows(call, row_values, keepdims=False):
         return types.none(x, dy, out, axis), generate
 
     return of_rows
+
+
+def fill_losses(call, mean, dy_of_row=False):
+    """``fill_losses(logits, labels, gradient, losses, dy, axis, ignore_index)``: cross entropy; see `jit_loss`.
+
+    It returns the total loss.
+    """
+    wrong_label = (
+        f"{call.name}: argument 'labels' has one that is neither a class nor ignored; expected a class"
+    )
+
+    @intrinsic
+    def of_labels(typingctx, logits, labels, gradient, losses, dy, axis, ignore_index):
+        kinds = logits, labels, gradient, losses
+
+        def generate(context, builder, signature, args):
+            flags = _mark_axes(context, builder, call, logits.ndim, axis, args[5])
+            given = [
+                None if isinstance(kind, types.NoneType) else (kind, value)
+                for kind, value in zip(kinds, args, strict=False)
+            ]
+            ignores = not isinstance(ignore_index, types.NoneType)
+            ignored = context.cast(builder, args[6], ignore_index, types.int64) if ignores else WORD(0)
+            total = cgutils.alloca_once(builder, DOUBLE)
+            arguments = [
+                (POINTER, _kernel(context, builder, call)),
+                (VIEW.as_pointer(), _views(context, builder, given, call.dtype)),
+                (INT.as_pointer(), flags),
+                (DOUBLE, context.cast(builder, args[4], dy, types.float64)),
+                *((INT, INT(int(flag))) for flag in (dy_of_row, mean, ignores)),
+                (WORD, ignored),
+                (DOUBLE.as_pointer(), total),
+            ]
+            run = _function(builder, "loss", INT, *(kind for kind, _ in arguments))
+            status = builder.call(run, [value for _, value in arguments])
+            wrong = builder.icmp_signed("==", status, INT(NOT_A_CLASS))
+            _raise_if(context, builder, wrong, ValueError, wrong_label)
+            _check_status(context, builder, call, status, call.operands)
+            return builder.load(total)
+
+        return types.float64(logits, labels, gradient, losses, dy, axis, ignore_index), generate
+
+    return of_labels
 
 
 def sum_up(call):

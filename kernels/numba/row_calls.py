@@ -12,16 +12,16 @@ from numba.extending import register_jitable
 from . import native
 from .arguments import check_out, fail, is_array, is_none, literal, plain, promoted, real, typed
 
-__all__ = ["logsumexp", "logsumexp_backward", "normalise", "normalise_backward", "run_rows"]
+__all__ = ["logsumexp", "logsumexp_backward", "normalise", "normalise_backward", "row_shape", "without"]
 
 
 @functools.cache
-def _row_shape(ndim, keepdims):
+def row_shape(ndim, keepdims):
     """``row_shape(x, axis)``: the shape of one value a row."""
     axes = (0,) * (ndim if keepdims else ndim - 1)
 
     @register_jitable
-    def row_shape(x, axis):
+    def shape_of_rows(x, axis):
         reduced, shape = axis + ndim if axis < 0 else axis, axes
         for i in range(len(axes)):
             if keepdims:
@@ -31,7 +31,7 @@ def _row_shape(ndim, keepdims):
             shape = tuple_setitem(shape, i, n)
         return shape
 
-    return row_shape
+    return shape_of_rows
 
 
 def _check(name, given, argument):
@@ -52,17 +52,16 @@ def _flag(name, argument, kind):
     return value
 
 
-def _without(name, given, **defaults):
+def without(name, given, **defaults):
     """Options that only the call outside has."""
     for argument, default in defaults.items():
         kind = given[argument]
-        if is_none(kind) and default is None:
-            continue
-        if literal(name, argument, kind, repr(default)) is not default:
+        value = kind.literal_value if isinstance(kind, types.Literal) else getattr(kind, "value", kind)
+        if not (value == default or (default is None and is_none(kind))):
             fail(name, argument, "given", f"{default!r}, the only value inside @njit")
 
 
-def run_rows(name, kernel, dtype, row_values, keepdims=False, argument="x"):
+def _run_rows(name, kernel, dtype, row_values, keepdims=False, argument="x"):
     """The intrinsic of a row kernel."""
     return native.fill_rows(native.Call(name, kernel, dtype, (argument, "dy")), row_values, keepdims)
 
@@ -96,11 +95,15 @@ def logsumexp():
 
     def choose(given):
         dtype = _check(name, given, "a")
-        _without(name, given, b=None, return_sign=False)
+        without(name, given, b=None, return_sign=False)
         keepdims, ndim = _flag(name, "keepdims", given["keepdims"]), plain(given["a"]).ndim
         everything = is_none(given["axis"])
         result_ndim = ndim if keepdims else 0 if everything else ndim - 1
-        names = {"np": np, "dtype": dtype.type, "fill_rows": run_rows(name, name, dtype, True, keepdims, "a")}
+        names = {
+            "np": np,
+            "dtype": dtype.type,
+            "fill_rows": _run_rows(name, name, dtype, True, keepdims, "a"),
+        }
         lines = _whole(given, "a")
         if not is_none(given["out"]):
             check_out(name, given["out"], result_ndim, True)
@@ -108,7 +111,7 @@ def logsumexp():
         names["shape"] = (1,) * result_ndim
         shape = "shape"
         if result_ndim and not everything:
-            names["row_shape"], shape = _row_shape(ndim, keepdims), "row_shape(a, axis)"
+            names["row_shape"], shape = row_shape(ndim, keepdims), "row_shape(a, axis)"
         lines += [f"made = np.empty({shape}, dtype)", "fill_rows(a, None, made, axis)"]
         return [*lines, "return made" if result_ndim else "return made[()]"], names
 
@@ -121,7 +124,7 @@ def logsumexp_backward():
 
     def choose(given):
         dtype, kind = _check(name, given, "x"), plain(given["x"])
-        _without(name, given, b=None)
+        without(name, given, b=None)
         keepdims = _flag(name, "keepdims", given["keepdims"])
         real(name, "dy", plain(given["dy"]))
         expected = kind.ndim if keepdims else 0 if is_none(given["axis"]) else kind.ndim - 1
@@ -139,7 +142,7 @@ def normalise(name):
         dtype = _check(name, given, "x")
         if not is_none(given["out"]):
             check_out(name, given["out"], plain(given["x"]).ndim, True)
-        names = {"dtype": dtype.type, "fill_rows": run_rows(name, name, dtype, False)}
+        names = {"dtype": dtype.type, "fill_rows": _run_rows(name, name, dtype, False)}
         names["wrong_out"] = f"{name}: argument 'out' does not fit: its shape is not that of the result"
         lines, names = _entries(given, "x", "None", names)
         return _whole(given, "x") + lines, names
@@ -169,7 +172,7 @@ def normalise_backward(function):
             fail(name, "dy", plain(given["dy"]), f"an array of the shape of {source}")
         if has_y:
             return _gradient(name, given, "y", name, dtype)
-        forward = run_rows(function, function, dtype, False)
+        forward = _run_rows(function, function, dtype, False)
         lines, names = _gradient(name, given | {"out": types.none}, "y", name, dtype, of=kind)
         silence = ["leave_out_absent(x, made)"] if function == "softmax" else []
         lines = [
@@ -194,7 +197,7 @@ def _gradient(name, given, source, kernel, dtype, row_values=False, keepdims=Fal
     given = given if of is None else given | {source: of}
     if not is_none(given["out"]):
         check_out(name, given["out"], plain(given[source]).ndim, True)
-    names = {"dtype": dtype.type, "fill_rows": run_rows(name, kernel, dtype, row_values, keepdims, source)}
+    names = {"dtype": dtype.type, "fill_rows": _run_rows(name, kernel, dtype, row_values, keepdims, source)}
     names["wrong_out"] = f"{name}: argument 'out' does not fit: its shape is not that of the result"
     lines, names = _entries(given, source, "dy", names)
     return _whole(

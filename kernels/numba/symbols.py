@@ -14,12 +14,12 @@ import numpy as np
 from llvmlite import binding
 
 from fastrelu.backends import cython
-from fastrelu.table import KERNELS, ROW_KERNELS, ROWS
+from fastrelu.table import KERNELS, LOSS_KERNELS, ROW_KERNELS, ROWS
 
 __all__ = ["STORAGES", "kernel_name", "register", "symbol"]
 
 ABI = 1  # of the functions in kernels/loops/jit.h
-FUNCTIONS = ("kernel", "broadcast", "map", "rows", "sum", "one_float32", "one_float64")
+FUNCTIONS = ("kernel", "broadcast", "map", "rows", "sum", "loss", "one_float32", "one_float64")
 FLOATS = ("float32", "float64")
 INTEGERS = ("bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
 # How a view says what it holds (exports.h: Storage), by dtype.
@@ -41,7 +41,7 @@ def _name_kernels():
         keeps = kernel.pass_ == "forward" and kernel.row in keep_integers
         for dtype in (*FLOATS, *(INTEGERS if keeps else ())):
             cython.ufuncs.jit_name_kernel(kernel_name(kernel.name, dtype), index, dtype)
-    for index, name in enumerate(ROW_KERNELS):
+    for index, name in enumerate((*ROW_KERNELS, *LOSS_KERNELS)):
         for dtype in FLOATS:
             cython.ufuncs.jit_name_row_function(kernel_name(name, dtype), index, dtype)
 
