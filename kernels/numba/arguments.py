@@ -7,6 +7,8 @@ from numba import types
 from numba.core.errors import TypingError
 from numba.np import numpy_support
 
+from fastrelu.backends import cython
+
 __all__ = [
     "check_out",
     "fail",
@@ -106,6 +108,8 @@ def typed(signature, choose):
     """The overload: `choose` is given the argument types by name, and returns the lines to compile."""
 
     def implementation(given):
+        if not cython.ISA:
+            raise TypingError(f"fastrelu inside @njit needs compiled kernels: {cython.BACKEND.detail}")
         lines, names = choose(given)
         return _define(signature, lines, **names)
 

@@ -257,7 +257,7 @@ def fill_rows(call, row_values, keepdims=False):
 
 
 def fill_losses(call, mean, dy_of_row=False):
-    """``fill_losses(logits, labels, gradient, losses, dy, axis, ignore_index)``: cross entropy; see `jit_loss`.
+    """``fill_losses(logits, labels, gradient, losses, dy, axis, ignore_index)``: see `jit_loss`.
 
     It returns the total loss.
     """
