@@ -14,6 +14,8 @@ import numpy as np
 
 import fastrelu as fr
 
+RATE = np.float32(0.2)
+
 
 @numba.njit(cache=True, nogil=True)
 def compiled_step(x, labels, w1, b1, w2, b2, rate):
@@ -62,13 +64,13 @@ def weights(hidden, seed=0):
     return w1, np.zeros(hidden, np.float32), w2, np.zeros(10, np.float32)
 
 
-def train(step, x, labels, epochs, batch, hidden, rate=np.float32(0.2)):
+def train(step, x, labels, epochs, batch, hidden):
     """The loss of each step, and the shortest time of one in seconds."""
     parameters, losses, shortest = weights(hidden), [], float("inf")
     for _ in range(epochs):
         for start in range(0, len(x) - batch + 1, batch):
             begin = time.perf_counter()
-            losses.append(step(x[start : start + batch], labels[start : start + batch], *parameters, rate))
+            losses.append(step(x[start : start + batch], labels[start : start + batch], *parameters, RATE))
             shortest = min(shortest, time.perf_counter() - begin)
     return np.array(losses), shortest
 

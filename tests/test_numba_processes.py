@@ -31,10 +31,10 @@ RUN = """
 import user, numpy as np
 x = np.linspace(-2, 2, 12).reshape(3, 4)
 first, second, third = user.step(x)
-stats = user.step.stats
+hits, misses = (sum(c.values()) for c in (user.step.stats.cache_hits, user.step.stats.cache_misses))
 import fastrelu as fr
 right = first == fr.gelu(x[0, 0]) and np.array_equal(second, fr.gelu.backward(x, x))
-print(right and np.array_equal(third, fr.softmax(x, 1)), sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
+print(right and np.array_equal(third, fr.softmax(x, 1)), hits, misses)
 """
 
 
