@@ -22,7 +22,7 @@ except ModuleNotFoundError as missing:
 from .activation import Activation
 from .backends import Backend
 from .binary import logaddexp
-from .check import check_derivative
+from .check import DerivativeCheck, check_derivative
 from .config import show_config
 from .control import (
     accuracy,
@@ -69,6 +69,7 @@ __all__ = [
     "ACTIVATIONS",
     "Activation",
     "Backend",
+    "DerivativeCheck",
     "LogSumExp",
     "NoiseKey",
     "Plan",

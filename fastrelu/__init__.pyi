@@ -8,6 +8,8 @@ from numpy.typing import ArrayLike, DTypeLike
 from .backends import Backend as Backend
 from .backward import Backward as Backward
 from .binary import logaddexp as logaddexp
+from .check import DerivativeCheck as DerivativeCheck
+from .check import check_derivative as check_derivative
 from .config import show_config as show_config
 from .control import accuracy as accuracy
 from .control import backends as backends
@@ -18,6 +20,7 @@ from .control import set_backend as set_backend
 from .control import set_cache_limit as set_cache_limit
 from .control import set_num_threads as set_num_threads
 from .control import use_backend as use_backend
+from .custom import activation as activation
 from .dispatch import Plan as Plan
 from .dispatch import explain as explain
 from .keys import NoiseKey as NoiseKey

@@ -98,9 +98,11 @@ class _Own:
     codes: dict[str, Code]  # by pass
 
     def _elementwise(self, kernel):
-        call = self.codes[kernel.pass_].call
-        if cython.ISA:
+        code = self.codes[kernel.pass_]
+        call = code.call
+        if cython.ISA and not code.bound:
             self._bind_compiled()
+            code.bound = True
         return call
 
     def _sums(self, kernel, dtype):

@@ -41,7 +41,14 @@ class Code:
         Of numbers: x or y and the parameters.
     kernel : Kernel
         Says which operands there are; where the first is dy the result is multiplied by it.
+
+    Attributes
+    ----------
+    bound : bool
+        Whether the fast path of its activation has it.
     """
+
+    bound = False
 
     def __init__(self, function: FunctionType, kernel: Kernel):
         self.function, self.kernel = function, kernel

@@ -1,10 +1,12 @@
 """What is particular to users' activations: how they are made, their parameters and derivatives."""
 
 import copy
+import doctest
 import inspect
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -332,6 +334,13 @@ def test_check_derivative_refuses():
         fr.check_derivative(np.tanh)
     with refused(TypeError, "'b'", "squashed", "a"):
         fr.check_derivative(own.squashed, b=1.0)
+
+
+def test_the_examples_of_the_docs():
+    page = Path(__file__).parent.parent / "docs/numba.md"
+    results = doctest.testfile(str(page), module_relative=False, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert results.attempted > 10
+    assert results.failed == 0
 
 
 # The command line

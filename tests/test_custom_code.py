@@ -183,6 +183,11 @@ def test_what_does_not_compile(function):
     assert len(str(caught.value)) < 200 + len(__file__)
 
 
+def test_compilation_may_be_off():
+    code = "try: fr.activation(lambda x: x)(1.0)\nexcept TypeError as error: print(error)"
+    assert "NUMBA_DISABLE_JIT is set" in output(code, start=START, NUMBA_DISABLE_JIT="1")
+
+
 def test_a_derivative_that_does_not_compile():
     f = fr.activation(own.cubic.function)
     f.derivative(no_such_method)

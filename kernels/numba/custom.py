@@ -129,6 +129,8 @@ def _compile(function, inputs, gradient, key, path):
 
 def _typed(function, real, inputs):
     """The function compiled for numbers of one type, and the type of its result."""
+    if numba.config.DISABLE_JIT:
+        raise CompileError(_where(function, None), "NUMBA_DISABLE_JIT is set")
     for step in dis.get_instructions(function):
         if step.opname == "RAISE_VARARGS":
             where = f"{function.__code__.co_filename}:{step.positions.lineno}"
