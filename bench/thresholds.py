@@ -1,8 +1,9 @@
 """Re-derive the constants that the dispatcher decides by, and say how far each is off on this machine.
 
-    python bench/thresholds.py [--seconds S] [streaming] [threads] [costs]
+    python bench/thresholds.py [--seconds S] [streaming] [arithmetic] [threads] [costs]
 
 streaming   `control.STREAMING_BYTES`: from which size of the result do stores past the cache pay?
+arithmetic  `usercode.STREAMING_COSTS`: do they pay, too, where computing an element takes longer?
 threads     `control.WORK_PER_THREAD`: what does waking a thread cost, and from which work does it pay?
 costs       `Row.cost` in the table: nanoseconds for 16 float32 elements in cache, on one thread.
 
@@ -17,7 +18,7 @@ import timeit
 import numpy as np
 
 import fastrelu as fr
-from fastrelu import config, control, machine, peers
+from fastrelu import config, control, machine, peers, usercode
 from fastrelu.backends import cython
 from fastrelu.peers.timing import interleaved
 from fastrelu.table import ROWS
@@ -100,6 +101,17 @@ def streaming(seconds):
     verdict("STREAMING_BYTES", OWN[2], found)
 
 
+def arithmetic(seconds):
+    """Do stores past the cache pay for what computes longer, too?"""
+    for threads in sorted({1, OWN[0]}):
+        for name in ("relu", "leaky_relu", "tanh", "gelu"):
+            cost = next(row.cost for row in ROWS if row.name == name)
+            ways, size = ((threads, NEVER), (threads, ALWAYS)), machine.last_level_cache() // 2
+            ratio, _ = race(f"fr.{name}(x, out=out)", arrays(size), *ways, 10 * seconds)
+            print(f"  {name}, cost {cost}, {threads} thread(s): time of ordinary over streaming {ratio:.2f}")
+    print(f"  STREAMING_COSTS = {usercode.STREAMING_COSTS[0]}: of users' float32 functions, for each thread")
+
+
 def race_after_rest(statement, names, first, second):
     """As `race`, but every call finds the workers asleep."""
     jobs, times = [Forced(statement, names, *settings) for settings in (first, second)], ([], [])
@@ -163,7 +175,7 @@ def costs(seconds):
         print(f"  {row.qualname:12}{row.cost:6}{cells}{wide:8.1f}x{off}")
 
 
-SECTIONS = {"streaming": streaming, "threads": threads, "costs": costs}
+SECTIONS = {"streaming": streaming, "arithmetic": arithmetic, "threads": threads, "costs": costs}
 
 
 def main():

@@ -57,10 +57,6 @@ class TableCallable(FastCall):
         """The callable that runs a kernel of this object, with a ufunc's signature."""
         return dispatch.elementwise(kernel)
 
-    def runs(self, settings):
-        """The settings under which calls run, and the kernel's index if it is not one of the table's."""
-        return settings, None
-
     def _sums(self, kernel, dtype):
         """What sums a kernel's results; None where nothing does both at once."""
         return dispatch.sums_kernel(kernel, dtype)

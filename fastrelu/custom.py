@@ -112,6 +112,7 @@ class _Own:
         return self.codes[kernel.pass_].ufunc
 
     def runs(self, settings):
+        """The settings under which calls run, and the kernel's index for the compiled drivers."""
         code = self.codes[self.kernel.pass_]
         return replace(settings, backend=code.backend), code.index if cython.ISA else None
 

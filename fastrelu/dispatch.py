@@ -163,6 +163,8 @@ def _reasons(made, piece, dtype, in_place, settings):
         yield f"streaming stores: {needed} bytes do not fit a cache of {control.STREAMING_BYTES}"
     elif in_place:
         yield "ordinary stores: the result is written over an operand that is in cache already"
+    elif piece * dtype.itemsize >= control.STREAMING_BYTES:
+        yield "ordinary stores: computing takes longer"
     if settings.accuracy == "fast":
         yield "accuracy fast: this kernel keeps the 1 ULP of high"
 
@@ -198,7 +200,9 @@ def explain(function, *arrays, out=None):
         arrays = [np.asarray(a) if type(a) in (list, tuple) else a for a in arrays]
     given = [np.asanyarray(a) for a in arrays]
     dtype = given[0].dtype
-    settings, index = function.runs(Settings.current())
+    settings, index = Settings.current(), None
+    if hasattr(function, "runs"):  # code of its own, whatever the backend
+        settings, index = function.runs(settings)
     of_kernel = cython.KERNEL_INDEX.get(kernel.name) if index is None else index
     if dtype.kind in "biu" and not cython.computes(of_kernel, dtype):
         dtype = np.exp.resolve_dtypes((dtype, None))[1]

@@ -16,7 +16,11 @@ from .widening import widened
 
 __all__ = ["Code"]
 
-TIMED = 4096  # elements: enough to tell what one costs
+TIMED, TIMES = 8192, 20  # elements, and how often
+# Where more than this is computed for each thread, in the units of `Row.cost`, ordinary stores hide behind
+# the arithmetic, and streaming ones cost time.  `bench/thresholds.py arithmetic` on a Zen 4, one thread:
+# ordinary ones took 1.43 of the time of streaming ones at cost 1, 0.63 to 0.81 at cost 8 (2026-11-22).
+STREAMING_COSTS = 2, 4
 
 
 def _numba():
@@ -74,7 +78,8 @@ class Code:
         costs = [
             _cost(address, self.kernel, c) for address, c in zip(self.compiled.addresses, "fd", strict=True)
         ]
-        return cython.ufuncs.add_kernel(len(self.kernel.inputs), self.compiled.addresses, costs)
+        inputs, blocks = len(self.kernel.inputs), self.compiled.addresses
+        return cython.ufuncs.add_kernel(inputs, blocks, costs, STREAMING_COSTS)
 
     @functools.cached_property
     def ufunc(self):
@@ -115,27 +120,42 @@ class Code:
         return _run(address, full).reshape(shape).astype(dtype, copy=False)
 
 
+class _Operands:
+    """Contiguous arrays of one length as a block takes them: in whole registers, with room for the result."""
+
+    def __init__(self, inputs):
+        custom, (first, *_) = _numba(), inputs
+        lanes = custom.REGISTER_BYTES // first.itemsize
+        registers = -(-first.size // lanes)
+        self.size = first.size
+        self.arrays = [np.zeros(registers * lanes, first.dtype) for _ in range(len(inputs) + 1)]
+        self.words = (ctypes.c_ssize_t * (custom.REGISTERS + 1))()
+        for j, (a, padded) in enumerate(zip(inputs, self.arrays, strict=False)):
+            padded[: a.size] = a
+            self.words[j], self.words[custom.ADVANCE + j] = padded.ctypes.data, lanes
+        self.words[custom.OUT], self.words[custom.REGISTERS] = self.arrays[-1].ctypes.data, registers
+
+    @property
+    def result(self):
+        return self.arrays[-1][: self.size]
+
+
+_BLOCK = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
 def _run(address, inputs):
     """Call a block over contiguous arrays of one length."""
-    custom, (first, *_) = _numba(), inputs
-    lanes = custom.REGISTER_BYTES // first.itemsize
-    registers = -(-first.size // lanes)
-    padded = [np.zeros(registers * lanes, first.dtype) for _ in range(len(inputs) + 1)]
-    operands = (ctypes.c_ssize_t * (custom.REGISTERS + 1))()
-    for j, a in enumerate(inputs):
-        padded[j][: a.size] = a
-        operands[j], operands[custom.ADVANCE + j] = padded[j].ctypes.data, lanes
-    operands[custom.OUT], operands[custom.REGISTERS] = padded[-1].ctypes.data, registers
-    ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)(ctypes.addressof(operands))
-    return padded[-1][: first.size]
+    operands = _Operands(inputs)
+    _BLOCK(address)(ctypes.addressof(operands.words))
+    return operands.result
 
 
 def _cost(address, kernel, char):
     """Nanoseconds for 16 elements, at least 1: what threads are worth (`Row.cost`)."""
-    inputs = [np.linspace(-4, 4, TIMED, dtype=char)] * len(kernel.inputs)
-    spans = []
-    for _ in range(3):
+    operands = _Operands([np.linspace(-4, 4, TIMED, dtype=char)] * len(kernel.inputs))
+    block, place, spans = _BLOCK(address), ctypes.addressof(operands.words), []
+    for _ in range(TIMES):
         start = time.perf_counter_ns()
-        _run(address, inputs)
+        block(place)
         spans.append(time.perf_counter_ns() - start)
     return max(1, round(16 * min(spans) / TIMED))

@@ -121,6 +121,7 @@ cdef extern from * nogil:
         Storage computes_in
         int item_bytes
         int cost
+        int streaming_cost
         Generator generator
         uint64_t key
     cdef struct Plan:
@@ -275,7 +276,7 @@ cdef void set_kernel(Kernel* kernel, const Exports* exports, int compute, int in
     kernel.computes_in = <Storage> compute
     kernel.item_bytes = STORAGE_BYTES[compute]
     kernel.lanes = exports.register_bytes // kernel.item_bytes
-    kernel.cost = cost
+    kernel.cost = kernel.streaming_cost = cost  # whatever that is
     kernel.generator = NULL
     kernel.key = 0
 
@@ -296,10 +297,11 @@ MOST_INPUTS = MAX_INPUTS
 REGISTER_BYTES = MAX_REGISTER
 
 
-def add_kernel(int inputs, blocks, costs):
+def add_kernel(int inputs, blocks, costs, streaming_costs):
     """The index of a new kernel, whose blocks for float32 and float64 were compiled elsewhere.
 
-    `blocks` are their addresses.  To them a register is REGISTER_BYTES long, whatever the instruction set.  The
+    `blocks` are their addresses, `costs` as the table's.  Stores stream up to `streaming_costs` for each thread;
+    beyond, computing hides what they save.  To the blocks a register is REGISTER_BYTES long, whatever the instruction set.  The
     kernel stays for ever, for ufuncs point to it.
     """
     cdef AddedKernels* made = <AddedKernels*> malloc(sizeof(AddedKernels))
@@ -312,6 +314,7 @@ def add_kernel(int inputs, blocks, costs):
         set_kernel(&made.kernels[compute], tables.exports, compute, 0, inputs, costs[compute])
         made.kernels[compute].index = tables.fixed + count
         made.kernels[compute].block = &made.blocks[compute]
+        made.kernels[compute].streaming_cost = streaming_costs[compute]
         made.kernels[compute].lanes = MAX_REGISTER // made.kernels[compute].item_bytes
     if count & (count - 1) == 0:  # full; the old array may be in use, and all of them together are small
         longer = <Kernel**> malloc(max(1, 2 * count) * sizeof(Kernel*))

@@ -29,8 +29,8 @@ enum { MAX_INPUTS = 8 };  // dy, x and parameters; fastrelu/custom.py counts on 
 
 struct Operands {
     const void* in[MAX_INPUTS];
-    ptrdiff_t
-            advance[MAX_INPUTS];  // elements from one register to the next: a register's lanes, or 0 to stay
+    // Elements from one register to the next: a register's lanes, or 0 to stay.
+    ptrdiff_t advance[MAX_INPUTS];
     void* out;
     ptrdiff_t registers;
 };

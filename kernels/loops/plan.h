@@ -30,6 +30,7 @@ struct Kernel {
     Storage computes_in;  // an integer's kernel takes operands of just that type
     int item_bytes;       // of that type
     int cost;             // of an element: rough nanoseconds per 16 of them
+    int streaming_cost;   // up to so much for each thread the result may be stored past the cache
     Generator generator;  // of its last input, in a kernel for one call with draws
     uint64_t key;
 };
@@ -50,8 +51,9 @@ struct Plan {
 };
 
 static inline Plan make_plan(const Kernel& kernel, ptrdiff_t size, bool in_place, const Settings& settings) {
-    return {threads_for(size * kernel.cost, settings),
-            !in_place && size * kernel.item_bytes >= settings.streaming_bytes};
+    const int threads = threads_for(size * kernel.cost, settings);
+    return {threads, !in_place && size * kernel.item_bytes >= settings.streaming_bytes &&
+                             kernel.cost <= kernel.streaming_cost * threads};
 }
 
 // What other compiled modules (and, by cimport, other people's) need to run a kernel.
