@@ -77,9 +77,14 @@ def _of(value, seen):
     function = getattr(value, "py_func", value)  # of Numba's dispatchers
     if isinstance(function, types.FunctionType):
         return _of_function(function, seen)
-    if isinstance(value, (types.BuiltinFunctionType, np.ufunc, type)):
-        return getattr(value, "__module__", None), value.__name__
+    if isinstance(value, (types.BuiltinFunctionType, np.ufunc, type)) or _is_ours(value):
+        return getattr(value, "__module__", None), getattr(value, "__qualname__", value.__name__)
     raise _Unknown
+
+
+def _is_ours(value):
+    """Whether it is something public of fastrelu, which compiled code finds again by its name."""
+    return getattr(value, "__module__", None) == "fastrelu" and hasattr(value, "__qualname__")
 
 
 # --- files --------------------------------------------------------------------------------------------------

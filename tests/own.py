@@ -77,5 +77,10 @@ def _(x):
 
 
 @fr.activation
-def by_global(x):
-    return SLOPE * x
+def gated(x, beta=1.0):
+    return x * fr.sigmoid(beta * x)
+
+
+@fr.activation
+def sharp(x, beta):
+    return SLOPE * fr.softplus(x, beta=beta)

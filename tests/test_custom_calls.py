@@ -100,6 +100,15 @@ def test_an_operand_that_stays():
     agree(own.squashed.backward(dy, x, a=a), own.squashed.backward(dy.copy(), x.copy(), a=a))
 
 
+@needs_kernels
+def test_builtin_ones_inside():
+    """With their errors, which turn into NaN."""
+    agree(own.gated(X, 1.5), X * fr.sigmoid(1.5 * X))
+    beta = np.where(np.arange(1000) % 3, 2.0, -1.0)
+    expected = np.where(beta > 0, own.SLOPE * fr.softplus(X, beta=2.0), np.nan)
+    np.testing.assert_array_equal(own.sharp(X, beta), expected)
+
+
 def test_gradients():
     a = np.array([[0.5], [2.0]])
     x, dy = X[:20].reshape(2, 10), X[20:40].reshape(2, 10)

@@ -26,7 +26,7 @@ import fastrelu as fr
 from constants import SLOPE
 @fr.activation
 def sloped(x, a=1.0):
-    return SLOPE * a * x
+    return fr.relu(SLOPE) * a * x
 """
 REPORT = """
 from module import sloped
@@ -222,7 +222,7 @@ def test_code_is_kept_beside_the_module(tmp_path):
     assert "loaded" in output(REPORT, start=START, **places)
     folder_with(tmp_path, 0.25)  # which the function reads
     assert output(REPORT, start=START, **places).startswith("0.5 compiled")
-    folder_with(tmp_path, 0.25, MODULE.replace("* x", "* x * x"))
+    folder_with(tmp_path, 0.25, MODULE.replace("a * x", "a * x * x"))
     assert output(REPORT, start=START, **places).startswith("1.0 compiled")
     assert len(list((tmp_path / "__pycache__").glob("*.fastrelu"))) == 1
 

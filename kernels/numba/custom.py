@@ -14,6 +14,7 @@ import dis
 import functools
 import hashlib
 import itertools
+import math
 import re
 import threading
 from dataclasses import dataclass
@@ -24,13 +25,16 @@ import llvmlite
 import numba
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils, entrypoints
+from numba.core.compiler import CompileResult
 from numba.core.errors import NumbaError, UnsupportedBytecodeError
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 from fastrelu import codecache
 from fastrelu.spinner import spinning
+
+from . import extension
 
 __all__ = [
     "ADVANCE",
@@ -91,6 +95,8 @@ def compiled(function: FunctionType, inputs: int, gradient: bool) -> Compiled:
     CompileError
     """
     with _lock:
+        entrypoints.init_all()  # code that is loaded may need what extensions of Numba bring, ours among them
+        extension.init()
         made_of = codecache.fingerprint(function)
         key = made_of and hashlib.sha256(f"{made_of} {inputs} {gradient} {MAKER}".encode()).hexdigest()
         if key and key in _by_key:
@@ -128,7 +134,7 @@ def _compile(function, inputs, gradient, key, path):
 
 
 def _typed(function, real, inputs):
-    """The function compiled for numbers of one type, and the type of its result."""
+    """The function, compiled for numbers of one type."""
     if numba.config.DISABLE_JIT:
         raise CompileError(_where(function, None), "NUMBA_DISABLE_JIT is set")
     for step in dis.get_instructions(function):
@@ -143,10 +149,11 @@ def _typed(function, real, inputs):
         raise CompileError(_where(function, error.loc), _reason(error)) from None
     except (UnsupportedBytecodeError, AttributeError, NotImplementedError, TypeError) as error:
         raise CompileError(_where(function, None), _reason(error)) from None
-    result = types.unliteral(jitted.overloads[arguments].signature.return_type)
+    made = jitted.overloads[arguments]
+    result = types.unliteral(made.signature.return_type)
     if not isinstance(result, (types.Float, types.Integer, types.Boolean)):
         raise CompileError(_where(function, None), f"it returns {result}; expected a real number")
-    return jitted, result
+    return made
 
 
 def _where(function, loc):
@@ -174,14 +181,11 @@ def _reason(error):
 
 def _block(function, real, inputs, gradient, key):
     """A C function of ``Operands``, as numba.cfunc makes it."""
-    jitted, result = _typed(function, real, inputs)
-    callee = types.Dispatcher(jitted)  # which refers to it weakly
-    loops = _Loops(callee, result, real, inputs, gradient)
+    loops = _Loops(_typed(function, real, inputs), real, inputs, gradient)
 
     @intrinsic
     def run(context, operands):
-        signature = context.resolve_function_type(callee, (real,) * inputs, {})
-        return types.void(operands), functools.partial(loops.write, signature)
+        return types.void(operands), loops.write
 
     def block(operands):
         run(operands)
@@ -206,21 +210,19 @@ class _Distinct(ir.values.MDValue):
 class _Loops:
     """LLVM code for loops around a function, one for each case of which parameters stay."""
 
-    callee: types.Dispatcher
-    result: types.Type
+    function: CompileResult
     real: types.Type
     inputs: int
     gradient: bool
 
-    def write(self, signature, context, builder, _, arguments):
+    def write(self, context, builder, _, arguments):
         """For the body of an intrinsic whose argument points to Operands."""
         word, pointer = context.get_value_type(types.intp), context.get_value_type(self.real).as_pointer()
         words = [builder.load(cgutils.gep_inbounds(builder, arguments[0], k)) for k in range(REGISTERS + 1)]
         data = [builder.inttoptr(words[j], pointer) for j in range(self.gradient + self.inputs)]
         out = builder.inttoptr(words[OUT], pointer)
         n = builder.mul(words[REGISTERS], word(8 * REGISTER_BYTES // self.real.bitwidth))
-        call = context.get_function(self.callee, signature)
-        context.add_linking_libs(call.libs)
+        context.add_linking_libs([self.function.library])
 
         stays = [builder.icmp_signed("==", words[ADVANCE + j], word(0)) for j in range(len(data))]
 
@@ -228,13 +230,13 @@ class _Loops:
             """A loop for each case of which operands stay, and one for all others."""
             if not cases:
                 steps = [builder.select(stay, word(0), word(1)) for stay in stays]
-                return self._loop(context, builder, n, data, out, {}, steps, call)
+                return self._loop(context, builder, n, data, out, {}, steps)
             case, *others = cases
             as_here = (stay if j in case else builder.not_(stay) for j, stay in enumerate(stays))
             with builder.if_else(functools.reduce(builder.and_, as_here)) as (yes, no):
                 with yes:
                     fixed = {j: builder.load(data[j]) for j in case}
-                    self._loop(context, builder, n, data, out, fixed, None, call)
+                    self._loop(context, builder, n, data, out, fixed, None)
                 with no:
                     choose(others)
 
@@ -246,7 +248,7 @@ class _Loops:
         sizes = range(len(parameters), -1, -1) if len(parameters) <= EACH_CASE_UP_TO else (len(parameters), 0)
         return [case for size in sizes for case in itertools.combinations(parameters, size)]
 
-    def _loop(self, context, builder, n, data, out, fixed, steps, call):
+    def _loop(self, context, builder, n, data, out, fixed, steps):
         word = n.type
         group = _Distinct(builder.module)
         parallel = ir.MetaDataString(builder.module, "llvm.loop.parallel_accesses")
@@ -267,7 +269,7 @@ class _Loops:
             position = builder.mul(i, steps[j]) if steps else i
             values.append(builder.load(builder.gep(pointer, [position])))
             values[-1].set_metadata("llvm.access.group", group)
-        stored = builder.store(self._value(context, builder, values, call), builder.gep(out, [i]))
+        stored = builder.store(self._value(context, builder, values), builder.gep(out, [i]))
         stored.set_metadata("llvm.access.group", group)
         following = builder.add(i, word(1), flags=["nsw", "nuw"])
         i.add_incoming(following, builder.block)
@@ -275,13 +277,21 @@ class _Loops:
         back.set_metadata("llvm.loop", metadata)
         builder.position_at_end(after)
 
-    def _value(self, context, builder, values, call):
+    def _value(self, context, builder, values):
         """The result for one element: the function's, or dy times it, rounded once."""
-        found = call(builder, values[self.gradient :])
+        described = self.function.fndesc
+        callee = context.declare_function(builder.module, described)
+        status, found = context.call_conv.call_function(
+            builder, callee, described.restype, described.argtypes, values[self.gradient :]
+        )
+        wide = self.real
+        if self.gradient and described.restype == types.float64:
+            wide = types.float64
+        slope = context.cast(builder, found, described.restype, wide)
+        # what it calls may raise, which is nothing that a loop could pass on
+        slope = builder.select(status.is_error, ir.Constant(slope.type, math.nan), slope)
         if not self.gradient:
-            return context.cast(builder, found, self.result, self.real)
-        wide = types.float64 if types.float64 in (self.result, self.real) else types.float32
-        slope = context.cast(builder, found, self.result, wide)
+            return slope
         dy = context.cast(builder, values[0], self.real, wide)
         # as `chain` of loops/blocks.h: nothing flows where the slope is 0, and a NaN is positive
         size = builder.call(builder.module.declare_intrinsic("llvm.fabs", [slope.type]), [slope])
