@@ -56,22 +56,38 @@ class Activation:
 
 class _Gelu(Activation):
     tanh: Activation
+    sigmoid: Activation
 
 ACTIVATIONS: Mapping[str, Activation]
 relu: Activation
 heaviside: Activation
 leaky_relu: Activation
 prelu: Activation
+relu6: Activation
+hardtanh: Activation
+hard_sigmoid: Activation
+hard_swish: Activation
+threshold: Activation
+hardshrink: Activation
+softshrink: Activation
+relu_squared: Activation
+smelu: Activation
+squareplus: Activation
 elu: Activation
 selu: Activation
+celu: Activation
 softplus: Activation
 sigmoid: Activation
 expit: Activation
 log_sigmoid: Activation
 log_expit: Activation
+logit: Activation
+softplus_inverse: Activation
+log1mexp: Activation
 gelu: _Gelu
 silu: Activation
 mish: Activation
 tanh: Activation
+tanhshrink: Activation
 rrelu: Activation
 noisy_relu: Activation

@@ -79,6 +79,7 @@ class Activation(TableCallable):
         array = self._real("x", x)
         dtype = float_type(array) if given.get("dtype") is None else np.dtype(given["dtype"])
         cast = [self._cast_parameter(p, parameters[p.name], dtype) for p in self.row.parameters]
+        self._check_order(cast)
         if axis is not None:
             cast = [self._along_channels(p, axis, array.shape) for p in cast]
         shape = self._result_shape(array, cast)

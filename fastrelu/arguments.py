@@ -98,14 +98,16 @@ class TableCallable(FastCall):
             self._fail(ValueError, "out", f"of shape {out.shape}", f"shape {shape}")
 
     def _result_shape(self, array, parameters):
-        try:
-            return np.broadcast_shapes(array.shape, *(p.shape for p in parameters))
-        except ValueError:
-            shapes = ", ".join(str(p.shape) for p in parameters)
-            name = self.row.parameters[0].name
-            self._fail(
-                ValueError, name, f"of shape {shapes}", f"a shape that broadcasts with x, {array.shape}"
-            )
+        shape = array.shape
+        for p, value in zip(self.row.parameters, parameters, strict=True):
+            try:
+                shape = np.broadcast_shapes(shape, value.shape)
+            except ValueError:
+                expected = f"a shape that broadcasts with {shape}, that of x"
+                if shape != array.shape:
+                    expected += " and of the parameters before it"
+                self._fail(ValueError, p.name, f"of shape {value.shape}", expected)
+        return shape
 
     def _chosen_variant(self, chosen):
         if not isinstance(chosen, str) or chosen not in self.variants:
@@ -127,6 +129,8 @@ class TableCallable(FastCall):
                     raise TypeError(f"{self.__qualname__}: got multiple values for argument {name!r}")
                 given[name] = keywords.pop(name)
         for p in self.row.parameters:
+            if p.none_is_default and given.get(p.name) is None:
+                given[p.name] = p.default
             if p.name not in given:
                 if p.default is None:
                     raise TypeError(f"{self.__qualname__}: missing required argument {p.name!r}")
@@ -137,11 +141,22 @@ class TableCallable(FastCall):
         """A parameter in the dtype of the computation; an unusable scalar is an error, a lane becomes NaN."""
         if type(value) is not float:
             value = self._real(p.name, value)
-        with np.errstate(over="ignore", under="ignore"):
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             cast = np.asarray(value).astype(dtype, copy=False)
         if cast.ndim == 0 and p.constrained and not p.accepts(cast):
             self._fail(ValueError, p.name, np.asarray(value)[()], p.requirement)
         return cast
+
+    def _check_order(self, cast):
+        """Parameters that must reach another one, in the dtype of the computation."""
+        values = dict(zip((p.name for p in self.row.parameters), cast, strict=True))
+        for p in self.row.parameters:
+            if not p.not_below:
+                continue
+            value, least = values[p.name], values[p.not_below]
+            if value.ndim == least.ndim == 0 and not value >= least:
+                expected = f"{p.requirement}, which is {least[()]}"
+                self._fail(ValueError, p.name, value[()], expected)
 
     def _along_channels(self, weight, axis, x_shape):
         """One value per channel, shaped to broadcast along `axis`; any other array as it is."""

@@ -57,7 +57,7 @@ class Backward(TableCallable):
             if x is not None:
                 raise TypeError(f"{self.__qualname__}: got multiple values for argument 'x'")
             x = keywords.pop("x")
-        at_zero = keywords.pop("at_zero", None) if self.row.knot is not None else None
+        at_zero = keywords.pop("at_zero", None) if self.row.knots else None
         axis = self._take_axis(keywords) if self.row.channel_axis is not None else None
         parameters = self._parameters((), keywords)
         self._no_more(keywords)
@@ -70,6 +70,7 @@ class Backward(TableCallable):
         dtype = float_type(array)
         work = np.dtype(np.float32) if is_extension(dtype) else dtype
         cast = [self._cast_parameter(p, parameters[p.name], work) for p in self.row.parameters]
+        self._check_order(cast)
         shapes = {"x": array.shape} | {name: np.shape(value) for name, value in parameters.items()}
         if axis is not None:
             cast = [self._along_channels(p, axis, array.shape) for p in cast]
@@ -133,10 +134,7 @@ class Backward(TableCallable):
         made = {}
         for name in wanted:
             kept = operand_shapes[name]
-            size = math.prod(kept)
-            if name == "x" or kept == result_shape or any(p.size not in (1, size) for p in parameters):
-                continue
-            if len(parameters) > 1 < size:  # which of them varies along what would have to be told
+            if name == "x" or kept == result_shape or any(p.size > 1 and p.shape != kept for p in parameters):
                 continue
             sum_terms = self._sums(self.kernels[f"backward_wrt_{name}"], dtype)
             if sum_terms is None:

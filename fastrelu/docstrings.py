@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from inspect import Parameter as Argument
 from inspect import Signature, cleandoc
+from math import inf
 
 from .table import Row
 
@@ -28,7 +29,7 @@ UFUNC_ARGUMENTS = {
 
 def _parameters(row, kind):
     made = [
-        Argument(p.name, kind, default=Argument.empty if p.default is None else p.default)
+        Argument(p.name, kind, default=Argument.empty if p.default is None else p.shown_default)
         for p in row.parameters
     ]
     if row.channel_axis is not None:
@@ -47,7 +48,7 @@ def forward_signature(row: Row) -> Signature:
 def backward_signature(row: Row) -> Signature:
     both = Argument.POSITIONAL_OR_KEYWORD
     given = [Argument("dy", Argument.POSITIONAL_ONLY), Argument("x", both, default=None)]
-    names = ["y", "out", "wrt", *(["at_zero"] if row.knot is not None else [])]
+    names = ["y", "out", "wrt", *(["at_zero"] if row.knots else [])]
     keywords = [Argument(name, Argument.KEYWORD_ONLY, default=None) for name in names]
     parameters = [p.replace(kind=Argument.KEYWORD_ONLY) for p in _parameters(row, both)]
     # the required ones first is a rule for positional arguments only
@@ -61,8 +62,9 @@ def _entry(name, kind, text):
 def _parameter_entries(row):
     made = []
     for p in row.parameters:
-        default = "" if p.default is None else f", default {p.default:g}"
-        needs = f" Must be usable: {p.requirement}." if p.constrained else ""
+        shown = None if p.shown_default is None else f"{p.shown_default:g}"
+        default = "" if p.default is None else f", default {shown}"
+        needs = f" Must be usable: {p.requirement}." if p.constrained or p.not_below else ""
         made.append(_entry(p.name, f"array_like{default}", f"{p.doc}{needs} Cast to the dtype of `x`."))
     if row.channel_axis is not None:
         text = "The axis of `x` along which a vector of parameters has one value per channel."
@@ -89,11 +91,18 @@ def _accuracy(row, pass_):
     )
 
 
+def _outside(row):
+    low, high = row.domain
+    if low == -inf:
+        return ""
+    return f", and so does x outside [{low:g}, {high:g}]" if high < inf else f", and so does x < {low:g}"
+
+
 def _constraint_error(row):
     return "".join(
         f" {p.requirement} is violated by a scalar (in an array the lane becomes NaN)."
         for p in row.parameters
-        if p.constrained
+        if p.constrained or p.not_below
     )
 
 
@@ -135,7 +144,7 @@ ValueError
 
 Notes
 -----
-{textwrap.fill(_accuracy(row, "forward"), 100)} NaN gives NaN.
+{textwrap.fill(_accuracy(row, "forward"), 100)} NaN gives NaN{_outside(row)}.
 
 References
 ----------
@@ -159,12 +168,13 @@ def backward_doc(row: Row) -> str:
     if row.from_y_needs:
         from_y += f", if {row.from_y_needs.requirement}"
     knot = []
-    if row.knot is not None:
+    if row.knots:
+        places = " and ".join(map(str, row.knots))
         knot.append(
             _entry(
                 "at_zero",
                 "array_like, optional",
-                f"The derivative's value at x = {row.knot:g}, where it jumps; the left one by default.",
+                f"The derivative's value at x = {places}, where it jumps; the left one by default.",
             )
         )
     learned = [p.name for p in row.parameters if p.learned]

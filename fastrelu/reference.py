@@ -26,76 +26,23 @@ No function raises a floating-point warning.
 
 from __future__ import annotations
 
-import functools
+import math
 
 import numpy as np
 
 from .reference_arithmetic import INVERSE_SQRT_2PI, decay, mills, pair, two_product, two_sum
-from .table import RANDOM, ROWS
+from .reference_formula import formula, keep_nan, working_dtypes
+from .reference_hard import *  # noqa: F403
+from .reference_logarithmic import *  # noqa: F403
 
 __all__ = ["backward", "evaluate"]  # and one function for every formula of the table
 
 TWO_SQRT_2_OVER_PI = "1.5957691216057307117597842397375274739034344524660"
 GELU_TANH_CUBIC = "0.044715"
 TWO_PI = "6.2831853071795864769252867665590057683943387987502"
+GELU_SIGMOID_SCALE = "1.702"
 SELU_LAMBDA = "1.0507009873554804934193349852946063519589812043764"
 SELU_LAMBDA_ALPHA = "1.7580993408473768599402175208122795773235068371620"
-
-
-# From the caller's dtype to the working dtype and back
-
-
-def _checks():
-    """Formula name -> [(position, Parameter)]: the arguments whose unusable lanes become NaN."""
-    found = {}
-    for row in ROWS:
-        constrained = {p.name: p for p in row.parameters if p.constrained}
-        for kernel in row.kernels().values():
-            checked = dict(constrained)
-            if row.from_y_needs and kernel.formula.endswith("_slope_from_y"):
-                checked[row.from_y_needs.name] = row.from_y_needs
-            names = enumerate(kernel.arguments)
-            found[kernel.formula] = [(i, checked[name]) for i, name in names if name in checked]
-    return found
-
-
-CHECKS = _checks()
-# Whose every rounding is part of the definition: they are computed in the dtype itself.
-ROUNDED_FORMULAS = {k.formula for row in RANDOM if row.draw == "uniform" for k in row.kernels().values()}
-INTEGER_FORMULAS = {kernel.formula for row in ROWS if row.keeps_integers for kernel in row.kernels().values()}
-
-
-def _dtypes(name, dtype):
-    """The dtype of the result of the formula `name` on `dtype`, and the one to compute in."""
-    if dtype.kind in "biu":
-        return (dtype, dtype) if name in INTEGER_FORMULAS else (np.dtype(float), np.dtype(float))
-    kept = "fdg" if name in ROUNDED_FORMULAS else "dg"
-    return dtype, dtype if dtype.char in kept else np.dtype(float)
-
-
-def formula(function):
-    """Wrap the formula of the table that has the function's name, written for the working dtype.
-
-    ``.exact`` is the same without the final rounding.
-    """
-    name = function.__name__
-    checks = CHECKS.get(name, ())
-
-    def exact(*arguments):
-        result = function(*arguments)
-        for position, parameter in checks:
-            result = np.where(parameter.accepts(arguments[position]), result, np.nan)
-        return result
-
-    @functools.wraps(function)
-    def rounded(*arguments):
-        dtype, work = _dtypes(name, np.asarray(arguments[0]).dtype)
-        with np.errstate(all="ignore"):
-            arguments = [np.asarray(a).astype(dtype, copy=False).astype(work) for a in arguments]
-            return np.asarray(exact(*arguments)).astype(dtype)[()]
-
-    rounded.exact = exact
-    return rounded
 
 
 def evaluate(kernel, *inputs, work=None):
@@ -106,12 +53,12 @@ def evaluate(kernel, *inputs, work=None):
     function = globals()[kernel.formula]
     inputs = [np.asarray(a) for a in inputs]
     named = dict(zip(kernel.inputs, inputs, strict=True))
-    dtype, own_work = _dtypes(kernel.formula, named[kernel.arguments[0]].dtype)
+    dtype, own_work = working_dtypes(kernel.formula, named[kernel.arguments[0]].dtype)
     with np.errstate(all="ignore"):
         values = {n: a.astype(dtype, copy=False).astype(work or own_work) for n, a in named.items()}
         result = function.exact(*(values[n] for n in kernel.arguments))
-        if kernel.knot is not None:
-            at_knot = (values[kernel.arguments[0]] == kernel.knot) & ~np.isnan(result)
+        for knot in kernel.knots:
+            at_knot = knot.reached(values[kernel.arguments[0]], values) & ~np.isnan(result)
             result = np.where(at_knot, values["at_zero"], result)
         if "dy" in values:
             result = _chain(values["dy"], result)
@@ -124,7 +71,7 @@ def backward(slope, dy, *arguments):
     Where the derivative is 0 the result is 0 whatever `dy` is, NaN and infinity included:
     nothing flows through a dead unit.
     """
-    dtype, work = _dtypes(slope.__name__, np.asarray(arguments[0]).dtype)
+    dtype, work = working_dtypes(slope.__name__, np.asarray(arguments[0]).dtype)
     with np.errstate(all="ignore"):
         dy, *arguments = (np.asarray(a).astype(dtype, copy=False).astype(work) for a in (dy, *arguments))
         return np.asarray(_chain(dy, slope.exact(*arguments))).astype(dtype)[()]
@@ -132,10 +79,6 @@ def backward(slope, dy, *arguments):
 
 def _chain(dy, slope):
     return np.where(slope == 0, slope, dy * slope)
-
-
-def _keep_nan(x, y):
-    return np.where(x == x, y, x)
 
 
 # Piecewise linear
@@ -152,7 +95,7 @@ def relu(x):
 @formula
 def relu_slope(x):
     """1 if x > 0 else 0."""
-    return _keep_nan(x, (x > 0).astype(x.dtype))
+    return keep_nan(x, (x > 0).astype(x.dtype))
 
 
 @formula
@@ -163,18 +106,18 @@ def relu_slope_from_y(y):
 @formula
 def heaviside(x, at_zero):
     """1 if x > 0, at_zero if x == 0, else 0."""
-    return np.where(x == 0, at_zero, _keep_nan(x, x > 0))
+    return np.where(x == 0, at_zero, keep_nan(x, x > 0))
 
 
 @formula
 def heaviside_slope(x, at_zero):
     """0, at the jump too."""
-    return _keep_nan(x, np.zeros_like(at_zero))
+    return keep_nan(x, np.zeros_like(at_zero))
 
 
 @formula
 def heaviside_wrt_at_zero(x, at_zero):
-    return _keep_nan(x, np.where(x == 0, np.ones_like(at_zero), 0))
+    return keep_nan(x, np.where(x == 0, np.ones_like(at_zero), 0))
 
 
 @formula
@@ -187,7 +130,7 @@ def leaky_relu(x, negative_slope):
 @formula
 def leaky_relu_slope(x, negative_slope):
     """1 if x > 0 else negative_slope."""
-    return _keep_nan(x, np.where(x > 0, 1, negative_slope))
+    return keep_nan(x, np.where(x > 0, 1, negative_slope))
 
 
 @formula
@@ -246,6 +189,43 @@ def elu_slope_from_y(y, alpha):
 @formula
 def elu_wrt_alpha(x, alpha):
     return np.where(x > 0, np.zeros_like(alpha), np.expm1(x))
+
+
+def _quotient(x, alpha):
+    """x / alpha as high + low; low is 0 where high is not finite."""
+    high = x / alpha
+    product, error = two_product(high, alpha)
+    return high, np.where(np.isfinite(high), ((x - product) - error) / alpha, 0)
+
+
+@formula
+def celu(x, alpha):
+    """x if x > 0 else alpha * expm1(x / alpha), which is x while the quotient is tiny."""
+    v = x / alpha
+    return np.where((x > 0) | (np.abs(v) < 1e-30), x, alpha * np.expm1(v))
+
+
+@formula
+def celu_slope(x, alpha):
+    """1 if x > 0 else exp(x / alpha)."""
+    return np.where(x > 0, 1, decay(np.ones_like(alpha), *_quotient(-np.abs(x), alpha)))
+
+
+@formula
+def celu_slope_from_y(y, alpha):
+    """1 if y > 0 else 1 + y / alpha."""
+    return np.where(y > 0, 1, (y + alpha) / alpha)
+
+
+@formula
+def celu_wrt_alpha(x, alpha):
+    """expm1(v) - v exp(v), v = x / alpha <= 0; above -1 by its series, -v**2 (1/2 + v/3 + v**2/8 ...)."""
+    v = -np.abs(x) / alpha
+    near, series = np.maximum(v, -1), np.zeros_like(v)
+    for k in range(24, 1, -1):
+        series = series * near + x.dtype.type(k - 1) / math.factorial(k)
+    far = np.expm1(v) - np.maximum(v, np.finfo(x.dtype).min) * np.exp(v)
+    return np.where(x > 0, 0, np.where(v > -1, -near * near * series, far))
 
 
 @formula
@@ -377,6 +357,29 @@ def silu_wrt_beta(x, beta):
     return decay(mantissa**2 / (1 + e) ** 2, -high, -low, 2 * exponent)
 
 
+def _gelu_sigmoid_exponent(x):
+    """1.702 * abs(x) as high + low, and exp of minus it."""
+    scale, scale_low = pair(GELU_SIGMOID_SCALE, x.dtype)
+    high, low = two_product(scale, np.abs(x))
+    low = np.where(np.isfinite(high), low + scale_low * np.abs(x), 0)
+    return high, low, decay(np.ones_like(high), -high, -low)
+
+
+@formula
+def gelu_sigmoid(x):
+    """silu with beta = 1.702; f(-inf) is -0.0."""
+    high, low, e = _gelu_sigmoid_exponent(x)
+    size = np.where(x > 0, np.abs(x), decay(np.abs(x), -high, -low)) / (1 + e)
+    return np.copysign(size, x)
+
+
+@formula
+def gelu_sigmoid_slope(x):
+    """That of silu with beta = 1.702; f'(-inf) is -0.0."""
+    high, low, e = _gelu_sigmoid_exponent(x)
+    return _gate_slope(x, (high, low), high, low, e)
+
+
 @formula
 def mish(x):
     """x n / (n + 2), n = exp(x) (exp(x) + 2), for x > 0 divided by exp(2 x); f(-inf) is -0.0."""
@@ -411,6 +414,23 @@ def tanh_slope(x):
 @formula
 def tanh_slope_from_y(y):
     return (1 - y) * (1 + y)
+
+
+@formula
+def tanhshrink(x):
+    """x - tanh(x); up to 1 (x cosh(x) - sinh(x)) / cosh(x), whose numerator is a series of positive terms."""
+    z = np.minimum(np.abs(x), 1)
+    series = np.zeros_like(z)
+    for k in range(13, 0, -1):
+        series = series * z * z + x.dtype.type(2 * k) / math.factorial(2 * k + 1)
+    near = z * (z * z) * series / np.cosh(z)
+    return np.copysign(np.where(np.abs(x) > 1, np.abs(x) - np.tanh(np.abs(x)), near + 0 * x), x)
+
+
+@formula
+def tanhshrink_slope(x):
+    """tanh(x)**2."""
+    return np.tanh(x) ** 2
 
 
 # Gaussian

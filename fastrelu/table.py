@@ -24,6 +24,7 @@ __all__ = [
     "ROWS",
     "ROW_KERNELS",
     "Kernel",
+    "Knot",
     "Parameter",
     "Row",
 ]
@@ -38,6 +39,9 @@ class Parameter:
     default: float | None = None  # None: the caller must give it
     at_least: float = -inf
     above: float = -inf
+    at_most: float = inf
+    not_below: str = ""  # an earlier parameter that this one must reach
+    none_is_default: bool = False  # the default is shown as None, which may be given for it
     learned: bool = False  # its gradient is part of the default result of ``backward``
     typical: tuple[float, ...] = ()  # values that tests, benchmarks and plots use
 
@@ -45,18 +49,47 @@ class Parameter:
         """Whether `value`, a number or an array, can be used (elementwise; NaN cannot)."""
         if self.above > -inf:
             return (value > self.above) & (value < inf)
-        return value >= self.at_least
+        return (value >= self.at_least) & (value <= self.at_most)
 
     @property
     def constrained(self) -> bool:
-        return self.at_least > -inf or self.above > -inf
+        return self.at_least > -inf or self.above > -inf or self.at_most < inf
 
     @property
     def requirement(self) -> str:
         """The constraint in words, for error messages and docs."""
         if self.above > -inf:
             return f"{self.name} > {self.above:g} and finite"
-        return f"{self.name} >= {self.at_least:g}"
+        if self.at_most < inf:
+            return f"{self.name} <= {self.at_most:g}"
+        return f"{self.name} >= {self.not_below or format(self.at_least, 'g')}"
+
+    @property
+    def shown_default(self) -> float | None:
+        """The default as callers see it."""
+        return None if self.none_is_default else self.default
+
+
+@dataclass(frozen=True, kw_only=True)
+class Knot:
+    """A point where f′ jumps: at + factor * parameter."""
+
+    at: float = 0.0
+    factor: float = 0.0
+    parameter: str = ""
+
+    def reached(self, x, parameters):
+        """Where `x` is this point, for parameters by name; exact where x - at and the product are."""
+        return x - self.at == (self.factor * parameters[self.parameter] if self.parameter else 0)
+
+    def place(self, parameters) -> float:
+        return self.at + (self.factor * parameters[self.parameter] if self.parameter else 0)
+
+    def __str__(self):
+        if not self.parameter:
+            return f"{self.at:g}"
+        term = {1.0: "", -1.0: "-"}[self.factor] + self.parameter
+        return term if not self.at else f"{self.at:g} {'+ -'[-1 if self.factor < 0 else 0]} {self.parameter}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +100,7 @@ class Kernel:
     pass_: str  # "forward", "backward", "backward_from_y", "backward_at_zero", "backward_wrt_<parameter>"
     formula: str  # "elu_slope_from_y": in kernels/formulas/ and in the reference
     inputs: tuple[str, ...]  # "dy" first where the result is multiplied by it
-    knot: float | None = None  # replace the slope there by the last input
+    knots: tuple[Knot, ...] = ()  # replace the slope there by the last input
     cost: int = 20  # as its row's
     identity: float | None = None  # of the ufunc, where it is a binary operation
 
@@ -85,7 +118,7 @@ class Kernel:
     def arguments(self) -> tuple[str, ...]:
         """The inputs that the formula itself takes."""
         named = self.inputs if self.inputs[0] != "dy" else self.inputs[1:]
-        return named if self.knot is None else named[:-1]
+        return named[:-1] if self.knots else named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +137,8 @@ class Row:
     channel_axis: int | None = None  # the learned parameter may be one value per channel
     slope_from_y: bool = False  # f′ is a function of y = f(x) ...
     from_y_needs: Parameter | None = None  # ... if its parameter obeys this
-    knot: float | None = None  # where f′ jumps; the value there is the left one, or at_zero
+    knots: tuple[Knot, ...] = ()  # where f′ jumps; the value there is the left one, or at_zero
+    domain: tuple[float, float] = (-inf, inf)  # NaN outside
     keeps_integers: bool = False
     cost: int = 8  # nanoseconds for 16 float32 elements in cache, roughly: what threads are worth
     draw: str = ""  # "uniform" (centred, u - 1/2) or "normal": the formula's last argument, drawn for each x
@@ -131,13 +165,13 @@ class Row:
         names = tuple(p.name for p in self.parameters) + (("draw",) if self.draw else ())
         made = {}
 
-        def add(pass_, formula, inputs, knot=None):
+        def add(pass_, formula, inputs, knots=()):
             made[pass_] = Kernel(
                 row=self.qualname,
                 pass_=pass_,
                 formula=formula,
                 inputs=(*inputs, *names),
-                knot=knot,
+                knots=knots,
                 cost=self.cost,
             )
 
@@ -147,8 +181,8 @@ class Row:
             return made
         if self.slope_from_y:
             add("backward_from_y", f"{self.name}_slope_from_y", ("dy", "y"))
-        if self.knot is not None:
-            add("backward_at_zero", f"{self.name}_slope", ("dy", "x"), self.knot)
+        if self.knots:
+            add("backward_at_zero", f"{self.name}_slope", ("dy", "x"), self.knots)
             at_zero = made["backward_at_zero"]
             made["backward_at_zero"] = replace(at_zero, inputs=(*at_zero.inputs, "at_zero"))
         for p in names:
@@ -156,8 +190,11 @@ class Row:
         return made
 
 
+AT_0 = Knot()
 GLOROT = "Glorot, Bordes & Bengio, Deep Sparse Rectifier Neural Networks, AISTATS 2011"
 HENDRYCKS = "Hendrycks & Gimpel, Gaussian Error Linear Units (GELUs), arXiv:1606.08415"
+LAMBD = Parameter(name="lambd", doc="What counts as small.", default=0.5, at_least=0.0, typical=(0.5, 0.0))
+SHRINK_KNOTS = Knot(factor=-1.0, parameter="lambd"), Knot(factor=1.0, parameter="lambd")
 
 ROWS: tuple[Row, ...] = (
     Row(
@@ -167,7 +204,7 @@ ROWS: tuple[Row, ...] = (
         derivative="1 if x > 0 else 0",
         source=GLOROT,
         slope_from_y=True,
-        knot=0.0,
+        knots=(AT_0,),
         keeps_integers=True,
         cost=1,
     ),
@@ -195,7 +232,7 @@ ROWS: tuple[Row, ...] = (
         ),
         slope_from_y=True,
         from_y_needs=Parameter(name="negative_slope", doc="", at_least=0.0),
-        knot=0.0,
+        knots=(AT_0,),
         cost=1,
     ),
     Row(
@@ -216,8 +253,142 @@ ROWS: tuple[Row, ...] = (
         channel_axis=1,
         slope_from_y=True,
         from_y_needs=Parameter(name="weight", doc="", at_least=0.0),
-        knot=0.0,
+        knots=(AT_0,),
         cost=1,
+    ),
+    Row(
+        name="relu6",
+        summary="Rectifier capped at 6.",
+        formula="min(max(0, x), 6)",
+        derivative="1 if 0 < x <= 6 else 0",
+        source="Krizhevsky, Convolutional Deep Belief Networks on CIFAR-10, 2010",
+        knots=(AT_0, Knot(at=6.0)),
+        keeps_integers=True,
+        cost=1,
+    ),
+    Row(
+        name="hardtanh",
+        summary="Identity between two limits, constant beyond them.",
+        formula="min(max(x, min_val), max_val)",
+        derivative="1 if min_val < x <= max_val else 0",
+        source="Collobert, Large Scale Machine Learning, thesis, Universite de Paris VI, 2004; "
+        "torch.nn.functional.hardtanh",
+        parameters=(
+            Parameter(name="min_val", doc="The least value.", default=-1.0, typical=(-1.0, 0.0)),
+            Parameter(
+                name="max_val",
+                doc="The greatest value.",
+                default=1.0,
+                not_below="min_val",
+                typical=(1.0, 6.0),
+            ),
+        ),
+        knots=(Knot(factor=1.0, parameter="min_val"), Knot(factor=1.0, parameter="max_val")),
+        cost=1,
+    ),
+    Row(
+        name="hard_sigmoid",
+        summary="Sigmoid of three straight pieces.",
+        formula="min(max(0, x + 3), 6) / 6",
+        derivative="1/6 if -3 < x <= 3 else 0",
+        source="Courbariaux, Bengio & David, BinaryConnect, NIPS 2015, arXiv:1511.00363; "
+        "torch.nn.functional.hardsigmoid",
+        knots=(Knot(at=-3.0), Knot(at=3.0)),
+        cost=2,
+    ),
+    Row(
+        name="hard_swish",
+        summary="x times the hard sigmoid.",
+        formula="x * min(max(0, x + 3), 6) / 6",
+        derivative="0 if x <= -3, (2 * x + 3) / 6 if x <= 3, else 1",
+        source="Howard et al., Searching for MobileNetV3, ICCV 2019, arXiv:1905.02244",
+        knots=(Knot(at=-3.0), Knot(at=3.0)),
+        cost=2,
+        roots=(-1.5,),
+    ),
+    Row(
+        name="threshold",
+        summary="Identity above a threshold, another value up to it.",
+        formula="x if x > threshold else value",
+        derivative="1 if x > threshold else 0",
+        source="torch.nn.functional.threshold",
+        parameters=(
+            Parameter(name="threshold", doc="What x must exceed.", typical=(0.5, -1.25)),
+            Parameter(name="value", doc="The result where it does not.", typical=(0.0, -2.0)),
+        ),
+        knots=(Knot(factor=1.0, parameter="threshold"),),
+        cost=1,
+    ),
+    Row(
+        name="hardshrink",
+        summary="Identity but for a neighbourhood of 0, where it is 0.",
+        formula="x if abs(x) > lambd else 0",
+        derivative="0 if -lambd < x <= lambd else 1",
+        source="Donoho & Johnstone, Ideal Spatial Adaptation by Wavelet Shrinkage, Biometrika 81, 1994; "
+        "torch.nn.functional.hardshrink",
+        parameters=(LAMBD,),
+        knots=SHRINK_KNOTS,
+        cost=1,
+    ),
+    Row(
+        name="softshrink",
+        summary="Shrinks towards 0 by a constant, and to 0 what is smaller.",
+        formula="x - lambd if x > lambd, x + lambd if x < -lambd, else 0",
+        derivative="0 if -lambd < x <= lambd else 1",
+        source="Donoho, De-Noising by Soft-Thresholding, IEEE Transactions on Information Theory 41, 1995; "
+        "torch.nn.functional.softshrink",
+        parameters=(LAMBD,),
+        knots=SHRINK_KNOTS,
+        cost=1,
+    ),
+    Row(
+        name="relu_squared",
+        summary="Square of the rectifier.",
+        formula="max(0, x)**2",
+        derivative="2 * max(0, x)",
+        source="So et al., Primer: Searching for Efficient Transformers for Language Modeling, NeurIPS 2021, "
+        "arXiv:2109.08668",
+        slope_from_y=True,
+        cost=1,
+        points=(1.0842021724855044e-19, 1.8446743e19, 1.4916681462400413e-154, 1.3407807929942596e154),
+    ),
+    Row(
+        name="smelu",
+        summary="Rectifier whose knot is rounded off by a parabola.",
+        formula="0 if x <= -beta, (x + beta)**2 / (4 * beta) if x <= beta, else x",
+        derivative="0 if x <= -beta, (x + beta) / (2 * beta) if x <= beta, else 1",
+        source="Shamir, Lin & Coviello, Smooth Activations and Reproducibility in Deep Networks, 2020, "
+        "arXiv:2010.09931",
+        parameters=(
+            Parameter(
+                name="beta",
+                doc="Half the width of the parabola.",
+                default=1.0,
+                above=0.0,
+                typical=(1.0, 3.0),
+            ),
+        ),
+        cost=3,
+        points=(0.25, 3.0, 9.0),
+    ),
+    Row(
+        name="squareplus",
+        summary="Algebraic counterpart of softplus.",
+        formula="(x + sqrt(x**2 + b)) / 2",
+        derivative="(1 + x / sqrt(x**2 + b)) / 2",
+        source="Barron, Squareplus: A Softplus-Like Algebraic Rectifier, 2021, arXiv:2112.11687",
+        parameters=(
+            Parameter(
+                name="b",
+                doc="Four times the square of the value at 0.",
+                default=4.0,
+                above=0.0,
+                typical=(4.0, 0.25),
+            ),
+        ),
+        slope_from_y=True,
+        cost=5,
+        points=(1e150, 9.2233720e18, 1.3407807929942596e154),
     ),
     Row(
         name="elu",
@@ -236,7 +407,7 @@ ROWS: tuple[Row, ...] = (
             ),
         ),
         slope_from_y=True,
-        knot=0.0,
+        knots=(AT_0,),
         points=(
             -87.33654,
             -103.97208,
@@ -254,7 +425,7 @@ ROWS: tuple[Row, ...] = (
         source="Klambauer, Unterthiner, Mayr & Hochreiter, Self-Normalizing Neural Networks, NeurIPS 2017, "
         "arXiv:1706.02515",
         slope_from_y=True,
-        knot=0.0,
+        knots=(AT_0,),
         points=(
             -87.33654,
             -87.9,
@@ -267,6 +438,31 @@ ROWS: tuple[Row, ...] = (
             -745.7,
             -36.04365338911715,
             -1.7580993408473768,
+        ),
+    ),
+    Row(
+        name="celu",
+        summary="Continuously differentiable exponential linear unit.",
+        formula="x if x > 0 else alpha * (exp(x / alpha) - 1)",
+        derivative="1 if x > 0 else exp(x / alpha)",
+        source="Barron, Continuously Differentiable Exponential Linear Units, 2017, arXiv:1704.07483",
+        parameters=(
+            Parameter(
+                name="alpha",
+                doc="Minus the limit as x goes to minus infinity.",
+                default=1.0,
+                above=0.0,
+                typical=(1.0, 0.3),
+            ),
+        ),
+        slope_from_y=True,
+        points=(
+            -87.33654,
+            -103.97208,
+            -16.635532,
+            -708.3964185322641,
+            -745.1332191019411,
+            -36.04365338911715,
         ),
     ),
     Row(
@@ -329,6 +525,52 @@ ROWS: tuple[Row, ...] = (
         ),
     ),
     Row(
+        name="logit",
+        summary="Logarithm of the odds, the inverse of the sigmoid.",
+        formula="log(x / (1 - x)), x clamped to [eps, 1 - eps]",
+        derivative="1 / (x * (1 - x)) if eps < x <= 1 - eps else 0",
+        source="scipy.special.logit; torch.logit",
+        parameters=(
+            Parameter(
+                name="eps",
+                doc="How far x is clamped away from 0 and 1; None, or a negative number: not at all.",
+                default=-inf,
+                at_most=0.5,
+                none_is_default=True,
+                typical=(-inf, 0.0078125),
+            ),
+        ),
+        domain=(0.0, 1.0),
+        knots=(Knot(factor=1.0, parameter="eps"), Knot(at=1.0, factor=-1.0, parameter="eps")),
+        points=(0.5, 0.3333333333333333, 0.6666666666666666, 0.25, 1e-290),
+    ),
+    Row(
+        name="softplus_inverse",
+        summary="Inverse of softplus.",
+        formula="log(exp(x) - 1)",
+        derivative="1 / (1 - exp(-x))",
+        source="Maechler, Accurately Computing log(1 - exp(-|a|)), R package Rmpfr, 2012",
+        domain=(0.0, inf),
+        points=(0.6931471805599453, 0.4054651081081644, 1.0986122886681098, 16.635532, 36.04365338911715),
+    ),
+    Row(
+        name="log1mexp",
+        summary="Logarithm of the complement of a decaying exponential.",
+        formula="log(1 - exp(-x))",
+        derivative="1 / (exp(x) - 1)",
+        source="Maechler, Accurately Computing log(1 - exp(-|a|)), R package Rmpfr, 2012",
+        domain=(0.0, inf),
+        points=(
+            0.6931471805599453,
+            87.33654,
+            88.72284,
+            103.97208,
+            708.3964185322641,
+            709.782712893384,
+            745.1332191019411,
+        ),
+    ),
+    Row(
         name="gelu",
         summary="Gaussian error linear unit, x times the standard normal distribution function.",
         formula="x * Phi(x)",
@@ -348,6 +590,17 @@ ROWS: tuple[Row, ...] = (
         option=("approximate", "tanh"),
         roots=(-0.7524614220710162,),
         points=(-5.5, 5.5, -9.6, -9.95, -10.1, -10.6, -21.0, -21.5, 21.15, -21.9),
+    ),
+    Row(
+        name="gelu_sigmoid",
+        summary="GELU by its sigmoid approximation, at most 0.0204 away from the exact one.",
+        formula="x / (1 + exp(-1.702 * x))",
+        derivative="s + 1.702 * x * s * (1 - s), s = 1 / (1 + exp(-1.702 * x))",
+        source=HENDRYCKS,
+        variant_of="gelu",
+        option=("approximate", "sigmoid"),
+        roots=(-0.7511542090253077,),
+        points=(-51.314, -54.0, -61.09, -63.87, 9.774, 52.128, -416.214, -420.1, -437.838, -441.7),
     ),
     Row(
         name="silu",
@@ -406,6 +659,14 @@ ROWS: tuple[Row, ...] = (
         source="LeCun, Bottou, Orr & Mueller, Efficient BackProp, 1998; numpy.tanh",
         slope_from_y=True,
         points=(-9.010913, 9.010913, 0.34657359, 19.06154746539849, 44.0, -44.36, -52.33, 355.0, -372.9),
+    ),
+    Row(
+        name="tanhshrink",
+        summary="What tanh leaves of its argument.",
+        formula="x - tanh(x)",
+        derivative="tanh(x)**2",
+        source="torch.nn.functional.tanhshrink",
+        points=(1.0, 0.34657359, 9.010913, 19.06154746539849, 1.0842021724855044e-19, 1.4e-154),
     ),
 )
 

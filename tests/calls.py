@@ -74,7 +74,7 @@ def public(row, kernel):
 
     def backward(dy, first, *rest, **keywords):
         keywords |= dict(zip(names, rest, strict=False))
-        if kernel.knot is not None:
+        if kernel.knots:
             keywords["at_zero"] = rest[-1]
         if "_wrt_" in kernel.pass_:
             keywords["wrt"] = kernel.pass_.partition("_wrt_")[2]
@@ -90,7 +90,7 @@ def public(row, kernel):
 def plain(row, kernel):
     """The same with numbers for parameters, whatever arrays come for them: what takes the fast path."""
     call, numbers = public(row, kernel), parameter_sets(row)[0]
-    numbers = (*numbers, AT_ZERO) if kernel.knot is not None else numbers
+    numbers = (*numbers, AT_ZERO) if kernel.knots else numbers
     count = len(kernel.inputs) - len(numbers)
     if "_wrt_" in kernel.pass_:  # or the gradient of a number would be a number
         return call

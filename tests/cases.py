@@ -74,11 +74,13 @@ def specials(dtype):
 
 
 def special_places(row, parameters=None):
-    """The row's knot, roots and points on either side of 0, where a scale among the parameters puts them."""
+    """The row's knots, roots and points on either side of 0, where a scale among the parameters puts them."""
     worst = [x for kernel in row.kernels().values() for x in WORST.get(kernel.name, ())]
-    places = np.array([0.0, 1.0, row.knot or 0.0, *row.roots, *row.points, *worst])
+    named = [p.name for p in row.parameters]
+    knots = [k.place(dict(zip(named, v, strict=True))) for k in row.knots for v in parameter_sets(row)]
+    places = np.array([0.0, 1.0, *row.roots, *row.points, *worst])
     values = [v for p in row.parameters for v in p.typical] if parameters is None else parameters
-    places = np.concatenate([places / v for v in {1.0, *values} if v > 0])
+    places = np.concatenate([places / v for v in {1.0, *values} if 0 < v < np.inf] + [knots])
     return np.unique(np.concatenate([places, -places]))
 
 

@@ -280,9 +280,10 @@ def _exact_errors(kernel, x, inputs, got, floor):
     scalars = {name: a for name, a in zip(kernel.inputs, inputs, strict=True) if a.ndim == 0}
     found = np.empty(x.shape)
     with mp.workdps(DIGITS):
+        exact_parameters = {name: exact(a[()]) for name, a in scalars.items()}
         rest = [exact(scalars[name][()]) for name in kernel.inputs[first + 1 :][: len(kernel.arguments) - 1]]
         for i, value in enumerate(x):
-            at_knot = kernel.knot is not None and value == kernel.knot
+            at_knot = any(k.reached(exact(value), exact_parameters) for k in kernel.knots)
             true = exact(scalars["at_zero"][()]) if at_knot else TRUE[kernel.formula](exact(value), *rest)
             found[i] = error(got[i], mp.mpf(true), floor=float(floor[i]))
     return found

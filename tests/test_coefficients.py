@@ -67,11 +67,34 @@ def mills_polynomial_error(f, c, d):
     return lambda z: polynomial(f, (z - c) / (z + c)) / (z + d) / scaled_mills(z) - 1
 
 
+def celu_bend_error(p):
+    def error(z):
+        true = 1 - (1 + z) * mp.exp(-z)
+        return z**2 * (mp.mpf("0.5") - z / 3 + z**2 / 8 + z**3 * polynomial(p, z)) / true - 1 if z else 0
+
+    return error
+
+
+def lag_error(p):
+    def error(x):
+        true = x * mp.cosh(x) - mp.sinh(x)
+        return x**3 * (mp.mpf(1) / 3 + x**2 * polynomial(p, x**2)) / true - 1 if x else 0
+
+    return error
+
+
+def cosh_error(p):
+    return lambda x: (1 + x**2 / 2 + x**4 * polynomial(p, x**2)) / mp.cosh(x) - 1
+
+
 MILLS_LONG = (*coefficients.MILLS_LONG, sum(map(Fraction, coefficients.MILLS_LONG_CONSTANT)))
 HALF_LN2 = 0.34657391
 
 # name: error(x), interval, log2 of the bound.
 BOUNDS = {
+    "CELU_BEND": (celu_bend_error(coefficients.CELU_BEND), (0, 1), -65),
+    "TANHSHRINK_N": (lag_error(coefficients.TANHSHRINK_N), (0, 1), -65),
+    "TANHSHRINK_D": (cosh_error(coefficients.TANHSHRINK_D), (0, 1), -66.5),
     "EXP_FLOAT, exp": (exp_error(coefficients.EXP_FLOAT), (-HALF_LN2, HALF_LN2), -28),
     "EXP_FLOAT, expm1": (expm1_error(coefficients.EXP_FLOAT), (-HALF_LN2, HALF_LN2), -25.5),
     "EXP_SHORT, exp": (exp_error(coefficients.EXP_SHORT), (-HALF_LN2, HALF_LN2), -38.5),

@@ -59,6 +59,6 @@ def test_signatures_name_the_parameters_of_the_table():
         assert next(iter(forward)) == "x", name
         assert list(backward)[:2] == ["dy", "x"], name
         for parameter in activation.row.parameters:
-            default = inspect.Parameter.empty if parameter.default is None else parameter.default
+            default = inspect.Parameter.empty if parameter.default is None else parameter.shown_default
             assert forward[parameter.name].default == default
             assert backward[parameter.name].default == default

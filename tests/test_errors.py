@@ -61,7 +61,7 @@ def test_only_real_dtypes(name, bad):
     if f.row.slope_from_y:
         with refused(TypeError, "'y'", shown, "expected", untouched=[x, bad, out]):
             f.backward(x, y=bad, out=out, wrt="x", **given)
-    if f.row.knot is not None:
+    if f.row.knots:
         with refused(TypeError, "'at_zero'", shown, "expected", untouched=[x, bad, out]):
             f.backward(x, x, out=out, wrt="x", at_zero=bad, **given)
     for p in f.row.parameters:
@@ -211,7 +211,7 @@ def test_unusable_parameters(name, dtype):
             if p.accepts(dtype(bad)):
                 continue  # -1e-30 is 0 in a half, and parameters are cast
             for value in (bad, np.float64(bad), np.float32(bad), np.array(bad)):
-                words = f"'{p.name}'", f"{p.name} >"
+                words = f"'{p.name}'", p.requirement
                 with refused(ValueError, f.__qualname__, *words, untouched=[x, out]):
                     f(x, out=out, **given | {p.name: value})
                 with refused(ValueError, *words, untouched=[x, out]):
@@ -303,10 +303,10 @@ def test_both_of_x_and_y_or_neither(name):
     for bad in (-0.5, np.array(-0.5), np.array([0.5, -0.5, 0.5, 0.5])) if needs else ():
         with refused(ValueError, "'y'", needs.name, "x", untouched=[x, out]):
             f.backward(x, y=x, out=out, wrt="x", **given | {needs.name: bad})
-    if f.row.knot is None and "at_zero" not in given:
+    if not f.row.knots and "at_zero" not in given:
         with refused(TypeError, "'at_zero'", untouched=[x, out]):
             f.backward(x, x, out=out, at_zero=0.5, **given)
-    elif f.row.slope_from_y and f.row.knot is not None:
+    elif f.row.slope_from_y and f.row.knots:
         with refused(ValueError, "'y'", "x", untouched=[x, out]):
             f.backward(x, y=x, out=out, wrt="x", at_zero=0.5, **given)
 

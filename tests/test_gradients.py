@@ -36,6 +36,12 @@ def gradient(f, wrt, dy, x, given):
     return function(kernel)(dy, x, *(np.asarray(v, x.dtype) for v in given.values()))
 
 
+def inside(row, x):
+    """Numbers like those of x, where f is not NaN."""
+    low, high = row.domain
+    return x if low == -np.inf else abs(x) if high == np.inf else reference.sigmoid(x)
+
+
 def normal(*shape, dtype=np.float64, seed=0):
     return np.random.default_rng(seed).normal(0, 2, shape).astype(dtype)
 
@@ -228,33 +234,36 @@ def exact_sums(terms, shape):
 def test_sums_lose_nothing(name, x_shape, p_shape, dtype):
     """In units of the sum of the terms' sizes: rounded once where the terms are exact or much finer."""
     f, rng = ACTIVATIONS[name], np.random.default_rng(4)
-    (p,) = f.row.parameters
     shape = np.broadcast_shapes(x_shape, p_shape)
-    x, dy = normal(*x_shape, dtype=dtype), rng.normal(size=shape).astype(dtype)
-    value = np.asarray(rng.choice(p.typical, p_shape), dtype)
+    x, dy = inside(f.row, normal(*x_shape, dtype=dtype)), rng.normal(size=shape).astype(dtype)
     keywords = {"axis": -1} if f.row.channel_axis is not None else {}
-    got = f.backward(dy, x, wrt=p.name, **{p.name: value}, **keywords)
-    assert got.dtype == dtype
-    assert got.shape == p_shape
-    full = [np.broadcast_to(np.asarray(a, np.longdouble), shape) for a in (dy, x, value)]
-    terms = np.asarray(reference.evaluate(f.row.kernels()[f"backward_wrt_{p.name}"], *full))
-    unit = np.spacing(exact_sums(abs(terms), p_shape).astype(dtype)).astype(np.longdouble)
-    error = abs(got - exact_sums(terms, p_shape)) / unit
-    fine = dtype != np.float64 or (ON_KERNELS and f.row.cost == 1)  # piecewise linear
-    assert np.all(error <= (0.51 if fine else 1.0 if ON_KERNELS else 2 * REFERENCE_ULP)), error.max()
+    for p in f.row.parameters:
+        given = parameters(f) | {p.name: np.asarray(rng.choice(p.typical, p_shape), dtype)}
+        got = f.backward(dy, x, wrt=p.name, **given, **keywords)
+        assert got.dtype == dtype
+        assert got.shape == p_shape
+        wide = [np.asarray(a, dtype).astype(np.longdouble) for a in (dy, x, *given.values())]
+        full = [np.broadcast_to(a, shape) for a in wide]
+        terms = np.asarray(reference.evaluate(f.row.kernels()[f"backward_wrt_{p.name}"], *full))
+        unit = np.spacing(exact_sums(abs(terms), p_shape).astype(dtype)).astype(np.longdouble)
+        error = abs(got - exact_sums(terms, p_shape)) / unit
+        fine = dtype != np.float64 or (ON_KERNELS and f.row.cost == 1)  # piecewise linear
+        assert np.all(error <= (0.51 if fine else 1.0 if ON_KERNELS else 2 * REFERENCE_ULP)), error.max()
 
 
 @pytest.mark.usefixtures("kernels_only")
 @each_with_parameters
 def test_sums_do_not_depend_on_threads_or_layout(name, thresholds):
     f, rng = ACTIVATIONS[name], np.random.default_rng(4)
-    (p,) = f.row.parameters
+    p = f.row.parameters[-1]
     for x_shape, p_shape in SUMMED:
         for dtype in (np.float32, np.float64):
             x, dy = rng.normal(size=(2, *x_shape)).astype(dtype)
             value = np.asarray(rng.choice(p.typical, p_shape), dtype)
             dy = np.broadcast_to(dy, np.broadcast_shapes(x_shape, p_shape)).copy()
-            keywords = {p.name: value} | ({"axis": -1} if f.row.channel_axis is not None else {})
+            keywords = (
+                parameters(f) | {p.name: value} | ({"axis": -1} if f.row.channel_axis is not None else {})
+            )
             thresholds(1, 2**62, 2**62)
             expected = f.backward(dy, x, wrt=("x", p.name), **keywords)
             for threads in (2, 3, 7):
@@ -297,16 +306,18 @@ def test_infinities_and_nan_in_sums(value):
 
 
 def test_the_knot_may_have_any_slope():
-    x = np.array([-1.0, -0.0, 0.0, 2.0, np.nan])
     for name, f in ACTIVATIONS.items():
-        if f.row.knot != 0:
+        if not f.row.knots:
             continue
-        given = parameters(f)
+        given = dict(zip(parameters(f), parameter_sets(f.row)[-1], strict=True))
+        ends = [knot.place(given) for knot in (f.row.knots[0], f.row.knots[-1])]
+        x = np.array([ends[0] - 1, *ends, (ends[1] or 0.5) * 1.75, np.nan])
+        x[1:3] *= np.where(x[1:3] == 0, [-1, 1], 1)
         left = f.backward(np.ones(5), x, wrt="x", **given)
         for at_zero in (0.0, 0.5, 1, np.float32(0.25), -2.0, np.inf):
-            dx = f.backward(np.full(5, 3.0), x, wrt="x", at_zero=at_zero, **given)
-            np.testing.assert_array_equal(dx[1:3], 3.0 * at_zero, err_msg=name)
-            np.testing.assert_array_equal(dx[[0, 3, 4]], 3.0 * left[[0, 3, 4]], err_msg=name)
+            dx = f.backward(np.full(5, 4.0), x, wrt="x", at_zero=at_zero, **given)
+            np.testing.assert_array_equal(dx[1:3], 4.0 * at_zero, err_msg=name)
+            np.testing.assert_array_equal(dx[[0, 3, 4]], 4.0 * left[[0, 3, 4]], err_msg=name)
         lanes = f.backward(np.ones(5), x, wrt="x", at_zero=np.linspace(0, 1, 5), **given)
         np.testing.assert_array_equal(lanes[1:3], [0.25, 0.5])
         assert np.isnan(f.backward(np.ones(5), x, wrt="x", at_zero=np.nan, **given)[1:3]).all()

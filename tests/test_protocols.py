@@ -65,7 +65,7 @@ def test_gradients_reach_array_ufunc(name, kernels_only):
     row, kernel = BY_NAME[name]
     odd, x = Recorder(), np.ones(3)
     parameters = parameter_sets(row)[0]
-    rest = (*parameters, 0.5) if kernel.knot is not None else parameters
+    rest = (*parameters, 0.5) if kernel.knots else parameters
     call = public(row, kernel)
     for dy, first in ((odd, odd), (x, odd), (odd, x)):
         ufunc, method, inputs, keywords = call(dy, first, *rest)
@@ -113,7 +113,7 @@ def test_subclasses_stay(name):
     x.tag = "mine"
     for view in (x, x[::2], x.reshape(2, 3).T):
         full = [np.full(view.shape, p) for p in parameter_sets(row)[0]]
-        rest = [*full, 0.5] if kernel.knot is not None else full
+        rest = [*full, 0.5] if kernel.knots else full
         arrays = [view] if kernel.pass_ == "forward" else [view, view]
         got = call(*arrays, *rest)
         assert type(got) is Tagged
@@ -254,7 +254,7 @@ def test_foreign_arrays_come_back_as_their_kind(name, library):
         x = np.linspace(0.1, 0.9, 5, dtype=dtype)
         before = x.tobytes()
         inputs = [x, *parameters] if kernel.pass_ == "forward" else [x, x, *parameters]
-        if kernel.knot is not None:
+        if kernel.knots:
             inputs.append(0.5)
         expected = call(*inputs)
         foreign = [Foreign(a) if a is x else a for a in inputs]
@@ -275,7 +275,7 @@ def test_foreign_arrays_are_written_without_a_copy(name, library):
     inputs = [
         *([x] if kernel.pass_ == "forward" else [x, x]),
         *full,
-        *([0.5] if kernel.knot is not None else []),
+        *([0.5] if kernel.knots else []),
     ]
     call, memory = public(row, kernel), np.zeros(5)
     out = Foreign(memory)

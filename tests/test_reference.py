@@ -103,6 +103,10 @@ def test_true_derivatives_are_those_of_the_true_function(name, x):
         x, tiny = mp.mpf(x), mp.mpf(10) ** -25
         for values in itertools.product(*(p.typical for p in row.parameters)):
             values = [mp.mpf(v) for v in values]
+            named = dict(zip((p.name for p in row.parameters), values, strict=True))
+            inside = row.domain[0] < x < row.domain[1]
+            if not inside or any(knot.reached(x, named) for knot in row.knots):
+                continue
             slope = TRUE[f"{name}_slope"](x, *values)
             assert abs(slope - mp.diff(lambda t: TRUE[name](t, *values), x)) < tiny  # noqa: B023
             if row.slope_from_y and (row.from_y_needs is None or row.from_y_needs.accepts(values[0])):
@@ -203,7 +207,9 @@ def test_nan_gives_nan(formula, dtype):
     row, _ = KERNELS[formula]
     for values in itertools.product(*(p.typical for p in row.parameters)):
         got = call(formula, np.array([NAN, 1, NAN, -1], dtype), *(dtype(v) for v in values))
-        assert list(np.isnan(got)) == [True, False, True, False]
+        with mp.workdps(30):
+            true = [TRUE[formula](mp.mpf(x), *map(exact, map(dtype, values))) for x in (1, -1)]
+        assert list(np.isnan(got)) == [True, mp.isnan(true[0]), True, mp.isnan(true[1])]
 
 
 def test_unusable_parameters_give_nan_in_their_lane_only():
@@ -277,7 +283,7 @@ def test_scalars_broadcasting_and_halves(formula):
     assert whole.shape == x.shape
     one = call(formula, x[1, 2, 3], *parameters)
     assert isinstance(one, np.float16)
-    assert one == whole[1, 2, 3]
+    same(one, whole[1, 2, 3])
     strided = call(formula, x[:, ::-2].T, *[np.full((4, 1, 1), p, np.float16) for p in parameters])
     same(strided, whole[:, ::-2].T)
     # one rounding, from float64
@@ -331,8 +337,8 @@ def test_evaluate_runs_every_kernel(row):
         got = reference.evaluate(kernel, *(inputs[name] for name in kernel.inputs))
         arguments = [inputs[name] for name in kernel.arguments]
         expected = np.array(call(kernel.formula, *arguments))
-        if kernel.knot is not None:
-            expected[1] = 0.25
+        for knot in kernel.knots:
+            expected[knot.reached(x, inputs)] = 0.25
         if kernel.inputs[0] == "dy":
             expected = np.where(expected == 0, expected, dy * expected)
         same(got, expected)

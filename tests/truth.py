@@ -10,7 +10,7 @@ from ulp import exact
 from fastrelu.table import ROWS
 
 DIGITS = 60
-KERNELS = {k.formula: (row, k) for row in ROWS for k in row.kernels().values() if k.knot is None}
+KERNELS = {k.formula: (row, k) for row in ROWS for k in row.kernels().values() if not k.knots}
 
 
 # The formulas, as the papers have them
@@ -42,6 +42,52 @@ def tanh_argument(x):
 
 def step(x, below, above=1):
     return above if x > 0 else below
+
+
+def pieces(x, end, below, between, above):
+    return above if x > end else below if x <= -end else between
+
+
+def ordered(low, high, value):
+    return value if low <= high else mp.nan
+
+
+def squareplus(x, b):
+    h = (abs(x) + mp.sqrt(x * x + b)) / 2
+    return h if x > 0 else b / (4 * h)
+
+
+def positive(x, limit, function):
+    return mp.nan if x < 0 else limit if x == 0 else function(x)
+
+
+def log1mexp(x):
+    return mp.log(-mp.expm1(-x)) if x < 1 else mp.log1p(-expm(x))
+
+
+def logit(x, eps):
+    x = min(max(x, eps), 1 - eps)
+    if not 0 < x < 1:
+        return mp.nan if x < 0 or x > 1 else -mp.inf if x == 0 else mp.inf
+    return mp.log(x / (1 - x)) if x < 0.25 else mp.log1p((2 * x - 1) / (1 - x))
+
+
+def clamped(x, eps, below, above, inside):
+    if x <= eps or x > 1 - eps:
+        return below if x <= eps else above
+    return inside() if 0 <= x <= 1 else mp.nan
+
+
+def celu_bend(v):
+    if abs(v) < 1e-6:  # the next term is 1e-60 times smaller
+        return -v * v * mp.fsum((k - 1) / mp.factorial(k) * v ** (k - 2) for k in range(2, 12))
+    return mp.expm1(max(v, -(mp.mpf(10) ** 5))) - v * expm(-v)
+
+
+def tanhshrink(x):
+    if abs(x) < 1e-8:  # the next term is 1e-64 times smaller
+        return x**3 / 3 - 2 * x**5 / 15 + 17 * x**7 / 315 - 62 * x**9 / 2835
+    return x - mp.tanh(max(min(x, 10**5), -(10**5)))
 
 
 def gate_slope(x, v, dv):
@@ -94,10 +140,59 @@ TRUE = {
     **{f"prelu{key}": f for key, f in LEAKY.items()},
     "leaky_relu_wrt_negative_slope": lambda x, a: step(x, x, 0),
     "prelu_wrt_weight": lambda x, a: step(x, x, 0),
+    "relu6": lambda x: min(max(x, 0), 6),
+    "relu6_slope": lambda x: int(0 < x <= 6),
+    "hardtanh": lambda x, low, high: ordered(low, high, min(max(x, low), high)),
+    "hardtanh_slope": lambda x, low, high: ordered(low, high, int(low < x <= high)),
+    "hardtanh_wrt_min_val": lambda x, low, high: ordered(low, high, int(x <= low)),
+    "hardtanh_wrt_max_val": lambda x, low, high: ordered(low, high, int(low < x > high)),
+    "hard_sigmoid": lambda x: pieces(x, 3, 0, (x + 3) / 6, 1),
+    "hard_sigmoid_slope": lambda x: pieces(x, 3, 0, mp.mpf(1) / 6, 0),
+    "hard_swish": lambda x: pieces(x, 3, 0, x * (x + 3) / 6, x),
+    "hard_swish_slope": lambda x: pieces(x, 3, 0, (2 * x + 3) / 6, 1),
+    "threshold": lambda x, t, v: x if x > t else v,
+    "threshold_slope": lambda x, t, v: int(x > t),
+    "threshold_wrt_threshold": lambda x, t, v: 0,
+    "threshold_wrt_value": lambda x, t, v: int(x <= t),
+    "hardshrink": lambda x, c: x if abs(x) > c else 0,
+    "hardshrink_slope": lambda x, c: pieces(x, c, 1, 0, 1),
+    "hardshrink_wrt_lambd": lambda x, c: 0,
+    "softshrink": lambda x, c: mp.sign(x) * max(abs(x) - c, 0),
+    "softshrink_slope": lambda x, c: pieces(x, c, 1, 0, 1),
+    "softshrink_wrt_lambd": lambda x, c: pieces(x, c, 1, 0, -1),
+    "relu_squared": lambda x: max(x, 0) ** 2,
+    "relu_squared_slope": lambda x: 2 * max(x, 0),
+    "relu_squared_slope_from_y": lambda y: 2 * mp.sqrt(y),
+    "smelu": lambda x, b: pieces(x, b, 0, (x + b) ** 2 / (4 * b), x),
+    "smelu_slope": lambda x, b: pieces(x, b, 0, (x + b) / (2 * b), 1),
+    "smelu_wrt_beta": lambda x, b: pieces(x, b, 0, (b * b - x * x) / (2 * b) ** 2, 0),
+    "squareplus": squareplus,
+    "squareplus_slope": lambda x, b: squareplus(x, b) / mp.sqrt(x * x + b),
+    "squareplus_slope_from_y": lambda y, b: y / (y + b / (4 * y)) if y else 0,
+    "squareplus_wrt_b": lambda x, b: 1 / (4 * mp.sqrt(x * x + b)),
     "elu": lambda x, a: x if x > 0 else a * mp.expm1(max(x, -(mp.mpf(10) ** 5))),
     "elu_slope": lambda x, a: 1 if x > 0 else a * expm(-x),
     "elu_slope_from_y": lambda y, a: 1 if y > 0 else y + a,
     "elu_wrt_alpha": lambda x, a: 0 if x > 0 else mp.expm1(max(x, -(mp.mpf(10) ** 5))),
+    "celu": lambda x, a: x if x > 0 else a * mp.expm1(max(x / a, -(mp.mpf(10) ** 5))),
+    "celu_slope": lambda x, a: 1 if x > 0 else expm(-x / a),
+    "celu_slope_from_y": lambda y, a: 1 if y > 0 else 1 + y / a,
+    "celu_wrt_alpha": lambda x, a: 0 if x > 0 else celu_bend(x / a),
+    "logit": logit,
+    "logit_slope": lambda x, e: clamped(x, e, 0, 0, lambda: 1 / (x * (1 - x)) if x * (1 - x) else mp.inf),
+    "logit_wrt_eps": lambda x, e: clamped(x, e, 1 / (e * (1 - e)), -1 / (e * (1 - e)), lambda: 0),
+    "log1mexp": lambda x: positive(x, -mp.inf, log1mexp),
+    "log1mexp_slope": lambda x: positive(x, mp.inf, lambda x: expm(x) / -mp.expm1(-min(x, mp.mpf(10) ** 5))),
+    "softplus_inverse": lambda x: positive(
+        x, -mp.inf, lambda x: x + log1mexp(x) if x > 1 else mp.log(mp.expm1(x))
+    ),
+    "softplus_inverse_slope": lambda x: positive(
+        x, mp.inf, lambda x: -1 / mp.expm1(-min(x, mp.mpf(10) ** 5))
+    ),
+    "gelu_sigmoid": lambda x: x * logistic(mp.mpf("1.702") * x),
+    "gelu_sigmoid_slope": lambda x: gate_slope(x, mp.mpf("1.702") * x, mp.mpf("1.702")),
+    "tanhshrink": tanhshrink,
+    "tanhshrink_slope": lambda x: mp.tanh(max(min(x, 10**5), -(10**5))) ** 2,
     "selu": lambda x: selu(x, lambda s: s * x, lambda d: d * mp.expm1(max(x, -(mp.mpf(10) ** 5)))),
     "selu_slope": lambda x: selu(x, lambda s: s, lambda d: d * expm(-x)),
     "selu_slope_from_y": lambda y: selu(y, lambda s: s, lambda d: d + y),
@@ -132,6 +227,9 @@ OUTPUTS = {  # the values that f takes, where it does not take all
     "sigmoid": lambda y: (y >= 0) & (y <= 1),
     "log_sigmoid": lambda y: y <= 0,
     "tanh": lambda y: abs(y) <= 1,
+    "relu_squared": lambda y: y >= 0,
+    "squareplus": lambda y, b: y >= 0,
+    "celu": lambda y, alpha: y >= -alpha,
 }
 
 
@@ -149,7 +247,7 @@ def points(formula, dtype):
     for end in (1, 6, 40, 110, 152, 760, 11500):
         x += [np.linspace(0, end, 21, dtype=dtype), rng.uniform(0, end, 30).astype(dtype)]
     x += [info.smallest_subnormal * np.arange(4), [info.tiny, info.max], 1 + info.eps * np.arange(-2, 3)]
-    special = np.array(row.points, dtype)
+    special = np.array([p for p in row.points if abs(p) < float(info.max)], dtype)
     for root in np.array(row.roots, dtype):
         offsets = np.ldexp(dtype(1), -np.arange(1, info.nmant + 1))
         x += [root * (1 + offsets), root * (1 - offsets)]
@@ -166,8 +264,10 @@ def lanes(formula, dtype):
     columns = []
     typical = [p.typical for p in row.parameters]
     for values in itertools.product(*typical):
-        x = points(formula, dtype)
         parameters = [dtype(v) for v in values]
+        named = dict(zip((p.name for p in row.parameters), parameters, strict=True))
+        knots = np.array([knot.place(named) for knot in row.knots], dtype)
+        x = np.concatenate([points(formula, dtype), knots, np.nextafter(knots, dtype(9)), -knots])
         if kernel.arguments[0] == "y" and row.name in OUTPUTS:
             x = x[OUTPUTS[row.name](x, *parameters)]
         columns.append([x, *(np.full_like(x, v) for v in parameters)])

@@ -215,6 +215,44 @@ def atanh_entries():
         )
 
 
+def cancelling_entries():
+    """Differences that vanish to a higher order at 0 than their terms, by what is left of the series."""
+    unit, third = (mp.mpf(0), mp.mpf(1)), mp.mpf(1) / 3
+
+    def bend(z):
+        return (1 - (1 + z) * mp.exp(-z)) / z**2
+
+    def leading(z):
+        return mp.mpf("0.5") - z * third + z**2 / 8
+
+    p = fit_doubles(lambda z: (bend(z) - leading(z)) / z**3, lambda z: z**3 / bend(z), unit, 10)
+    error = bits(lambda z: (leading(z) + z**3 * horner(p, z)) / bend(z) - 1, unit)
+    comment = f"P(z): 1 - (1 + z) exp(-z) = z^2 (1/2 - z/3 + z^2/8 + z^3 P(z)), z in [0, 1]. Error {error}."
+    yield Entry("CELU_BEND", descending(p), comment)
+
+    def lag(u):
+        x = mp.sqrt(u)
+        return (x * mp.cosh(x) - mp.sinh(x)) / x**3
+
+    def cosh(u):
+        return mp.cosh(mp.sqrt(u))
+
+    n = fit_doubles(lambda u: (lag(u) - third) / u, lambda u: u / lag(u), unit, 7)
+    error = bits(lambda u: (third + u * horner(n, u)) / lag(u) - 1, unit)
+    yield Entry(
+        "TANHSHRINK_N",
+        descending(n),
+        f"P(u): x cosh(x) - sinh(x) = x^3 (1/3 + u P(u)), u = x^2 in [0, 1]. Error {error}.",
+    )
+    d = fit_doubles(lambda u: (cosh(u) - 1 - u / 2) / u**2, lambda u: u**2 / cosh(u), unit, 6)
+    error = bits(lambda u: (1 + u / 2 + u**2 * horner(d, u)) / cosh(u) - 1, unit)
+    yield Entry(
+        "TANHSHRINK_D",
+        descending(d),
+        f"P(u): cosh(x) = 1 + u/2 + u^2 P(u), u = x^2 in [0, 1]. Error {error}.",
+    )
+
+
 def mills(z):
     """Return exp(z^2/2) Phi(-z), the Mills ratio of the normal distribution over sqrt(2 pi)."""
     return mp.exp(z * z / 2) * mp.erfc(z / mp.sqrt(2)) / 2
@@ -362,6 +400,7 @@ def constant_entries():
     """Constants as pairs."""
     ln2, slope = mp.log(2), mp.sqrt(2 / mp.pi)
     yield Entry("LN2", pair(ln2), "ln 2")
+    yield Entry("LN2_REST", float(ln2 - mp.fsum(pair(ln2))), "What that pair leaves of ln 2.")
     yield Entry("LN2_SPLIT", split(ln2, 41), "ln 2 as a + b; a has 41 bits, so k a is exact for |k| < 2^11.")
     yield Entry(
         "LN2_SPLIT_FLOAT",
@@ -377,6 +416,9 @@ def constant_entries():
     yield Entry("TWO_PI", pair(2 * mp.pi), "2 pi")
     yield Entry("TWO_PI_SQUARED", pair(2 * mp.pi**2), "2 pi^2")
     yield Entry("GELU_ROOT", pair(gelu_root()), "R > 0: gelu'(-R) = 0")
+    yield Entry("GELU_SIGMOID_SCALE", pair(mp.mpf("1.702")), "1.702, the exact decimal")
+    yield Entry("THIRD", pair(mp.mpf(1) / 3), "1 / 3")
+    yield Entry("SIXTH", pair(mp.mpf(1) / 6), "1 / 6")
     scale, depth = selu_constants()
     yield Entry("SELU_LAMBDA", pair(scale), "lambda of SELU")
     yield Entry("SELU_LAMBDA_ALPHA", pair(depth), "lambda alpha of SELU")
@@ -427,6 +469,7 @@ def near_root_entries(neighbourhood=0.0625):
 BLOCKS = (
     exp_entries,
     atanh_entries,
+    cancelling_entries,
     mills_short_entries,
     gelu_slope_entries,
     mills_long_entries,

@@ -145,7 +145,7 @@ def block(index, kernel, kinds, suffix):
         return f"tabulated_{way}{n}[{types}]({', '.join(parts)}, {literal}, TABLE_{table}_{suffix}, o)"
 
     at_default = f"{kernel.formula}_at_default"
-    if kernel.knot is None and at_default in looks_up:
+    if not kernel.knots and at_default in looks_up:
         row = next(row for row in table().ROWS if row.qualname == kernel.row)
         tests = [
             f"is_all[{TYPES[suffix]}](o, {kernel.inputs.index(name)}, {default!r})"
@@ -153,15 +153,28 @@ def block(index, kernel, kinds, suffix):
         ]
         call = f"if {' and '.join(tests)}:\n        {from_table(at_default)}\n"
         call += f"    else:\n        {from_table(kernel.formula)}"
-    elif kernel.knot is None and kernel.formula in looks_up:
+    elif not kernel.knots and kernel.formula in looks_up:
         call = from_table(kernel.formula)
-    elif kernel.knot is not None:
-        call = f"backward_with_knot{n}[{value}]({literal}, {kernel.knot!r}, o)"
+    elif kernel.knots:
+        call = f"backward_with_knots{n}[{value}]({literal}, KNOTS_{index}, o)"
     else:
         call = f"{way}{n}[{value}]({literal}, o)"
     return (
         f"cdef void block_{index}_{suffix}(const Operands& o) noexcept nogil:  # {kernel.name}\n    {call}\n"
     )
+
+
+def knots_pxi(kernels):
+    """The knots of every kernel that has some, as C constants."""
+    lines, names = [], []
+    for index, kernel in enumerate(kernels):
+        if not kernel.knots:
+            continue
+        argument = {"": 0} | {name: i for i, name in enumerate(kernel.arguments)}
+        numbers = (f"{{{k.at!r}, {k.factor!r}, {argument[k.parameter]}}}" for k in kernel.knots)
+        lines.append(f"    static constexpr Knot KNOTS_{index}[] = {{{', '.join(numbers)}}};\n")
+        names.append(f"    const Knot[1] KNOTS_{index}\n")
+    return "".join(['cdef extern from * nogil:\n    """\n', *lines, '    """\n', *names, "\n"])
 
 
 def keeps_integers(kernel):
@@ -196,6 +209,7 @@ def blocks_pyx():
     for folder in ("math", "formulas"):
         out += [f'include "{folder}/{p.name}"\n' for p in sorted((ROOT / "kernels" / folder).glob("*.pxi"))]
     out.append('include "loops/blocks.pxi"\ninclude "loops/sum_blocks.pxi"\ninclude "tables.pxi"\n\n')
+    out.append(knots_pxi(kernels))
     computed = [(index, kernel, suffix) for index, kernel in enumerate(kernels) for suffix in TYPES]
     integers = [(index, kernel) for index, kernel in enumerate(kernels) if keeps_integers(kernel)]
     real_only = [kernel.formula for _, kernel in integers if kinds[kernel.formula] != "N"]
@@ -205,7 +219,7 @@ def blocks_pyx():
         )
     computed += [(index, kernel, suffix) for index, kernel in integers for suffix in INTEGERS]
     out += [block(index, kernel, kinds, suffix) for index, kernel, suffix in computed]
-    borrowed = {i for i, k in enumerate(kernels) if k.knot is None and k.formula in tabulated(kinds)}
+    borrowed = {i for i, k in enumerate(kernels) if not k.knots and k.formula in tabulated(kinds)}
     summed = [(index, kernel) for index, kernel in enumerate(kernels) if kernel.summed]
     out += [sum_block(index, kernel, kinds, suffix) for index, kernel in summed for suffix in TYPES]
     row_passes = dict.fromkeys(name for passes in reductions.values() for name in passes if name)

@@ -11,6 +11,7 @@ over it, whatever the number of layers.
 from __future__ import annotations
 
 import itertools
+import math
 import time
 
 import numpy as np
@@ -34,8 +35,8 @@ def arguments(activation):
 
 
 def trains(activation):
-    """Whether a network with this activation can learn: not if f′ is 0 everywhere."""
-    return activation.row.derivative != "0"
+    """Whether a network with this activation can learn: not if f′ is 0 everywhere, or f not."""
+    return activation.row.derivative != "0" and activation.row.domain == (-math.inf, math.inf)
 
 
 class Fastrelu:

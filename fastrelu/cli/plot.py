@@ -111,13 +111,14 @@ def curve(function, low, high):
     """Points of the graph of `function`, with a gap (a NaN) wherever it jumps."""
     x = np.linspace(low, high, POINTS)
     left, right = x[:-1], x[1:]
-    for _ in range(HALVINGS):  # every interval, towards its larger change
-        middle = left + (right - left) / 2
-        at_left, at_middle, at_right = function(left), function(middle), function(right)
-        to_left = np.abs(at_middle - at_left) >= np.abs(at_right - at_middle)
-        left, right = np.where(to_left, left, middle), np.where(to_left, middle, right)
-    before, after = function(left), function(right)
-    jumps = np.flatnonzero(np.abs(after - before) > JUMP * np.maximum(1, np.abs(before)))
+    with np.errstate(invalid="ignore"):  # differences of infinities
+        for _ in range(HALVINGS):  # every interval, towards its larger change
+            middle = left + (right - left) / 2
+            at_left, at_middle, at_right = function(left), function(middle), function(right)
+            to_left = np.abs(at_middle - at_left) >= np.abs(at_right - at_middle)
+            left, right = np.where(to_left, left, middle), np.where(to_left, middle, right)
+        before, after = function(left), function(right)
+        jumps = np.flatnonzero(np.abs(after - before) > JUMP * np.maximum(1, np.abs(before)))
     ends = np.stack([left, left, right], axis=1)[jumps]
     values = np.stack([before, np.full_like(before, np.nan), after], axis=1)[jumps]
     at = np.repeat(jumps + 1, 3)

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import torch
 
-from .network import learned_parameter
+from .network import arguments, learned_parameter
 
 __all__ = ["TorchTwin"]
 
 
+# What torch has no function for.
+COMPOSED = {
+    "gelu.sigmoid": lambda x: x * torch.sigmoid(1.702 * x),
+    "relu_squared": lambda x: torch.relu(x).square(),
+    "smelu": lambda x: torch.where(x.abs() < 1, (x + 1).square() / 4, torch.relu(x)),
+    "squareplus": lambda x: (x + torch.sqrt(x.square() + 4)) / 2,
+}
+
+
 def _function(activation):
-    """torch's name for an activation, or None where it has none."""
+    """torch's name for an activation, or its lines above, or None where it has neither."""
+    if activation.row.qualname in COMPOSED:
+        return COMPOSED[activation.row.qualname]
     family, _, variant = activation.row.qualname.partition(".")
     spellings = (family, family.replace("_", ""))  # logsigmoid
     homes = (torch, torch.nn.functional)
@@ -37,6 +48,7 @@ class TorchTwin:
         if self.function is None:
             raise LookupError(f"torch has no {activation.row.qualname}")
         torch.set_num_threads(threads)
+        self.given = arguments(activation)
         self.learned = learned_parameter(activation)
         self.layers = [
             [torch.tensor(v, requires_grad=True) for v in (layer.weight, layer.bias, layer.slope) if v.size]
@@ -52,7 +64,7 @@ class TorchTwin:
         x, labels = torch.from_numpy(x), torch.from_numpy(labels)
         *hidden, last = self.layers
         for weight, bias, *slope in hidden:
-            x = self.function(torch.addmm(bias, x, weight), *slope)
+            x = self.function(torch.addmm(bias, x, weight), *slope, **self.given)
         logits = torch.addmm(last[1], x, last[0])
         return torch.nn.functional.cross_entropy(logits, labels), logits
 

@@ -140,7 +140,7 @@ def run(options):
     if not trains(options.activation):
         options.parser.error(
             f"argument --activation: {options.activation.row.qualname} cannot be trained with: its "
-            "derivative is 0 everywhere, so nothing below it would learn"
+            "derivative is 0 everywhere, so nothing below it would learn, or it is not defined everywhere"
         )
     width = None if sys.stdout.isatty() else 110  # a pipe has none
     console = Console(highlight=False, markup=False, emoji=False, width=width)

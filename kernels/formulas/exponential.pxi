@@ -39,6 +39,50 @@ cdef inline V elu_wrt_alpha_from_expm1_ratio(V x, V alpha, V at, V high, V low, 
     return where_ge(alpha, splat(x, 0.0), y, splat(x, NAN))
 
 
+# Linear wherever expm1 is: the quotient may be too small a number there.
+cdef inline W celu(W x, W alpha) noexcept nogil:
+    cdef W v = x / alpha
+    cdef W below = where_gt(splat(x, 1e-35), magnitude(v), x, alpha * expm1_below(v))
+    return if_positive_and_finite(alpha, where_positive(x, x, below))
+
+cdef inline V celu_position(V x, V alpha) noexcept nogil:
+    return x / alpha
+
+cdef inline V celu_position_error(V x, V alpha) noexcept nogil:
+    return fused(splat(x, 0.0) - x / alpha, alpha, x) / alpha
+
+# x times the ratio; before the table's first entry the exponential is nothing beside 1.
+cdef inline V celu_from_expm1_ratio(V x, V alpha, V at, V high, V low, V scale) noexcept nogil:
+    cdef V below = where_gt(at, x / alpha, splat(x, 0.0) - alpha, fused(x, high, x * low))
+    return if_positive_and_finite(alpha, where_positive(x, x, below))
+
+cdef inline V celu_at_default_from_expm1_ratio(V x, V alpha, V at, V high, V low, V scale) noexcept nogil:
+    return where_positive(x, x, fused(at, high, at * low))
+
+cdef inline W celu_slope(W x, W alpha) noexcept nogil:
+    cdef W v = negative_magnitude(x) / alpha
+    return if_positive_and_finite(alpha, where_positive(x, splat(x, 1.0), restore_tail(exp_nonpositive(v), v)))
+
+cdef inline V celu_slope_from_exp(V x, V alpha, V at, V high, V low, V scale) noexcept nogil:
+    return if_positive_and_finite(alpha, where_positive(x, splat(x, 1.0), entry_sum(high, low, scale)))
+
+cdef inline V celu_slope_at_default_from_exp(V x, V alpha, V at, V high, V low, V scale) noexcept nogil:
+    return where_positive(x, splat(x, 1.0), entry_sum(high, low, scale))
+
+cdef inline W celu_slope_from_y(W y, W alpha) noexcept nogil:
+    return if_positive_and_finite(alpha, where_positive(y, splat(y, 1.0), (y + alpha) / alpha))
+
+# expm1(v) - v exp(v), v = x / alpha, which vanishes as v^2: with z = -v, up to 1 by its series.
+cdef inline W celu_wrt_alpha(W x, W alpha) noexcept nogil:
+    cdef W v = negative_magnitude(x) / alpha
+    cdef W z = at_most(magnitude(v), splat(v, 1.0))
+    cdef W rest = rough_product(rough_product(z, rough_product(z, z)), rough_polynomial(z, CELU_BEND))
+    cdef W near = z * (z * ((z * z * 0.125 + rest) - z * constant(z, THIRD[0], THIRD[1]) + 0.5))
+    cdef W far = until_floor(v, v) * exp_nonpositive_full(v) - expm1_nonpositive(v)
+    cdef W y = where_gt(splat(v, -1.0), v, far, near)
+    return if_positive_and_finite(alpha, where_positive(x, splat(x, 0.0), turn_sign(y, splat(x, -1.0))))
+
+
 cdef inline W selu_lambda(W x) noexcept nogil:
     return constant(x, SELU_LAMBDA[0], SELU_LAMBDA[1])
 

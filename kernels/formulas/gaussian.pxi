@@ -53,3 +53,28 @@ cdef inline W gelu_tanh_slope(W x) noexcept nogil:
 
 cdef inline V gelu_tanh_slope_from_table(V x, V at, V high, V low, V scale) noexcept nogil:
     return near_root(x, splat(x, 0.0), GELU_TANH_SLOPE_NEAR, entry_sum(high, low, scale))
+
+
+# silu with a fixed beta, whose decimals are none of a float's.
+cdef inline W gelu_sigmoid_scale(W x) noexcept nogil:
+    return constant(x, GELU_SIGMOID_SCALE[0], GELU_SIGMOID_SCALE[1])
+
+cdef inline V gelu_sigmoid_position(V x) noexcept nogil:
+    return splat(x, GELU_SIGMOID_SCALE[0]) * x
+
+cdef inline V gelu_sigmoid_position_error(V x) noexcept nogil:
+    cdef V high = splat(x, GELU_SIGMOID_SCALE[0])
+    return fused(constant_low(x, GELU_SIGMOID_SCALE), x, product_error(high, x, high * x))
+
+cdef inline W gelu_sigmoid(W x) noexcept nogil:
+    return silu(x, gelu_sigmoid_scale(x))
+
+cdef inline V gelu_sigmoid_from_sigmoid(V x, V at, V high, V low, V scale) noexcept nogil:
+    return entry_product(x, high, low, scale)
+
+cdef inline W gelu_sigmoid_slope(W x) noexcept nogil:
+    return silu_slope(x, gelu_sigmoid_scale(x))
+
+cdef inline V gelu_sigmoid_slope_from_silu_slope(V x, V at, V high, V low, V scale) noexcept nogil:
+    cdef V otherwise = entry_sum(high, low, scale)
+    return near_root(gelu_sigmoid_position(x), gelu_sigmoid_position_error(x), SILU_SLOPE_NEAR, otherwise)

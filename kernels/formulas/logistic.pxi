@@ -121,3 +121,27 @@ cdef inline V tanh_slope_from_sigmoid_slope(V x, V at, V high, V low, V scale) n
 
 cdef inline V tanh_slope_from_y(V y) noexcept nogil:
     return fused(splat(y, 0.0) - y, y, splat(y, 1.0))
+
+
+# x - tanh(x) = (x cosh(x) - sinh(x)) / cosh(x), whose series have positive terms only, up to 1.
+cdef inline W tanhshrink(W x) noexcept nogil:
+    cdef W z = magnitude(x)
+    cdef W n = expm1_nonpositive(scaled(z, splat(x, -2.0)))
+    cdef W c = at_most(z, splat(x, 1.0))
+    cdef W u = c * c
+    cdef W lag = constant(x, THIRD[0], THIRD[1]) + rough_product(u, rough_polynomial(u, TANHSHRINK_N))
+    cdef W rise = rough_product(rough_product(u, u), rough_polynomial(u, TANHSHRINK_D))
+    cdef W near = c * (u * lag / (1.0 + (scaled(u, splat(x, 0.5)) + rise)))
+    return turn_sign(where_gt(z, splat(x, 1.0), z + n / (n + 2.0), near), x)
+
+cdef inline W tanhshrink_slope(W x) noexcept nogil:
+    cdef W t = tanh(x)
+    return t * t
+
+cdef inline V tanhshrink_slope_position(V x) noexcept nogil:
+    return magnitude(x)
+
+cdef inline V tanhshrink_slope_from_tanh_ratio(V x, V at, V high, V low, V scale) noexcept nogil:
+    cdef V total = fused(at, high, at * low)
+    cdef V lost = fused(at, high, splat(x, 0.0) - total) + at * low
+    return fused(total, total, splat(x, 2.0) * total * lost)

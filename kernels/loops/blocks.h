@@ -53,9 +53,16 @@ template<class R, class... A> ALWAYS_INLINE void backward(R (*slope)(A...), cons
     }
 }
 
-// Where x is at the knot the slope is the last input instead.
-template<class R, class... A>
-ALWAYS_INLINE void backward_with_knot(R (*slope)(A...), double knot, const Operands& operands) {
+// A point where f' jumps: at + factor * an argument of the formula, or no argument if that is x.
+struct Knot {
+    double at, factor;
+    int argument;
+};
+
+// Where x is at a knot the slope is the last input instead, unless it is NaN.
+template<class R, class... A, size_t KNOTS> ALWAYS_INLINE void backward_with_knots(R (*slope)(A...),
+                                                                                   const Knot (&knots)[KNOTS],
+                                                                                   const Operands& operands) {
     typedef decltype(scalar_of((R*)0)) T;
     const Operands o = operands;
     constexpr size_t last = 1 + sizeof...(A);
@@ -64,6 +71,12 @@ ALWAYS_INLINE void backward_with_knot(R (*slope)(A...), double knot, const Opera
         R x = take((R*)0, (const T*)o.in[1] + i * o.advance[1]);
         R at_knot = take((R*)0, (const T*)o.in[last] + i * o.advance[last]);
         R f = apply<1>(slope, o, i, std::index_sequence_for<A...>());
-        put((T*)o.out + i * vec<T>::lanes, chain(dy, where_eq(x, splat(x, knot), at_knot, f)));
+        for (const Knot& knot : knots) {
+            R place = splat(x, 0.0);
+            if (const int j = knot.argument)
+                place = splat(x, knot.factor) * take((R*)0, (const T*)o.in[1 + j] + i * o.advance[1 + j]);
+            f = where_eq(x - splat(x, knot.at), place, where_eq(f, f, at_knot, f), f);
+        }
+        put((T*)o.out + i * vec<T>::lanes, chain(dy, f));
     }
 }

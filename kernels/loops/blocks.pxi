@@ -54,8 +54,12 @@ cdef extern from * nogil:
     void backward2 "backward" [R](R (*)(R, R) noexcept nogil, const Operands&)
     void backward3 "backward" [R](R (*)(R, R, R) noexcept nogil, const Operands&)
     void backward4 "backward" [R](R (*)(R, R, R, R) noexcept nogil, const Operands&)
-    void backward_with_knot1 "backward_with_knot" [R](R (*)(R) noexcept nogil, double, const Operands&)
-    void backward_with_knot2 "backward_with_knot" [R](R (*)(R, R) noexcept nogil, double, const Operands&)
+
+    cdef struct Knot:
+        pass
+    void backward_with_knots1 "backward_with_knots" [R](R (*)(R) noexcept nogil, const Knot*, const Operands&)
+    void backward_with_knots2 "backward_with_knots" [R](R (*)(R, R) noexcept nogil, const Knot*, const Operands&)
+    void backward_with_knots3 "backward_with_knots" [R](R (*)(R, R, R) noexcept nogil, const Knot*, const Operands&)
 
     cdef cppclass Table[T]:
         pass

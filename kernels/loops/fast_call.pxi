@@ -116,6 +116,8 @@ cdef class FastCall:
     cdef double[MAX_PARAMETERS] defaults
     cdef double[MAX_PARAMETERS] at_least
     cdef double[MAX_PARAMETERS] above
+    cdef double[MAX_PARAMETERS] at_most
+    cdef int[MAX_PARAMETERS] not_below      # the parameter that this one must reach, or itself
     cdef double[MAX_PARAMETERS] from_y_at_least
     cdef bint[MAX_PARAMETERS] required
     cdef public object general
@@ -165,6 +167,8 @@ cdef class FastCall:
             self.defaults[i] = 0.0 if p.default is None else p.default
             self.at_least[i] = p.at_least
             self.above[i] = p.above
+            self.at_most[i] = p.at_most
+            self.not_below[i] = self.names.index(p.not_below) if p.not_below else i
 
 
 def enable(type subclass):
@@ -252,6 +256,8 @@ cdef inline bint sort_arguments(FastCall self, PyObject* const* args, Py_ssize_t
             if self.required[k]:
                 return False
             given.parameters[k] = self.defaults[k]
+        if self.not_below[k] != k and not given.parameters[k] >= given.parameters[self.not_below[k]]:
+            return False
         if given.kernels == self.from_y and self.from_y != NULL and (
                 given.array_parameter or not given.parameters[k] >= self.from_y_at_least[k]):
             return False
@@ -282,12 +288,13 @@ cdef inline bint read_parameter(FastCall self, Py_ssize_t k, PyObject* value, Gi
         given.array_parameter = True
         given.arrays[self.arrays] = value
         given.parameters[k] = 0.0
-        return self.above[k] == -INFINITY and self.at_least[k] == -INFINITY
+        return self.above[k] == -INFINITY and self.at_least[k] == -INFINITY and self.at_most[k] == INFINITY
     else:
         return False
     given.parameters[k] = number
     if self.above[k] == -INFINITY:
-        return number >= self.at_least[k] or self.at_least[k] == -INFINITY
+        return (number >= self.at_least[k] or self.at_least[k] == -INFINITY) and (
+            number <= self.at_most[k] or self.at_most[k] == INFINITY)
     # as float32 too, in which a small number may become 0 and a large one infinite
     return self.above[k] < <float> number < INFINITY
 

@@ -19,4 +19,6 @@ cdef extern from * nogil:
     const char* SUMS_NAME
 
     Pair sum_along2 "sum_along" [R](R (*)(R, R) noexcept nogil, const Operands&, ptrdiff_t)
+    Pair sum_along3 "sum_along" [R](R (*)(R, R, R) noexcept nogil, const Operands&, ptrdiff_t)
     void sum_columns2 "sum_columns" [R](R (*)(R, R) noexcept nogil, const Operands&, ptrdiff_t, double*, double*)
+    void sum_columns3 "sum_columns" [R](R (*)(R, R, R) noexcept nogil, const Operands&, ptrdiff_t, double*, double*)

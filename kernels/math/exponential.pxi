@@ -1,4 +1,4 @@
-# exp, expm1 of x <= 0 and log1p of 0 <= e <= 1: what all formulas but the piecewise linear ones stand on.
+# exp and expm1 of x <= 0: what all formulas but the algebraic ones stand on.
 #
 # exp(x) = 2^k (1 + r + r^2 q(r)),  k = round(x / ln 2),  r = x - k ln 2  (Tang, ACM TOMS 15, 1989).
 # Error of the pair (wide_d): below 2^-60 of the result; in double lanes: 2^-33, with `_full` 2^-51.
@@ -76,15 +76,6 @@ cdef inline W restore_tail(W y, W x) noexcept nogil:
         return y
     else:
         return scaled(settled(y), power_of_two(at_most(binary_exponent(x) - TAIL, splat(x, 0.0))))
-
-# log(1 + e) = 2 atanh(s), s = e / (2 + e) <= 1/3, by its odd series: no logarithm of a rounded 1 + e.
-cdef inline W log1p_unit(W e) noexcept nogil:
-    cdef W s = e / (e + 2.0)
-    cdef W v = rough_product(s, s)
-    if W is wide_f:
-        return scaled(s, splat(s, 2.0)) + s * v * rough_polynomial(v, ATANH_SHORT)
-    else:
-        return scaled(s, splat(s, 2.0)) + rough_product(rough_product(s, v), rough_polynomial(v, ATANH_LONG))
 
 # In plain registers exp(x) = 2^k (1 + t), where t is off by no more than a unit of its last place and 2^-28
 # (float) or 2^-62 (double) of the result: who keeps 2^k and t apart loses nothing to their addition.
