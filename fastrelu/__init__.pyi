@@ -72,6 +72,7 @@ hardshrink: Activation
 softshrink: Activation
 relu_squared: Activation
 smelu: Activation
+softsign: Activation
 squareplus: Activation
 elu: Activation
 selu: Activation

@@ -170,6 +170,24 @@ def smelu_wrt_beta(x, beta):
     return _pieces(x, beta, 0, ((beta - x) / beta) * ((beta + x) / beta) / 4, 0)
 
 
+@formula
+def softsign(x):
+    """x / (1 + abs(x)); 1 and -1 at infinity."""
+    z = np.minimum(np.abs(x), np.finfo(x.dtype).max)
+    return np.copysign(z / (1 + z), x)
+
+
+@formula
+def softsign_slope(x):
+    """(1 / (1 + abs(x)))**2."""
+    return (1 / (1 + np.abs(x))) ** 2
+
+
+@formula
+def softsign_slope_from_y(y):
+    return (1 - np.abs(y)) ** 2
+
+
 def _squareplus_root(x, b):
     """sqrt(x**2 + b), and (abs(x) + root) / 2."""
     root = np.hypot(x, np.sqrt(b))

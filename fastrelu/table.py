@@ -372,6 +372,17 @@ ROWS: tuple[Row, ...] = (
         points=(0.25, 3.0, 9.0),
     ),
     Row(
+        name="softsign",
+        summary="Sigmoidal quotient, with tails that die as 1 / x.",
+        formula="x / (1 + abs(x))",
+        derivative="1 / (1 + abs(x))**2",
+        source="Turian, Bergstra & Bengio, Quadratic Features and Deep Architectures for Chunking, "
+        "NAACL 2009",
+        slope_from_y=True,
+        cost=3,
+        points=(9.2233720e18, 6.7039039649712985e153),
+    ),
+    Row(
         name="squareplus",
         summary="Algebraic counterpart of softplus.",
         formula="(x + sqrt(x**2 + b)) / 2",

@@ -166,6 +166,9 @@ TRUE = {
     "smelu": lambda x, b: pieces(x, b, 0, (x + b) ** 2 / (4 * b), x),
     "smelu_slope": lambda x, b: pieces(x, b, 0, (x + b) / (2 * b), 1),
     "smelu_wrt_beta": lambda x, b: pieces(x, b, 0, (b * b - x * x) / (2 * b) ** 2, 0),
+    "softsign": lambda x: x / (1 + abs(x)),
+    "softsign_slope": lambda x: 1 / (1 + abs(x)) ** 2,
+    "softsign_slope_from_y": lambda y: (1 - abs(y)) ** 2,
     "squareplus": squareplus,
     "squareplus_slope": lambda x, b: squareplus(x, b) / mp.sqrt(x * x + b),
     "squareplus_slope_from_y": lambda y, b: y / (y + b / (4 * y)) if y else 0,
@@ -228,6 +231,7 @@ OUTPUTS = {  # the values that f takes, where it does not take all
     "log_sigmoid": lambda y: y <= 0,
     "tanh": lambda y: abs(y) <= 1,
     "relu_squared": lambda y: y >= 0,
+    "softsign": lambda y: abs(y) <= 1,
     "squareplus": lambda y, b: y >= 0,
     "celu": lambda y, alpha: y >= -alpha,
 }

@@ -1,4 +1,21 @@
-# Sums, quotients and square roots only: squareplus.
+# Sums, quotients and square roots only: softsign and squareplus.
+
+# abs(x), but no larger than what 1 + abs(x) may be without overflow of its square.
+cdef inline W bounded_magnitude(W x) noexcept nogil:
+    return at_most(magnitude(x), splat(x, 1e300))
+
+cdef inline W softsign(W x) noexcept nogil:
+    cdef W z = bounded_magnitude(x)
+    return turn_sign(z / (1.0 + z), x)
+
+cdef inline W softsign_slope(W x) noexcept nogil:
+    cdef W share = 1.0 / (1.0 + magnitude(x))
+    return share * share
+
+cdef inline W softsign_slope_from_y(W y) noexcept nogil:
+    cdef W rest = 1.0 - magnitude(y)
+    return rest * rest
+
 
 # With r = sqrt(x^2 + b) and h = (abs(x) + r) / 2, f is h above 0 and b / (4 h) below.
 cdef inline W squareplus_mean(W x, W root) noexcept nogil:
