@@ -37,7 +37,6 @@ template<class T> wide<T> normalised(wide<T> a);
 template<class T> wide<T> settled(wide<T> a);
 template<class T> wide<T> rough_product(wide<T> a, wide<T> b);
 template<class T> wide<T> square_root(wide<T> a);
-template<class T> wide<T> binade(wide<T> a);
 
 // --- in and out ---------------------------------------------------------------------------------------
 
