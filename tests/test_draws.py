@@ -4,7 +4,9 @@ Keys are fixed, so every run sees the same numbers; the bounds are those that a 
 but one key in some millions.
 """
 
+import doctest
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -94,6 +96,30 @@ def test_normal_draws_are_within_1_ulp(dtype, key):
     exact = [f.exact(pairs[:, 0], pairs[:, 1]) for f in (reference.normal_cosine, reference.normal_sine)]
     worst = distances(got, np.stack(exact, axis=1).ravel()).max()
     assert worst <= (1.0 if ON_KERNELS or dtype == np.float32 else REFERENCE_ULP)
+
+
+DOCS = Path(__file__).resolve().parent.parent / "docs/random.md"
+
+
+@pytest.mark.every_isa
+@each_generator
+def test_the_draws_that_the_docs_show(distribution, dtype):
+    label = f"| {distribution}, {np.dtype(dtype).name if distribution == 'uniform' else 'to 9 digits'} |"
+    (row,) = [line for line in DOCS.read_text().splitlines() if line.startswith(label) and "u =" not in line]
+    shown = [cell.strip() for cell in row.split("|")[2:-1]]
+    got = [float(made(distribution, 1, dtype, fr.noise_key(0).bits, i)[0]) for i in (0, 1, 16, 64)]
+    if distribution == "uniform":
+        assert got == [float.fromhex(cell) for cell in shown]
+    else:
+        np.testing.assert_allclose(
+            got, [float(cell) for cell in shown], rtol=1e-6 if dtype == np.float32 else 1e-8
+        )
+
+
+def test_the_examples_of_the_docs():
+    results = doctest.testfile(str(DOCS), module_relative=False)
+    assert results.attempted > 5
+    assert results.failed == 0
 
 
 # Statistics

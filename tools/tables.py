@@ -48,6 +48,10 @@ def sigmoid(x):
     return 1 / (1 + mp.exp(-x))
 
 
+def sqrt_sigmoid(x):
+    return mp.sqrt(sigmoid(x))
+
+
 def gelu_tanh_exponent(x):
     return 2 * mp.sqrt(2 / mp.pi) * (x + mp.mpf("0.044715") * x**3)
 

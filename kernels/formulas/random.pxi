@@ -3,29 +3,31 @@
 # A uniform draw is centred, u - 1/2; a normal one comes from two of those, a radius and an angle in turns.
 
 cdef inline W normal_radius(W draw) noexcept nogil:
-    return square_root(scaled(log_below_one(draw + 0.5), splat(draw, -2.0)))
+    return square_root(scaled(log_of_uniform(draw), splat(draw, -2.0)))
 
+# abs(angle) is a number of quarters, 0 to 2, and a rest of at most an eighth.
 cdef inline W quarters(W angle) noexcept nogil:
     return nearest_integer(scaled(magnitude(angle), splat(angle, 4.0)))
 
 cdef inline W within_quarter(W angle, W quarter) noexcept nogil:
-    return magnitude(angle) - scaled(quarter, splat(angle, 0.25))
+    return rough_sum(magnitude(angle), scaled(quarter, splat(angle, -0.25)))
+
+# The sign that a half turn changes.
+cdef inline W half_turn(W y, W quarter, W least) noexcept nogil:
+    return turn_sign(y, where_ge(quarter, least, splat(y, -1.0), splat(y, 1.0)))
 
 cdef inline W normal_cosine(W draw, W angle) noexcept nogil:
     cdef W quarter = quarters(angle)
     cdef W f = within_quarter(angle, quarter)
     cdef W one = splat(quarter, 1.0)
-    cdef W cosine = cosine_of_turn(f)
-    cosine = where_gt(quarter, one, 0.0 - cosine, cosine)
-    return normal_radius(draw) * where_eq(quarter, one, 0.0 - sine_of_turn(f), cosine)
+    cdef W size = where_eq(quarter, one, sine_of_turn(f), cosine_of_turn(f))
+    return normal_radius(draw) * half_turn(size, quarter, one)
 
 cdef inline W normal_sine(W draw, W angle) noexcept nogil:
     cdef W quarter = quarters(angle)
     cdef W f = within_quarter(angle, quarter)
-    cdef W one = splat(quarter, 1.0)
-    cdef W sine = sine_of_turn(f)
-    sine = where_gt(quarter, one, 0.0 - sine, sine)
-    return normal_radius(draw) * turn_sign(where_eq(quarter, one, cosine_of_turn(f), sine), angle)
+    cdef W size = where_eq(quarter, splat(quarter, 1.0), cosine_of_turn(f), sine_of_turn(f))
+    return normal_radius(draw) * turn_sign(half_turn(size, quarter, splat(quarter, 2.0)), angle)
 
 
 # One rounding each, so that every backend draws the same bits; the last sum may round past a bound.  Bounds
@@ -62,6 +64,21 @@ cdef inline W noisy_relu(W x, W draw) noexcept nogil:
 
 cdef inline W noisy_relu_slope(W x, W draw) noexcept nogil:
     return positive_part_slope(with_sigmoid_noise(x, draw))
+
+# The same with sqrt(s) from a table, whose ends are good enough: before the first x outweighs all noise.
+cdef inline V with_table_noise(V x, V draw, V high, V low) noexcept nogil:
+    cdef V noise = draw * high
+    cdef V y = x + noise
+    cdef V taken = y - x
+    cdef V lost = (x - (y - taken)) + (noise - taken)
+    lost = lost + (product_error(draw, high, noise) + draw * low)
+    return where_eq(lost, lost, y + lost, y)
+
+cdef inline V noisy_relu_from_sqrt_sigmoid(V x, V draw, V at, V high, V low, V scale) noexcept nogil:
+    return relu(with_table_noise(x, draw, high, low))
+
+cdef inline V noisy_relu_slope_from_sqrt_sigmoid(V x, V draw, V at, V high, V low, V scale) noexcept nogil:
+    return relu_slope(with_table_noise(x, draw, high, low))
 
 # A negative variance makes the lane NaN.
 cdef inline W with_noise(W x, W variance, W draw) noexcept nogil:

@@ -120,6 +120,8 @@ TABLES: tuple[Table, ...] = (
     Table(function="expm1_ratio", type="d", first=-37.5, last=0.0, steps=4),
     Table(function="exp", type="f", first=-105.0, last=0.0, steps=4, **_EXPONENTIAL),
     Table(function="exp", type="d", first=-37.0, last=0.0, steps=4, **_CENTRE),
+    Table(function="sqrt_sigmoid", type="f", first=-8.0, last=18.5, steps=4, one_last=True),
+    Table(function="sqrt_sigmoid", type="d", first=-8.0, last=37.5, steps=4, one_last=True),
 )
 
 PATH = Path(__file__).with_name("tables.bin")

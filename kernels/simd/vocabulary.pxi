@@ -64,6 +64,8 @@ cdef extern from * nogil:
     wide[T] scaled[T](wide[T], wide[T])
     wide[T] normalised[T](wide[T])
     wide[T] settled[T](wide[T])
+    wide[T] rough_sum[T](wide[T], wide[T])
+    wide[T] attached[T](wide[T], wide[T])
     wide[T] square_root[T](wide[T])
     wide[T] rough_product[T](wide[T], wide[T])
     wide[T] rough_polynomial[T](wide[T], const double*)

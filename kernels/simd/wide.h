@@ -36,6 +36,8 @@ template<class T> wide<T> scaled(wide<T> a, wide<T> scale);
 template<class T> wide<T> normalised(wide<T> a);
 template<class T> wide<T> settled(wide<T> a);
 template<class T> wide<T> rough_product(wide<T> a, wide<T> b);
+template<class T> wide<T> rough_sum(wide<T> a, wide<T> b);
+template<class T> wide<T> attached(wide<T> a, wide<T> b);
 template<class T> wide<T> square_root(wide<T> a);
 
 // --- in and out ---------------------------------------------------------------------------------------
@@ -103,6 +105,13 @@ template<class T> ALWAYS_INLINE wide<T> operator*(double a, wide<T> b) { return 
 // A product good to one rounding only: for terms that are small beside what they are added to.
 template<> ALWAYS_INLINE wide_f rough_product(wide_f a, wide_f b) { return a * b; }
 template<> ALWAYS_INLINE wide_d rough_product(wide_d a, wide_d b) { return {a.hi * b.hi, splat(a.hi, 0.0)}; }
+
+// A sum of leading parts with one rounding only: where it is known to have none.
+template<> ALWAYS_INLINE wide_f rough_sum(wide_f a, wide_f b) { return a + b; }
+template<> ALWAYS_INLINE wide_d rough_sum(wide_d a, wide_d b) { return {a.hi + b.hi, splat(a.hi, 0.0)}; }
+// a + b for a small b of one part, which joins the low one: for a factor, or a term of a sum.
+template<> ALWAYS_INLINE wide_f attached(wide_f a, wide_f b) { return a + b; }
+template<> ALWAYS_INLINE wide_d attached(wide_d a, wide_d b) { return {a.hi, a.lo + b.hi}; }
 
 // A polynomial by Horner's rule in plain double, highest coefficient first: likewise for small terms.
 template<class T, int N> ALWAYS_INLINE wide<T> rough_polynomial(wide<T> x, const double (&c)[N]) {
