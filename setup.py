@@ -34,6 +34,7 @@ INLINE = ("CYTHON_INLINE", "inline __attribute__((always_inline))")
 
 
 def packages():
+    write_kernels.write_python()
     return [
         *find_packages(include=["fastrelu*"]),
         "fastrelu.kernels",

@@ -7,7 +7,7 @@ import functools
 import numpy as np
 
 from . import dispatch, interop
-from .backends import cython
+from .backends import cython, numba
 from .table import Row
 
 __all__ = ["TableCallable", "float_type", "is_extension"]
@@ -45,11 +45,12 @@ class TableCallable(FastCall):
         Raises
         ------
         RuntimeError
-            If nothing was compiled: the reference has no ufuncs.
+            If nothing was compiled, and Numba is not installed either: the reference has no ufuncs.
         """
-        if not cython.ISA:
+        if not cython.ISA and not numba.BACKEND.available:
             raise RuntimeError(
-                f"{self.__qualname__}.ufunc needs the compiled kernels: {cython.BACKEND.detail}"
+                f"{self.__qualname__}.ufunc needs compiled kernels: "
+                f"{cython.BACKEND.detail}; {numba.BACKEND.detail}"
             )
         return self._ufunc_of(self.kernel)
 
@@ -62,7 +63,7 @@ class TableCallable(FastCall):
         return dispatch.sums_kernel(kernel, dtype)
 
     def _ufunc_of(self, kernel):
-        return cython.UFUNCS[kernel]
+        return cython.UFUNCS[kernel] if cython.ISA else numba.ufunc(kernel)
 
     def _fail(self, kind, argument, got, expected):
         raise kind(f"{self.__qualname__}: argument {argument!r} is {got}; expected {expected}")

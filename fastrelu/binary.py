@@ -6,7 +6,7 @@ import numpy as np
 
 from . import control, dispatch, interop, rowwise
 from .arguments import float_type, is_extension
-from .backends import cython
+from .backends import cython, numba
 from .backward import sum_to
 from .reductions import logsumexp
 from .table import LOGADDEXP
@@ -83,9 +83,11 @@ class LogAddExp:
         RuntimeError
             If nothing was compiled: the reference has no ufuncs.
         """
-        if not cython.ISA:
-            raise RuntimeError(f"logaddexp.ufunc needs the compiled kernels: {cython.BACKEND.detail}")
-        return cython.UFUNCS[FORWARD]
+        if cython.ISA:
+            return cython.UFUNCS[FORWARD]
+        if numba.BACKEND.available:
+            return numba.ufunc(FORWARD)
+        raise RuntimeError(f"logaddexp.ufunc needs compiled kernels: {cython.BACKEND.detail}")
 
     def __call__(self, a, b, /, out=None, **keywords):
         options = keywords if out is None else keywords | {"out": out}

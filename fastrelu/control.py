@@ -137,7 +137,8 @@ _cache_limit = CACHE_BYTES if _cache_mb is None else _cache_mb << 20
 def _open_or_close_fast_path():
     if cython.ISA:
         with _lock:
-            cython.ufuncs.allow_fast_calls(BACKEND.default.name == "cython" and not _Override.live)
+            first = BACKEND.default.first_kernel
+            cython.ufuncs.allow_fast_calls(first is not None and not _Override.live, first or 0)
 
 
 def _configure_kernels():

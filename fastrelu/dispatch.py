@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import control
-from .backends import Backend, cython
+from .backends import Backend, cython, numba
 from .table import Kernel
 
 __all__ = [
@@ -122,17 +122,21 @@ def plan(
     """
     size = int(np.prod(shape, dtype=np.int64))
     backend = settings.backend
-    compiled = index is not None or backend.name == "cython"
-    if compiled and index is None:
-        index = cython.KERNEL_INDEX[kernel.name]
-    if not compiled or not cython.computes(index, dtype):
-        reason = f"backend {backend.name}: {backend.detail}"
-        if backend.name == "cython":
-            reason = f"{dtype} has no SIMD kernel: the reference computes it"
-        words = _words((1, False))
-        code = "Numba's" if backend.name == "numba" else "NumPy's"
-        return Plan(kernel.name, str(dtype), size, backend.name, code, "reference", *words, (reason,))
     reasons = [f"backend {backend.name}: {backend.detail}"]
+    code = "Numba's" if backend.name == "numba" else cython.ISA
+    if index is None and kernel.name in cython.KERNEL_INDEX:
+        if backend.first_kernel is not None:
+            index = backend.first_kernel + cython.KERNEL_INDEX[kernel.name]
+        elif backend.name == "numba" and numba.computes(dtype):
+            reasons.append("path ufunc: nothing was compiled when fastrelu was installed")
+            how = (code, "ufunc", *_words((numba.threads(kernel, size), False)))
+            return Plan(kernel.name, str(dtype), size, "numba", *how, tuple(reasons))
+    if index is None or not cython.computes(index, dtype):
+        if backend.name != "numpy" and index is not None:
+            reasons = [f"{dtype} has no SIMD kernel: the reference computes it"]
+        how = ("Numba's" if index is None and backend.name == "numba" else "NumPy's", "reference")
+        how += _words((1, False))
+        return Plan(kernel.name, str(dtype), size, backend.name, *how, tuple(reasons))
     contiguous = _contiguous(strides, shape, dtype.itemsize)
     piece = size
     if number:
@@ -147,7 +151,6 @@ def plan(
     made = cython.ufuncs.plan(index, dtype, piece, in_place)
     reasons += [f"path {path}: {why}", *_reasons(made, piece, dtype, in_place, settings)]
     words = _words(made)
-    code = cython.ISA if backend.name == "cython" else "Numba's"
     return Plan(kernel.name, str(dtype), size, backend.name, code, path, *words, tuple(reasons))
 
 

@@ -10,7 +10,7 @@ from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from libc.math cimport INFINITY
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int64_t, uint64_t
-from libc.stdlib cimport malloc
+from libc.stdlib cimport calloc, malloc
 
 import sys
 
@@ -74,6 +74,13 @@ cdef extern from * nogil:
         run(kernel, row, n, settings);
     }
     static bool has_block(const Kernel* kernel) { return *kernel->block != nullptr; }
+    static Block as_block(size_t address) { return (Block)address; }
+    static void share_work(size_t share, size_t work, ptrdiff_t cost, const Settings& settings) {
+        SilentFlags silent;
+        const int threads = threads_for(cost, settings);
+        if (threads == 1) ((Share)share)((void*)work, 0, 1);
+        else run_in_parallel((Share)share, (void*)work, threads, settings.processors);
+    }
     static Runner the_runner = {nullptr, run_contiguously, run_one<float>, run_one<double>};
     """
     cdef struct RowKernel:
@@ -191,6 +198,8 @@ cdef extern from * nogil:
     const int* STORAGE_BYTES
     bint cpu_has(int level)
     bint has_block(const Kernel*)
+    Block as_block(size_t address)
+    void share_work(size_t share, size_t work, ptrdiff_t cost, const Settings&)
     Plan make_plan(const Kernel&, ptrdiff_t, bint, const Settings&)
     void run(const Kernel&, const KernelRow&, ptrdiff_t, const Settings&)
     void run_grid(Grid&, const Settings&)
@@ -220,11 +229,13 @@ cdef enum:
 
 cdef struct Tables:
     const Exports* exports
-    Kernel* kernels   # [index of the table's kernel][FLOAT32, FLOAT64]
+    Kernel* kernels   # [index of the table's kernel][FLOAT32, FLOAT64], then the same with other blocks
+    Block* others     # those blocks, one for each of the latter, or NULL where there is none yet
     Kernel* integers  # [index of the table's kernel][from INT8 to UINT64]; without a block where there is none
     int fixed         # how many formulas those are; the indices from here on are of kernels added later
-    Kernel** added    # each as FLOAT32, FLOAT64
+    Kernel** added    # each as FLOAT32, FLOAT64; first those of the table with the other blocks
     int added_count
+    int added_room
 
 cdef Tables tables
 cdef int INTEGER_TYPES = STORAGES - INT8
@@ -251,16 +262,28 @@ def use_blocks(module, lower, kernels):
     cdef const Exports* lent = exports_of(lower, len(kernels))
     cdef const Exports* source
     # these live as long as the ufuncs that point into them: for ever
-    tables.kernels = <Kernel*> malloc(exports.count * 2 * sizeof(Kernel))
+    tables.kernels = <Kernel*> malloc(exports.count * 4 * sizeof(Kernel))
+    if tables.others == NULL:
+        tables.others = <Block*> calloc(exports.count * 2, sizeof(Block))
+        while tables.added_room < exports.count:
+            tables.added_room = 2 * tables.added_room + 1
+        tables.added = <Kernel**> malloc(tables.added_room * sizeof(Kernel*))
+        tables.added_count = exports.count
     tables.integers = <Kernel*> malloc(exports.count * INTEGER_TYPES * sizeof(Kernel))
-    if tables.kernels == NULL or tables.integers == NULL:
+    if tables.kernels == NULL or tables.others == NULL or tables.added == NULL or tables.integers == NULL:
         raise MemoryError
     cdef int i, compute
+    cdef Kernel* other
     for i in range(exports.count):
         inputs, cost = kernels[i]
         for compute in range(2):
             source = exports if exports.blocks[compute][i] != NULL else lent
             set_kernel(&tables.kernels[2 * i + compute], source, compute, i, inputs, 3 * cost if compute else cost)
+            other = &tables.kernels[2 * (exports.count + i) + compute]
+            other[0] = tables.kernels[2 * i + compute]
+            other.block = &tables.others[2 * i + compute]
+            other.lanes = MAX_REGISTER // other.item_bytes
+        tables.added[i] = &tables.kernels[2 * (exports.count + i)]
         for compute in range(INT8, STORAGES):
             set_kernel(integer_kernel(i, compute), exports, compute, i, inputs, cost)
     tables.exports = exports
@@ -316,8 +339,9 @@ def add_kernel(int inputs, blocks, costs, streaming_costs):
         made.kernels[compute].block = &made.blocks[compute]
         made.kernels[compute].streaming_cost = streaming_costs[compute]
         made.kernels[compute].lanes = MAX_REGISTER // made.kernels[compute].item_bytes
-    if count & (count - 1) == 0:  # full; the old array may be in use, and all of them together are small
-        longer = <Kernel**> malloc(max(1, 2 * count) * sizeof(Kernel*))
+    if count == tables.added_room:  # the old array may be in use, and all of them together are small
+        tables.added_room = 2 * count
+        longer = <Kernel**> malloc(tables.added_room * sizeof(Kernel*))
         if longer == NULL:
             raise MemoryError
         for i in range(count):
@@ -331,6 +355,23 @@ def add_kernel(int inputs, blocks, costs, streaming_costs):
 cdef inline Kernel* integer_kernel(int index, int storage) noexcept:
     """The kernel that keeps integers of a storage; a bool is one of 8 bits."""
     return &tables.integers[index * INTEGER_TYPES + max(storage, UINT8 if storage == BOOL else INT8) - INT8]
+
+
+def set_block(int index, bint double_precision, size_t address):
+    """Let kernel `index`, counted on behind the table's own, run the block at an address.
+
+    A block takes ``Operands`` (loops/exports.h) with registers of 64 bytes and must stay where it is.
+    """
+    tables.others[2 * (index - tables.fixed) + double_precision] = as_block(address)
+
+
+def share_out(size_t share, size_t work, ptrdiff_t cost):
+    """Call the function at an address, a ``Share`` of loops/pool.h, for every part of its work.
+
+    `cost`, in sixteenths of a nanosecond, decides how many threads that pays for.
+    """
+    with nogil:
+        share_work(share, work, cost, settings)
 
 
 MOST_THREADS = MAX_THREADS

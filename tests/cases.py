@@ -8,7 +8,7 @@ import numpy as np
 from fastrelu import dispatch, reference
 from fastrelu.table import ROWS
 
-ON_KERNELS = dispatch.control.BACKEND.get().name == "cython"
+ON_KERNELS = dispatch.control.BACKEND.get().name != "numpy"
 KERNELS = [(row, kernel) for row in ROWS for kernel in row.kernels().values()]
 BY_NAME = {kernel.name: (row, kernel) for row, kernel in KERNELS}
 NEIGHBOURS = 64  # ULP on either side of everything that is special

@@ -1,7 +1,7 @@
 """What every run checks first: that the installed package is under test, on its compiled kernels.
 
 Without this a suite could be green on the fallback.  ``FASTRELU_BACKEND=numpy`` in the environment asks
-for the reference on purpose.
+for the reference on purpose, ``FASTRELU_BACKEND=numba`` for the kernels that Numba compiles.
 """
 
 import contextlib
@@ -38,13 +38,18 @@ def problem():
     under_test = Path(fr.__file__).parent
     if under_test.resolve() != installed.resolve():
         return f"the tests import {under_test}, but the installed package is {installed}: start elsewhere"
-    if os.environ.get("FASTRELU_BACKEND") == "numpy":
-        return None
+    asked = os.environ.get("FASTRELU_BACKEND")
+    if asked in ("numba", "numpy"):
+        return (
+            None
+            if fr.explain(fr.relu, [0.0]).backend == asked
+            else f"{asked} was asked for, but is not in use"
+        )
     backend = fr.backends()["cython"]
     if not backend.available:
         return f"the compiled kernels are not there ({backend.detail}); FASTRELU_BACKEND=numpy tests without"
     if fr.explain(fr.relu, [0.0]).backend != "cython":
-        return "another backend than cython is in use; only FASTRELU_BACKEND=numpy may ask for that"
+        return "another backend than cython is in use; only FASTRELU_BACKEND=numpy or numba may ask for that"
     kernels = Path(sys.modules["fastrelu.kernels.ufuncs"].__file__).parent
     if kernels.resolve() not in {Path(p).resolve() for p in fr.kernels.__path__}:
         return f"fastrelu.kernels is {list(fr.kernels.__path__)}, but its ufuncs come from {kernels}"

@@ -112,7 +112,7 @@ def oracle(kernel):
         return functools.partial(_by_reference, kernel)
     cython._load(other_instruction_set())
     try:
-        return cython._make(kernel)
+        return cython.make_ufunc(kernel)
     finally:
         cython._load(cython.ISA)
 

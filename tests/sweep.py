@@ -10,6 +10,7 @@ columns name the largest error outside the region of the worst, so that one bad 
 
     python -m tests.ulp --isa avx2 --dtype float32 --exhaustive --defaults --state avx2.json
     python -m tests.ulp --isa x86_64_v2 --state v2.json
+    python -m tests.ulp --backend numba --defaults
     python -m tests.ulp --write docs/accuracy.md --peers --state avx2.json --state v2.json
 
 The same command goes on where it was interrupted or killed; the last one sweeps nothing.
@@ -41,6 +42,7 @@ def arguments(given=None):
     parser.add_argument("--exhaustive", action="store_true", help="the same as --stride 1")
     parser.add_argument("--regions", metavar="A:B", default="0:512", help="a share of float32's 512 binades")
     parser.add_argument("--isa", help="instruction set to pin (FASTRELU_ISA)")
+    parser.add_argument("--backend", help="backend to measure (FASTRELU_BACKEND)")
     parser.add_argument("--state", type=Path, action="append", help="a file that lets a sweep go on")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the page from the --state files")
@@ -87,7 +89,8 @@ def jobs(options):
 
 
 def fingerprint():
-    """The compiled kernels and the table, so that a state file is never continued on other ones."""
+    """The kernels and the table, so that a state file is never continued on other ones."""
+    import fastrelu as fr
     import fastrelu.kernels
     from fastrelu import reference, table
     from fastrelu.backends import cython
@@ -97,6 +100,10 @@ def fingerprint():
     files += sorted(
         p for folder in fastrelu.kernels.__path__ for p in Path(folder).glob(f"*_{cython.ISA}.*so")
     )
+    if fr.explain(fr.relu, [0.0]).backend == "numba":
+        files += sorted(
+            p for folder in fastrelu.kernels.__path__ for p in Path(folder).glob("numba/entries.py")
+        )
     for path in files:
         digest.update(Path(path).read_bytes())
     return f"{cython.ISA} {digest.hexdigest()[:16]}"
@@ -195,6 +202,8 @@ def main(given=None):
     options = arguments(given)
     if options.isa:
         os.environ["FASTRELU_ISA"] = options.isa
+    if options.backend:
+        os.environ["FASTRELU_BACKEND"] = options.backend
     if options.write:
         from accuracy_page import write
 
@@ -203,7 +212,8 @@ def main(given=None):
     from fastrelu.backends import cython
 
     fr.set_num_threads(1)
-    isa = cython.ISA if fr.explain(fr.relu, [0.0]).backend == "cython" else "reference"
+    backend = fr.explain(fr.relu, [0.0]).backend
+    isa = {"cython": cython.ISA, "numpy": "reference"}.get(backend, backend)
     path = options.state[0] if options.state else None
     state = load_state(path, fingerprint())
     head = f"{'kernel':<40}{'with':<9}{'dtype':<8} {'ISA':<10}{'points':>11}"

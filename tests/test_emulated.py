@@ -71,7 +71,7 @@ def kernels_of(isa):
 
 def made(isa, kernel):
     with kernels_of(isa):
-        return cython._make(kernel)
+        return cython.make_ufunc(kernel)
 
 
 def same(got, expected, where):

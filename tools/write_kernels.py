@@ -1,18 +1,22 @@
 """Write the kernels' entry points from the table: one block for each formula, type and pass.
 
-Called by ``setup.py``; the files go to ``build/generated`` and are never committed.
+Called by ``setup.py``; the files go to ``build/generated``, the Python modules to
+``kernels/numba``, and none is ever committed.
 ``fastrelu/table.py`` says which kernels exist, ``kernels/formulas/`` whether a formula works on plain
 registers (``V``) or on wide ones (``W``), ``kernels/math/coefficients.py`` holds the numbers.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import math
 import re
 import struct
 import sys
 from pathlib import Path
+
+import translate
 
 ROOT = Path(__file__).resolve().parent.parent
 TYPES = {"f": "float", "d": "double"}
@@ -26,6 +30,8 @@ ROW_FORMULAS = {
     "rescaled": "rescaled_sum",
     "log1p": "log_of_excess",
 }
+# What the reductions of kernels/numba/rows.py take from kernels/math/ and kernels/formulas/.
+ROW_BUILDING_BLOCKS = ("expm1_nonpositive", "log_of_excess", "weighted_term")
 HEADER = "# Written by tools/write_kernels.py from fastrelu/table.py: edit those.\n"
 
 
@@ -111,18 +117,21 @@ def tables_pxi():
     return "\n".join(lines) + "\n"
 
 
-def coefficients_pxi():
-    """The coefficient arrays as C constants with their Cython declarations."""
+def coefficients():
+    """The numbers of formulas by name: floats and tuples of floats."""
     values = dict(vars(load("kernels/math/coefficients.py", "fastrelu_coefficients")))
     *rest, c6, c5, c4, c3, c2, c1 = values["MILLS_LONG"]
     values["MILLS_LONG_REST"] = tuple(rest)
     values |= {f"MILLS_LONG_C{i}": c for i, c in enumerate((c1, c2, c3, c4, c5, c6), 1)}
+    numbers = {name: value for name, value in values.items() if name.isupper()}
+    # not the decimals, which are for the reference only
+    return {n: v for n, v in numbers.items() if isinstance(v[0] if isinstance(v, tuple) else v, float)}
+
+
+def coefficients_pxi():
+    """The coefficient arrays as C constants with their Cython declarations."""
     lines, names = [], []
-    for name, value in values.items():
-        if not name.isupper() or not isinstance(value, (float, tuple)):
-            continue
-        if isinstance(value, tuple) and isinstance(value[0], str):
-            continue  # decimals for the reference only
+    for name, value in coefficients().items():
         names.append((name, isinstance(value, tuple)))
         numbers = ", ".join(map(repr, value)) if isinstance(value, tuple) else repr(value)
         c = f"{name}[] = {{{numbers}}}" if isinstance(value, tuple) else f"{name} = {numbers}"
@@ -317,6 +326,57 @@ def activations_pyx():
     return "\n".join(lines)
 
 
+def formulas_py():
+    """Every kernel in plain Python, for Numba."""
+    functions, constants = translate.read(ROOT / "kernels")
+    made = translate.Translator(functions)
+    for kernel in table().KERNELS:
+        made.kernel(kernel)
+    for name in ROW_BUILDING_BLOCKS:
+        for kind in translate.KINDS["W"]:
+            made.formula(name, kind)
+    made.names.add("LN2")
+    values = coefficients() | {name: float(value) for name, value in constants.items()}
+    words = sorted(made.names - values.keys() - {"NAN", "INFINITY"})
+    lines = ['"""Written by tools/write_kernels.py from fastrelu/table.py and the formulas: edit those."""']
+    lines += ["", "from math import inf as INFINITY", "from math import nan as NAN", ""]
+    lines += ["from numpy import float32, float64", "", "from . import pair"]
+    lines += [f"from .scalar import {', '.join(['inline', *words])}", ""]
+    lines += [f"{name} = {values[name]!r}" for name in sorted(made.names & values.keys())]
+    return "\n".join(lines + made.lines) + "\n"
+
+
+def entries_py():
+    """The functions that Numba compiles by themselves and keeps on disk.
+
+    What it keeps it takes for current as long as the file of the function is, so this file says what all
+    the others are.
+    """
+    sources = "".join(
+        p.read_text() for p in sorted((ROOT / "kernels/numba").glob("*.py")) if p.stem != "entries"
+    )
+    digest = hashlib.sha256(sources.encode()).hexdigest()
+    lines = ['"""Written by tools/write_kernels.py from fastrelu/table.py: what Numba compiles by itself."""']
+    lines += ["", f"# over sources with the SHA-256 {digest}", ""]
+    lines += ["from numpy import float32, float64", "", "from . import blocks, formulas, rows, sums"]
+    lines += ["from .scalar import by_type"]
+    for kernel in table().KERNELS:
+        name, inputs = kernel.name.replace(".", "_"), ", ".join(kernel.inputs)
+        for suffix, type_ in translate.TYPES.items():
+            call = f"blocks.run{len(kernel.inputs)}(formulas.{name}_{suffix}, operands, {type_}(0.0))"
+            lines += ["", "", f"def {name}_{suffix}_block(operands):", f"    {call}"]
+            if kernel.summed:
+                count = {1: "one_parameter", 2: "two_parameters"}[len(kernel.inputs) - 2]
+                call = f"sums.{count}(formulas.{name}_term_{suffix}, work, part, parts)"
+                lines += ["", "", f"def {name}_{suffix}_sums(work, part, parts):", f"    {call}"]
+        lines += ["", "", f"{name}_of_type = by_type(formulas.{name}_f, formulas.{name}_d)"]
+        lines += ["", "", f"def {name}({inputs}):", f"    return {name}_of_type({inputs})"]
+    for name in (*table().ROW_KERNELS, "weighted"):
+        name = name.replace(".", "_")
+        lines += ["", "", f"def {name}_rows(work, part, parts):", f"    rows.{name}(work, part, parts)"]
+    return "\n".join(lines) + "\n"
+
+
 GENERATED = {
     "coefficients.pxi": coefficients_pxi,
     "tables.pxi": tables_pxi,
@@ -328,13 +388,23 @@ GENERATED = {
 
 
 def write(folder):
+    for name, make in GENERATED.items():
+        write_text(folder / name, make())
+
+
+def write_text(path, text):
     """Write what changed only, so that an untouched file is not compiled again."""
-    for name, text in ((name, make()) for name, make in GENERATED.items()):
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists() or path.read_text() != text:
-            path.write_text(text)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
+
+
+def write_python():
+    """Write the modules of Python to where the package is installed from: they need no compiler."""
+    write_text(ROOT / "kernels/numba/formulas.py", formulas_py())
+    write_text(ROOT / "kernels/numba/entries.py", entries_py())
 
 
 if __name__ == "__main__":
     write(ROOT / "build/generated")
+    write_python()

@@ -48,6 +48,8 @@ class Backend:
         a draw for each element of the result, which is None where that takes `draws` and `elementwise`.
     draws : callable
         ``draws(distribution, key, first, count, dtype)`` gives draws of a key from number `first` on.
+    first_kernel : int or None
+        The number of its first kernel among those that the compiled fast path runs, if it is one of them.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Backend:
     losses: Callable = field(default=lambda *arguments, **options: None, repr=False)
     drawn: Callable = field(default=lambda *arguments: None, repr=False)
     draws: Callable = field(default=draws, repr=False)
+    first_kernel: int | None = field(default=None, repr=False)
 
 
 def _not_yet(name, what):
@@ -69,9 +72,9 @@ def _not_yet(name, what):
 
 
 def _records():
-    from . import cython, numpy
+    from . import cython, numba, numpy
 
-    return [cython.BACKEND, _not_yet("numba", "Numba"), _not_yet("cuda", "CUDA"), numpy.BACKEND]
+    return [cython.BACKEND, numba.BACKEND, _not_yet("cuda", "CUDA"), numpy.BACKEND]
 
 
 BACKENDS = {backend.name: backend for backend in _records()}

@@ -22,6 +22,7 @@ __all__ = [
     "LENDERS",
     "computes",
     "findable",
+    "make_ufunc",
     "over_arrays",
     "ufuncs",
 ]
@@ -115,12 +116,13 @@ def _by_reference(kernel):
     return evaluate
 
 
-def _make(kernel):
+def make_ufunc(kernel, first=0):
+    """A ufunc over a kernel of the table, or over the same with other blocks, which begin at `first`."""
     keeps_integers = any(row.keeps_integers for row in ROWS if row.qualname == kernel.row)
     chars = (INTEGERS if keeps_integers and kernel.pass_ == "forward" else "") + "efdg"
     doc = f"{kernel.pass_.replace('_', ' ').capitalize()} pass: see fastrelu.{kernel.row}."
     name = f"{kernel.name}.ufunc"
-    index, reference = KERNEL_INDEX[kernel.name], _by_reference(kernel)
+    index, reference = first + KERNEL_INDEX[kernel.name], _by_reference(kernel)
     ufunc = ufuncs.make_ufunc(index, name, doc, reference, chars, kernel.identity)
     return findable(ufunc, "fastrelu", name)
 
@@ -177,7 +179,7 @@ def _draws(distribution, key, first, count, dtype):
 
 if ISA:
     _load(ISA)
-    UFUNCS = {kernel: _make(kernel) for kernel in KERNELS}
+    UFUNCS = {kernel: make_ufunc(kernel) for kernel in KERNELS}
     BACKEND = Backend(
         "cython",
         True,
@@ -191,6 +193,7 @@ if ISA:
         losses=_losses(),
         drawn=_drawn,
         draws=_draws,
+        first_kernel=0,
     )
 elif ufuncs is None:
     BACKEND = Backend(

@@ -86,6 +86,7 @@ cdef enum:
     MAX_ARGUMENTS = 8
 
 cdef bint fast_calls = False
+cdef ptrdiff_t first_kernel = 0  # of the table's, or of the same with other blocks
 cdef str OUT = "out"
 cdef str Y = "y"
 cdef str AXIS = "axis"
@@ -93,10 +94,13 @@ cdef str AT_ZERO = "at_zero"
 cdef tuple UFUNC_KEYWORDS = ("where", "dtype", "casting", "order", "subok")
 
 
-def allow_fast_calls(bint allowed):
-    """Open or close the fast path for the process: closed while a setting needs the general one."""
-    global fast_calls
-    fast_calls = allowed
+def allow_fast_calls(bint allowed, int first=0):
+    """Open or close the fast path for the process: closed while a setting needs the general one.
+
+    The kernels it runs are those from `first` on: of the table, or of the same with other blocks.
+    """
+    global fast_calls, first_kernel
+    fast_calls, first_kernel = allowed, 2 * first
 
 
 cdef class FastCall:
@@ -106,6 +110,7 @@ cdef class FastCall:
     cdef const Kernel* kernels      # [FLOAT32, FLOAT64]
     cdef const Kernel* from_y       # the same for backward(dy, y=y), or NULL
     cdef const Kernel* at_knot      # and for backward(dy, x, at_zero=...)
+    cdef bint of_table              # which has the same kernels with other blocks, too
     cdef int arrays, parameters
     cdef bint positional_out
     cdef int channel_axis           # negative: its parameter has no channels
@@ -159,6 +164,7 @@ cdef class FastCall:
 
     cdef bind(self, int index, int arrays, parameters):
         self.kernels = kernels_of(index)
+        self.of_table = index < tables.fixed
         self.arrays = arrays
         self.parameters = len(parameters)
         self.names = tuple(sys.intern(p.name) for p in parameters)
@@ -413,6 +419,13 @@ cdef inline object run_scalar(FastCall self, Given* given, int storage):
     return result
 
 
+# Whether the kernel has blocks for whatever the array, or a number, may be computed in.
+cdef inline bint has_blocks(Given* given) noexcept:
+    if plain_array(given.arrays[0]) and cnp.PyArray_TYPE(<cnp.ndarray> given.arrays[0]) == cnp.NPY_FLOAT:
+        return has_block(given.kernels)
+    return has_block(&given.kernels[FLOAT32]) and has_block(&given.kernels[FLOAT64])
+
+
 # The ufunc, with parameters where it has inputs.  If it refuses, the general path finds out why.
 cdef object run_ufunc(FastCall self, PyObject* const* args, Py_ssize_t nargs, size_t nargsf, PyObject* kwnames,
                       Given* given):
@@ -505,7 +518,11 @@ cdef object fast_call(object obj, PyObject* const* args, size_t nargsf, PyObject
         result = call_chosen(self, args, nargs, kwnames)
         if result is not None:
             return result
-    if plain and sort_arguments(self, args, nargs, kwnames, &given):
+    plain = plain and sort_arguments(self, args, nargs, kwnames, &given)
+    if plain and first_kernel and self.of_table:
+        given.kernels += first_kernel
+        plain = has_blocks(&given)
+    if plain:
         scalar = scalar_storage(given.arrays[0])
         if scalar >= 0 and self.arrays == 1 and given.only_out and given.out == NULL and not given.array_parameter:
             return run_scalar(self, &given, scalar)
@@ -530,6 +547,6 @@ cdef object fast_call(object obj, PyObject* const* args, size_t nargsf, PyObject
                                      given.parameter_count - given.array_parameter, given.out)
             if result is not None:
                 return result
-        if self.fast_ufunc is not None and not given.array_parameter and suits_ufunc(given.arrays[0], self.parameters > 0):
+        if self.fast_ufunc is not None and not (first_kernel and self.of_table) and not given.array_parameter and suits_ufunc(given.arrays[0], self.parameters > 0):
             return run_ufunc(self, args, nargs, nargsf, kwnames, &given)
     return PyObject_Vectorcall(self.general, args, nargsf, kwnames)

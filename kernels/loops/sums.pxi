@@ -131,7 +131,7 @@ cdef object learned_call(object obj, PyObject* const* args, size_t nargsf, PyObj
         value = <object> args[chosen]
         if type(value) is str and value == "x":
             return call_without(self.of_x, chosen, args, nargs, kwnames)
-    elif fast_calls and nargs == 2 and kwnames != NULL and PyTuple_GET_SIZE(kwnames) == 1:
+    elif fast_calls and not first_kernel and nargs == 2 and kwnames != NULL and PyTuple_GET_SIZE(kwnames) == 1:
         if PyTuple_GET_ITEM(kwnames, 0) == <PyObject*> (<object> self.names[0]):
             if plain_array(args[0]) and plain_array(args[1]):
                 result = run_learned(self, args[0], args[1], args[2])

@@ -1,0 +1,179 @@
+"""Translate the formulas into plain Python: one function for each formula and type.
+
+The text of ``kernels/math/*.pxi`` and ``kernels/formulas/*.pxi`` is the only place where a formula stands.
+Here its Cython declarations are taken away and its fused types resolved.  What remains is Python over a
+vocabulary of small functions, which each compiler of Python (Numba for CPUs, for GPUs) supplies by itself:
+
+    vec_f, vec_d    a scalar float32, float64
+    wide_f          a scalar float64: a float32 with spare precision
+    wide_d          a tuple (high, low) of float64, on which even the operators are functions: ``pair.add``
+
+Only the standard library is used, because the build runs this.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import re
+
+__all__ = ["Translator", "read"]
+
+KINDS = {"V": ("vec_f", "vec_d"), "N": ("vec_f", "vec_d"), "W": ("wide_f", "wide_d")}
+OPERATORS = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div"}
+TYPES = {"f": "float32", "d": "float64"}
+# From an operand to a kind of value and back, and the gradient of a slope (`chain` in loops/blocks.h): in
+# double lanes an exponential that float32 calls 0 may be as large as 2^-800.
+WIDEN = {"vec_f": "{}", "vec_d": "{}", "wide_f": "float64({})", "wide_d": "pair.widen({})"}
+NARROW = {"vec_f": "{}", "vec_d": "{}", "wide_f": "float32({})", "wide_d": "pair.narrow({})"}
+CHAIN = {
+    "vec_f": "chain({}, {}, float32(0.0))",
+    "vec_d": "chain({}, {}, 0.0)",
+    "wide_f": f"chain({{}}, {{}}, {2.0**-800!r})",
+    "wide_d": "chain({}, {})",
+}
+
+
+def to_python(text):
+    """The functions of a .pxi file as Python functions, each with its fused type as what it returns."""
+    text = re.sub(r'cdef extern from \* nogil:\n    """.*?"""\n(    [^\n]*\n)*', "", text, flags=re.DOTALL)
+
+    def header(match):
+        names = (parameter.split()[-1] for parameter in match[3].split(","))
+        return f"def {match[2]}({', '.join(names)}) -> {match[1]}:"
+
+    text = re.sub(r"cdef inline (\w+) (\w+)\((.*)\) noexcept nogil:", header, text)
+    text = re.sub(r"cdef [VWXN] (\w+) = ", r"\1 = ", text)
+    text = re.sub(r"^ +cdef [VWXN] [\w, ]+\n", "", text, flags=re.MULTILINE)
+    return re.sub(r"<double> <float> (\w+\[\d\])", r"float64(float32(\1))", text)
+
+
+def read(folder):
+    """The functions of ``folder``'s math and formulas by name, and the constants that stand beside them."""
+    functions, constants = {}, {}
+    for path in sorted([*folder.glob("math/*.pxi"), *folder.glob("formulas/*.pxi")]):
+        text = path.read_text()
+        constants |= dict(re.findall(r"static const double (\w+) = (.*);", text))
+        functions |= {node.name: node for node in ast.parse(to_python(text)).body}
+    return functions, constants
+
+
+class Translator:
+    """Collects the source of kernels and of every function that they need, those first."""
+
+    def __init__(self, functions):
+        self.functions = functions
+        self.lines = []
+        self.made = set()
+        self.names = set()  # constants and words of the scalar vocabulary in use
+
+    def kernel(self, kernel):
+        """Add a `Kernel` of the table for both types, as ``<name>_f`` and ``<name>_d``.
+
+        One whose results are summed comes as ``<name>_term_f`` and ``_d`` besides, which do not round them.
+        """
+        fused, name = self.functions[kernel.formula].returns.id, kernel.name.replace(".", "_")
+        for suffix, kind, wide in zip("fd", KINDS[fused], KINDS["W"], strict=True):
+            head = f"({', '.join(kernel.inputs)}):  # {kernel.name}, {TYPES[suffix]}"
+            values = {i: WIDEN[kind].format(i) for i in kernel.inputs}
+            slope = f"{self.formula(kernel.formula, kind)}({', '.join(values[a] for a in kernel.arguments)})"
+            if kernel.knot is not None:
+                x, at_knot = values[kernel.arguments[0]], values[kernel.inputs[-1]]
+                knot = self.literal(repr(kernel.knot), kind)
+                slope = self.use(kind, f"where_eq({x}, {knot}, {at_knot}, {slope})")
+            result = (
+                slope if kernel.inputs[0] != "dy" else self.use(kind, CHAIN[kind].format(values["dy"], slope))
+            )
+            self.add(f"def {name}_{suffix}{head}", [f"return {NARROW[kind].format(result)}"])
+            if kernel.summed:
+                slope = WIDEN[wide].format(slope) if kind != wide else slope
+                term = self.use(wide, CHAIN[wide].format(WIDEN[wide].format("dy"), slope))
+                self.add(f"def {name}_term_{suffix}{head}", [f"return {term}"])
+
+    def use(self, kind, call):
+        """A call of a word of the vocabulary."""
+        if kind == "wide_d":
+            return f"pair.{call}"
+        self.names.add(call.partition("(")[0])
+        return call
+
+    def formula(self, name, kind):
+        """The name of a formula for a kind of value; it is added where it has not been yet."""
+        own = f"{name}_{kind}"
+        if own not in self.made:
+            self.made.add(own)
+            node = self.functions[name]
+            body = [ast.unparse(s) for s in _Specialise(self, kind).statements(copy.deepcopy(node.body))]
+            self.add(f"def {own}({', '.join(a.arg for a in node.args.args)}):", body)
+        return own
+
+    def add(self, head, body):
+        lines = (f"    {line}" for text in body for line in text.split("\n"))
+        self.lines += ["", "", "@inline", head, *lines]
+
+    @staticmethod
+    def literal(c, kind):
+        return {"vec_f": f"float32({c})", "wide_d": f"({c}, 0.0)"}.get(kind, c)
+
+
+class _Specialise(ast.NodeTransformer):
+    """One function for one kind of value: every variable is of that kind, every other number a double."""
+
+    def __init__(self, translator, kind):
+        self.translator, self.kind = translator, kind
+        self.words = "pair." if kind == "wide_d" else ""
+
+    def statements(self, body):
+        for statement in body:
+            if isinstance(statement, ast.If):  # on the type: W is wide_f
+                holds = statement.test.comparators[0].id == self.kind
+                yield from self.statements(statement.body if holds else statement.orelse)
+            else:
+                yield ast.fix_missing_locations(self.visit(statement))
+
+    def is_double(self, node):
+        if isinstance(node, ast.Name):
+            return node.id.isupper()
+        if isinstance(node, (ast.Subscript, ast.UnaryOp)):
+            return self.is_double(getattr(node, "value", None) or node.operand)
+        return isinstance(node, ast.Constant)
+
+    def splat(self, node):
+        return ast.parse(self.translator.literal(ast.unparse(node), self.kind), mode="eval").body
+
+    def word(self, name):
+        if not self.words:
+            self.translator.names.add(name)
+        return ast.parse(self.words + name, mode="eval").body
+
+    def visit_Name(self, node):
+        if node.id.isupper():
+            self.translator.names.add(node.id)
+        return node
+
+    def visit_BinOp(self, node):
+        double = self.is_double(node.left), self.is_double(node.right)
+        node = self.generic_visit(node)
+        if self.kind != "wide_d":
+            return node
+        if isinstance(node.op, ast.Mult) and any(double):
+            a, c = (node.right, node.left) if double[0] else (node.left, node.right)
+            return ast.Call(self.word("mul_double"), [a, c], [])
+        operands = [self.splat(a) if c else a for a, c in zip((node.left, node.right), double, strict=True)]
+        return ast.Call(self.word(OPERATORS[type(node.op)]), operands, [])
+
+    def visit_Call(self, node):
+        name, node = node.func.id, self.generic_visit(node)
+        arguments = node.args
+        if name in TYPES.values():
+            return node
+        if name == "splat":
+            return self.splat(arguments[1])
+        if name == "constant":
+            high, low = map(ast.unparse, arguments[1:])
+            return ast.parse(f"({high}, {low})" if self.kind == "wide_d" else high, mode="eval").body
+        if name in self.translator.functions:
+            return ast.Call(ast.Name(self.translator.formula(name, self.kind)), arguments, [])
+        if name == "nearest_integer" and len(arguments) == 2:
+            name = "nearest_integer_to_product"
+        return ast.Call(self.word(name), arguments, [])
