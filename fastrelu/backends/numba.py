@@ -95,12 +95,10 @@ def _by_ufunc(kernel):
 
 
 @functools.cache
-def _rows(name, char):
-    if char not in "fd":
-        return None
+def _rows(name):
     from fastrelu.kernels.numba import reduce
 
-    return reduce.kernel(name, char)
+    return reduce.kernel(name)
 
 
 @functools.cache
