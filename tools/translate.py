@@ -77,18 +77,32 @@ class Translator:
             head = f"({', '.join(kernel.inputs)}):  # {kernel.name}, {TYPES[suffix]}"
             values = {i: WIDEN[kind].format(i) for i in kernel.inputs}
             slope = f"{self.formula(kernel.formula, kind)}({', '.join(values[a] for a in kernel.arguments)})"
-            if kernel.knot is not None:
-                x, at_knot = values[kernel.arguments[0]], values[kernel.inputs[-1]]
-                knot = self.literal(repr(kernel.knot), kind)
-                slope = self.use(kind, f"where_eq({x}, {knot}, {at_knot}, {slope})")
+            body = list(self.at_knots(kernel, kind, values, slope))
+            slope = "slope" if body else slope
             result = (
                 slope if kernel.inputs[0] != "dy" else self.use(kind, CHAIN[kind].format(values["dy"], slope))
             )
-            self.add(f"def {name}_{suffix}{head}", [f"return {NARROW[kind].format(result)}"])
+            self.add(f"def {name}_{suffix}{head}", [*body, f"return {NARROW[kind].format(result)}"])
             if kernel.summed:
                 slope = WIDEN[wide].format(slope) if kind != wide else slope
                 term = self.use(wide, CHAIN[wide].format(WIDEN[wide].format("dy"), slope))
                 self.add(f"def {name}_term_{suffix}{head}", [f"return {term}"])
+
+    def at_knots(self, kernel, kind, values, slope):
+        """Statements that replace the slope by the last input where x is at a knot, unless it is NaN."""
+        x, chosen = values[kernel.arguments[0]], values[kernel.inputs[-1]]
+        for knot in kernel.knots:
+            at, factor = (self.literal(repr(c), kind) for c in (knot.at, knot.factor))
+            away, place = f"{x} - {at}", self.literal("0.0", kind)
+            if knot.parameter:
+                place = f"{factor} * {values[knot.parameter]}"
+            if kind == "wide_d":
+                away = self.use(kind, f"sub({x}, {at})")
+                place = self.use(kind, f"mul({factor}, {values[knot.parameter]})") if knot.parameter else place
+            if knot is kernel.knots[0]:
+                yield f"slope = {slope}"
+            yield f"chosen = {self.use(kind, f'where_eq(slope, slope, {chosen}, slope)')}"
+            yield f"slope = {self.use(kind, f'where_eq({away}, {place}, chosen, slope)')}"
 
     def use(self, kind, call):
         """A call of a word of the vocabulary."""

@@ -236,6 +236,6 @@ static int jit_loss(const RowFunction* function, const View* views, const int* r
     if (aside)
         write_out(gradient, made.view.data, r.item_bytes,
                   r.converters->from_float[r.computes_in][gradient.storage]);
-    *loss = total_loss(call, r.tiles, divisor);
+    *loss = total_loss(call, r.tiles, divisor, r.computes_in);
     return DONE;
 }

@@ -127,14 +127,14 @@ def backward(row, has_option):
     """The overload of a backward pass."""
     name = f"{row.qualname}.backward"
     parameters = {p.name: p.default for p in row.parameters}
-    knot = {} if row.knot is None else {"at_zero": None}
+    knot = {"at_zero": None} if row.knots else {}
     rest = knot | _extras(row, has_option) | {"out": None, "wrt": None}
     signature = _signature(["dy"], {"x": None, "y": None} | parameters | rest)
 
     def choose(given):
         kernels = _chosen(name, row, has_option, given).kernels()
         wanted = _wanted(name, row, given["wrt"])
-        at_zero = row.knot is not None and not is_none(given["at_zero"])
+        at_zero = bool(row.knots) and not is_none(given["at_zero"])
         pass_, lead = _source(name, row, given, at_zero, wanted)
         dtype = promoted(real(name, lead, plain(given[lead])))
         real(name, "dy", plain(given["dy"]))
