@@ -182,7 +182,9 @@ class _Loss:
         out=None,
     ):
         given = (axis, weight, reduction, label_smoothing, ignore_index)
-        result = dispatch.losses_kernel()(*self._wants, dy, logits, labels, *given, out)
+        result = None
+        if dy is not None or self._fixed:
+            result = dispatch.losses_kernel()(*self._wants, dy, logits, labels, *given, out)
         return self._general(dy, logits, labels, given, out) if result is None else result
 
     def _general(self, dy, logits, labels, given, out):

@@ -96,6 +96,8 @@ def test_errors_of_dy_and_out():
         ValueError, match=r"'dy' is of shape \(2,\); expected the shape of the forward result, \(\)"
     ):
         fr.cross_entropy.backward(np.ones(2), x, [0, 1])
+    with pytest.raises(TypeError, match="'dy' is of dtype object"):
+        fr.cross_entropy.backward(None, x, [0, 1])
     with pytest.raises(ValueError, match=r"'out' is of shape \(3,\); expected shape \(2, 3\)"):
         fr.cross_entropy.value_and_grad(x, [0, 1], out=np.zeros(3))
     with pytest.raises(TypeError, match="'out' is of dtype int64"):
