@@ -110,7 +110,7 @@ def measure_all(path, seconds):
                 if what == "ulp":
                     state["cells"][cell] = [worst(library, call, dtype) for library in (fr, special)]
                 else:
-                    state["cells"][cell] = times(call, dtype, what, seconds)
+                    state["cells"][cell] = list(times(call, dtype, what, seconds))
                 save(path, state)
     return state
 

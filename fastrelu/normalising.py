@@ -9,7 +9,7 @@ import numpy as np
 
 from . import dispatch, reference_rows, rowwise
 from .docstrings import attached, sharing
-from .reference_rows import result_dtype
+from .reference_rows import Rows, quiet, result_dtype
 
 __all__ = ["log_softmax", "softmax", "softmax0"]
 
@@ -237,7 +237,26 @@ def _backward(function, dy, x, y, axis, out):
         result = rowwise.run_gradient(name, dy, rowwise.run("softmax", array, axes, per_row=False), axes)
         if result is not None:  # what is absent has no gradient, even where all are
             np.copyto(result, 0, where=array == -np.inf)
+    elif function is log_softmax and array.dtype.char in "efd" and array.size:
+        result = _log_softmax_backward(dy, array, axes)
     if result is None:
         gradient = getattr(reference_rows, f"{function.__name__}_backward")
         result = gradient(dy, **{argument: array}, axis=axes)
     return rowwise.finish(given, result, target, out)
+
+
+@quiet
+def _log_softmax_backward(dy, x, axes):
+    """dy - softmax(x) * sum(dy); rows that one entry dominates by the reference, which keeps their digits."""
+    dtype, work = x.dtype.newbyteorder("="), np.result_type(x.dtype, np.float32)
+    x, dy = x.astype(work, copy=False), dy.astype(work, copy=False)
+    shares, absent = rowwise.run("softmax", x, axes, per_row=False), x == -np.inf
+    wide = np.float64 if work == np.float32 else np.longdouble
+    total = np.where(absent, 0, dy).sum(axis=axes, dtype=wide, keepdims=True)
+    result = np.where(absent, 0, dy - shares * total)
+    rows = Rows(x.shape, axes)
+    matrix, dominated = rows.of(result.astype(dtype)), ~(rows.of(shares).max(axis=1) <= 0.5)
+    if dominated.any():
+        few = (rows.of(v)[dominated] for v in (dy, x))
+        matrix[dominated] = reference_rows.log_softmax_backward(*few, axis=1)
+    return rows.whole(matrix)

@@ -64,6 +64,7 @@ def pytest_configure(config):
         config.addinivalue_line(
             "markers", f"{name}: on SciPy's own tests, about array libraries other than NumPy"
         )
+    config.addinivalue_line("markers", "thread_unsafe: on NumPy's own tests, of other functions than ours")
     ignored = "ignore:Passing a non-Collection iterable to parametrize:DeprecationWarning"  # they do
     config.addinivalue_line("filterwarnings", ignored)
     if (found := problem()) is not None:

@@ -9,10 +9,14 @@ import fastrelu as fr
 
 INF, NAN = np.inf, np.nan
 FORWARD = [fr.logsumexp, fr.softmax, fr.log_softmax]
+WITH_ZERO = [fr.logsumexp0, fr.softmax0]
+SUMS = [fr.logsumexp, fr.logsumexp0]
 by_name = {"ids": lambda f: f.__qualname__}
 
 # Around a register, a tile of short rows, and the segments that long rows are summed by (2048 entries).
 LENGTHS = [1, 2, 3, 5, 8, 15, 16, 17, 33, 63, 64, 65, 130, 1000, 2047, 2048, 2049, 5000]
+CASES = [*itertools.product(FORWARD, LENGTHS), *itertools.product(WITH_ZERO, [1, 3, 17, 130, 2049])]
+each_case = pytest.mark.parametrize(("function", "length"), CASES, ids=lambda v: getattr(v, "__name__", v))
 
 
 def rows_of_all_kinds(dtype, length, rows=37):
@@ -50,14 +54,14 @@ def spread(a, axis, step, fill=0):
 # name -> (how the rows lie, the axis along which they run, back from a result by entries to rows)
 LAYOUTS = {
     "fortran": (lambda x: x.copy(order="F"), 1, lambda y: y),
-    "columns": (lambda x: np.ascontiguousarray(x.T), 0, lambda y: y.T),
+    "columns": (lambda x: x.T.copy(), 0, lambda y: y.T),
     "middle": (lambda x: np.stack([x, x[::-1]]).transpose(0, 2, 1).copy(), 1, lambda y: y[0].T),
     "spread entries": (lambda x: spread(x, 1, 2), 1, lambda y: y),
     "spread rows": (lambda x: spread(x, 0, 3), 1, lambda y: y),
-    "spread columns": (lambda x: spread(np.ascontiguousarray(x.T), 0, 2), 0, lambda y: y.T),
+    "spread columns": (lambda x: spread(x.T, 0, 2), 0, lambda y: y.T),
     "reversed entries": (lambda x: spread(x, 1, -1), 1, lambda y: y),
     "reversed rows": (lambda x: spread(x, 0, -2), 1, lambda y: y),
-    "reversed columns": (lambda x: spread(np.ascontiguousarray(x.T), 1, -1), 0, lambda y: y.T),
+    "reversed columns": (lambda x: spread(x.T, 1, -1), 0, lambda y: y.T),
 }
 
 
@@ -68,18 +72,17 @@ def same_bits(a, b):
     return a.shape == b.shape and a.dtype == b.dtype and bool(np.all(equal | (np.isnan(a) & np.isnan(b))))
 
 
-@pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-@pytest.mark.parametrize("function", FORWARD, **by_name)
+@each_case
 def test_same_bits_in_every_layout(function, dtype, length):
     x = rows_of_all_kinds(dtype, length)
     expected = function(x, axis=1)
     for name, (lay, axis, back) in LAYOUTS.items():
         a = lay(x)
         got = function(a, axis=axis)
-        got = (got[0] if got.ndim > 1 else got) if function is fr.logsumexp else back(got)
+        got = (got[0] if got.ndim > 1 else got) if function in SUMS else back(got)
         assert same_bits(got, expected), name
-        if function is not fr.logsumexp:
+        if function not in SUMS:
             assert function(a, axis=axis, out=a) is a
             assert same_bits(back(a), expected), f"{name}, in place"
     for rows in (slice(0, 1), slice(3, 4), slice(2, 7), slice(5, 37)):
@@ -87,18 +90,17 @@ def test_same_bits_in_every_layout(function, dtype, length):
     assert same_bits(np.stack([function(row) for row in x]), expected)
 
 
-@pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-@pytest.mark.parametrize("function", FORWARD, **by_name)
+@each_case
 def test_same_bits_of_gradients_in_every_layout(function, dtype, length):
     given = rows_of_all_kinds(dtype, length)
     rng = np.random.default_rng(length)
-    saved = {"x" if function is fr.logsumexp else "y": given}
-    if function is not fr.logsumexp:
+    saved = {"x" if function in SUMS else "y": given}
+    if function not in SUMS:
         saved["y"] = function(given, axis=1)
-    (name, rows), shape = saved.popitem(), (37, 1) if function is fr.logsumexp else given.shape
+    (name, rows), shape = saved.popitem(), (37, 1) if function in SUMS else given.shape
     dy = rng.normal(0, 3, shape).astype(dtype)
-    keepdims = {"keepdims": True} if function is fr.logsumexp else {}
+    keepdims = {"keepdims": True} if function in SUMS else {}
     expected = function.backward(dy, **{name: rows}, axis=1, **keepdims)
     for layout, (lay, axis, back) in LAYOUTS.items():
         a, slopes = lay(rows), lay(dy)
@@ -122,7 +124,7 @@ def test_same_bits_at_any_alignment(function, dtype):
 
 @pytest.mark.parametrize("shape", [(3, 20000), (20000, 3), (1, 70000), (300, 200), (5000, 9), (4, 3000, 7)])
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-@pytest.mark.parametrize("function", FORWARD, **by_name)
+@pytest.mark.parametrize("function", FORWARD + WITH_ZERO, **by_name)
 def test_same_bits_on_any_number_of_threads(function, dtype, shape):
     """Few rows, which are cut into segments, and many."""
     x = np.random.default_rng(4).normal(0, 5, shape).astype(dtype)
@@ -132,7 +134,7 @@ def test_same_bits_on_any_number_of_threads(function, dtype, shape):
         for threads in (1, 2, 5):
             fr.set_num_threads(threads)
             made = [function(x, axis=axis) for axis in (None, *range(x.ndim))]
-            if function is not fr.logsumexp:
+            if function not in SUMS:
                 pairs = enumerate(list(made[1:]))
                 made += [function.backward(x, y=y, axis=axis) for axis, y in pairs]
             results.append(made)

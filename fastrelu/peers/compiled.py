@@ -58,7 +58,7 @@ def onnxruntime_job(operation: Operation, data: Data, threads: int) -> Job | Non
     import onnxruntime
     from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as NoKernel
 
-    element = {"float32": "float", "float64": "double"}[data.dtype.name]
+    element = {"float16": "float16", "float32": "float", "float64": "double"}[data.dtype.name]
     x, out = (f"{element}[{', '.join(map(str, a.shape))}] {n}" for n, a in (("x", data.x), ("out", data.out)))
     header = f'<ir_version: {IR_VERSION}, opset_import: ["" : {OPSET}]>'
     model = onnx.parser.parse_model(f"{header} graph ({x}) => ({out}) {{ {body} }}")
