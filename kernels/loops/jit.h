@@ -15,6 +15,7 @@ struct RowFunction {
     const Converters* converters;
     Storage computes_in;
     int item_bytes, cost;
+    bool zero;
 };
 
 // The shape to which views are broadcast together, of as many axes as the longest has.
@@ -142,6 +143,7 @@ static void begin(Reduction& r, const RowFunction& function) {
     r.computes_in = function.computes_in;
     r.item_bytes = function.item_bytes;
     r.cost = function.cost;
+    r.zero = function.zero;
     for (bool& used : r.used) used = false;
 }
 
@@ -158,8 +160,8 @@ static int jit_rows(const RowFunction* function, const View* views, const int* r
     if (writes_row ? !add_of_rows(r, OF_ROW, x, reduced, keepdims, out) : !same_shape(x, out)) return 3;
     const Converter unpack = r.converters->from_float[r.computes_in][out.storage];
     if (!elements(x)) {
-        const float f = -INFINITY;
-        const double d = -INFINITY;
+        const float f = function->zero ? 0 : -INFINITY;
+        const double d = f;
         if (writes_row) write_out(out, r.computes_in == FLOAT32 ? (char*)&f : (char*)&d, 0, unpack);
         return DONE;
     }

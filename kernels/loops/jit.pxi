@@ -13,6 +13,7 @@ cdef extern from * nogil:
         Storage computes_in
         int item_bytes
         int cost
+        bint zero
     int broadcast_shape(const View*, ptrdiff_t, ptrdiff_t, ptrdiff_t*)
     int jit_map(const Kernel*, const View*, int)
     int jit_rows(const RowFunction*, const View*, const int*, int, int)
@@ -56,8 +57,8 @@ def jit_name_kernel(str name, int index, dtype):
     name_kernel(name, kernel_for(index, storage_of(np.dtype(dtype).num)))
 
 
-def jit_name_row_function(str name, int index, dtype):
-    """Let compiled code find row kernel `index` for float32 or float64."""
+def jit_name_row_function(str name, int index, bint zero, dtype):
+    """Let compiled code find row kernel `index`, with one more entry 0 or not, for float32 or float64."""
     cdef RowFunction* function = <RowFunction*> malloc(sizeof(RowFunction))
     cdef int storage = storage_of(np.dtype(dtype).num)
     cdef Reduction r
@@ -65,7 +66,7 @@ def jit_name_row_function(str name, int index, dtype):
         raise MemoryError
     begin_reduction(&r, storage, index)
     function.kernel, function.converters, function.computes_in = r.kernel, r.converters, r.computes_in
-    function.item_bytes = r.item_bytes
+    function.item_bytes, function.zero = r.item_bytes, zero
     function.cost = r.cost
     name_kernel(name, function)
 

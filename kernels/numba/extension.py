@@ -31,9 +31,10 @@ def _callables():
             yield variant.backward, backward(variant.row, variant.has_option)
     yield fastrelu.logaddexp, logaddexp()
     yield fastrelu.logaddexp.backward, logaddexp_backward()
-    yield fastrelu.logsumexp, logsumexp()
-    yield fastrelu.logsumexp.backward, logsumexp_backward()
-    for function in (fastrelu.softmax, fastrelu.log_softmax):
+    for function in (fastrelu.logsumexp, fastrelu.logsumexp0):
+        yield function, logsumexp(function.__name__)
+        yield function.backward, logsumexp_backward(f"{function.__name__}.backward")
+    for function in (fastrelu.softmax, fastrelu.softmax0, fastrelu.log_softmax):
         yield function, normalise(function.__name__)
         yield function.backward, normalise_backward(function.__name__)
     yield fastrelu.cross_entropy, cross_entropy()

@@ -89,9 +89,8 @@ def _entries(given, source, dy, names):
     return lines, names | {"np": np}
 
 
-def logsumexp():
-    """The overload of logsumexp."""
-    name = "logsumexp"
+def logsumexp(name):
+    """The overload of logsumexp or logsumexp0."""
 
     def choose(given):
         dtype = _check(name, given, "a")
@@ -118,9 +117,8 @@ def logsumexp():
     return typed("a, axis=None, b=None, keepdims=False, return_sign=False, out=None", choose)
 
 
-def logsumexp_backward():
-    """The overload of logsumexp.backward."""
-    name = "logsumexp.backward"
+def logsumexp_backward(name):
+    """The overload of logsumexp.backward or logsumexp0.backward."""
 
     def choose(given):
         dtype, kind = _check(name, given, "x"), plain(given["x"])
@@ -136,7 +134,7 @@ def logsumexp_backward():
 
 
 def normalise(name):
-    """The overload of softmax or log_softmax."""
+    """The overload of softmax, softmax0 or log_softmax."""
 
     def choose(given):
         dtype = _check(name, given, "x")
@@ -158,7 +156,7 @@ def _leave_out_absent(x, dx):
 
 
 def normalise_backward(function):
-    """The overload of softmax.backward or log_softmax.backward."""
+    """The overload of the gradient of one of these."""
     name = f"{function}.backward"
 
     def choose(given):

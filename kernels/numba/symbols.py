@@ -42,8 +42,10 @@ def _name_kernels():
         for dtype in (*FLOATS, *(INTEGERS if keeps else ())):
             cython.ufuncs.jit_name_kernel(kernel_name(kernel.name, dtype), index, dtype)
     for index, name in enumerate((*ROW_KERNELS, *LOSS_KERNELS)):
+        function, dot, backward = name.partition(".")
         for dtype in FLOATS:
-            cython.ufuncs.jit_name_row_function(kernel_name(name, dtype), index, dtype)
+            for zero, each in enumerate((name, f"{function}0{dot}{backward}")):
+                cython.ufuncs.jit_name_row_function(kernel_name(each, dtype), index, bool(zero), dtype)
 
 
 @functools.cache
