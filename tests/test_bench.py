@@ -16,6 +16,7 @@ import pytest
 
 import fastrelu as fr
 from fastrelu import peers
+from fastrelu.peers import eager
 from fastrelu.cli import main
 from fastrelu.peers import compiled, eager, work
 from fastrelu.peers.timing import Copy, interleaved
@@ -29,8 +30,12 @@ JOBS = [
     if peers.knows(peer, operation)
 ]
 DTYPES = ("float32", "float64")
-# ONNX Runtime computes it with float32 constants.
-KNOWN_TO_BE_OFF = {("onnxruntime", "gelu.tanh forward", "float64")}
+# ONNX Runtime and, for 1/6, PyTorch compute them with float32 constants.
+KNOWN_TO_BE_OFF = {
+    ("onnxruntime", "gelu.tanh forward", "float64"),
+    ("onnxruntime", "gelu.sigmoid forward", "float64"),
+    ("torch", "hard_sigmoid backward", "float64"),
+}
 
 
 def run(capsys, *arguments):
@@ -148,7 +153,7 @@ def test_everybody_takes_turns():
 def test_every_mode_gives_the_same_result():
     here = [peer for peer in ("fastrelu", *peers.installed()) if peer != "jax"]
     missing = {"onnxruntime": {"in place", "fresh"}}
-    always_fresh = {"prelu forward", "prelu backward", "mish backward"}  # of PyTorch, which has no out= there
+    always_fresh = {key for key, line in eager.TORCH.items() if line.startswith("result = ")}  # no out= there
     for peer in here:
         with peers.session([] if peer == "fastrelu" else [peer], threads=1):
             for operation in OPERATIONS:

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from . import family
 from .work import Data, Job, Operation
 
 __all__ = [
@@ -48,7 +49,7 @@ ONNXRUNTIME = {
     "logsumexp forward": "axes = Constant<value_ints=[-1]>() out = ReduceLogSumExp<keepdims=0>(x, axes)",
     "softmax forward": "out = Softmax<axis=-1>(x)",
     "log_softmax forward": "out = LogSoftmax<axis=-1>(x)",
-}
+} | family.ONNXRUNTIME
 
 
 def onnxruntime_job(operation: Operation, data: Data, threads: int) -> Job | None:
@@ -93,7 +94,7 @@ CONSTANTS = {
     "c1": 0.7978845608028654,
     "c2": 0.035677408136300125,
     "c3": 0.10703222440890037,
-}
+} | family.CONSTANTS
 _TANH = "tanh(x * (c1 + c2 * x * x))"
 _TANH_SOFTPLUS = "tanh(where(x > 0, x, 0) + log1p(exp(-abs(x))))"
 NUMEXPR = {
@@ -131,7 +132,7 @@ NUMEXPR = {
     "tanh forward": "tanh(x)",
     "tanh backward": "dy * (1 - tanh(x)**2)",
     "tanh backward_from_y": "dy * (1 - y * y)",
-}
+} | family.NUMEXPR
 
 
 def numexpr_job(operation: Operation, data: Data, threads: int) -> Job | None:
@@ -192,7 +193,7 @@ JAX = {
     "softmax backward_from_y": "y * (dy - jnp.sum(dy * y, axis=-1, keepdims=True))",
     "log_softmax forward": "jax.nn.log_softmax(x, axis=-1)",
     "log_softmax backward_from_y": "dy - jnp.exp(y) * jnp.sum(dy, axis=-1, keepdims=True)",
-}
+} | family.JAX
 # XLA takes its number of threads from the environment when JAX is first used, and keeps it.
 JAX_THREADS = ("NPROC", "PJRT_NPROC")
 _jax_threads = None

@@ -12,6 +12,7 @@ import contextlib
 
 import numpy as np
 
+from . import family
 from .work import Data, Job, Operation
 
 __all__ = ["numpy_job", "numpy_session", "scipy_job", "scipy_session", "torch_job", "torch_session"]
@@ -184,7 +185,7 @@ NUMPY = {
         "np.multiply(out, dy.sum(axis=-1, keepdims=True), out=out)",
         "np.subtract(dy, out, out=out)",
     ),
-}
+} | family.NUMPY
 
 # Over `dy`, where that is not the last step written elsewhere; `m` is a scratch mask.
 _LEAK_IN_PLACE = "np.less_equal({0}, 0, out=m); np.multiply(dy, {1}, out=dy, where=m)"
@@ -227,7 +228,7 @@ SCIPY = {
     "logsumexp forward": "result = special.logsumexp(x, axis=-1)",
     "softmax forward": "result = special.softmax(x, axis=-1)",
     "log_softmax forward": "result = special.log_softmax(x, axis=-1)",
-}
+} | family.SCIPY
 
 # The functions of torch.nn.functional that take out= live in torch._C._nn, here `nn`; `aten` is
 # torch.ops.aten.
@@ -277,7 +278,7 @@ TORCH = {
     "softmax backward_from_y": "aten._softmax_backward_data.out(dy, y, -1, dtype, grad_input=out)",
     "log_softmax forward": "torch.log_softmax(x, -1, out=out)",
     "log_softmax backward_from_y": "aten._log_softmax_backward_data.out(dy, y, -1, dtype, out=out)",
-}
+} | family.TORCH
 
 
 def _scratch(data):

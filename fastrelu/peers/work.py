@@ -60,6 +60,7 @@ class Operation:
     kernel: Kernel | None = None
     parameters: dict[str, float] = field(default_factory=dict, hash=False)
     axis: int = -1  # that a reduction runs along
+    domain: tuple[float, float] = (-np.inf, np.inf)  # of x, as in the table
     custom: CustomActivation | None = field(default=None, repr=False, compare=False)  # a user's, `f` above
 
     def __str__(self):
@@ -95,7 +96,7 @@ def _of_row(row: Row) -> list[Operation]:
     }
     kernels = row.kernels()
     return [
-        Operation(row.qualname, pass_, statements[pass_], "", kernels[pass_], values)
+        Operation(row.qualname, pass_, statements[pass_], "", kernels[pass_], values, domain=row.domain)
         for pass_ in PASSES
         if pass_ in kernels
     ]
@@ -156,7 +157,9 @@ class Data:
         forward, backward = operation.pass_ == "forward", operation.pass_ != "forward"
         earlier = like.arrays if like and like.dtype == self.dtype and like.shape == self.shape else {}
         rng = np.random.default_rng(0)
-        self.x = earlier["x"] if "x" in earlier else self._normal(rng, self.shape)
+        if like and like.operation.domain != operation.domain:
+            earlier.pop("x", None)
+        self.x = earlier["x"] if "x" in earlier else self._inside(self._normal(rng, self.shape))
         self.dy = self.y = None
         if backward:
             fits = "dy" in earlier and earlier["dy"].shape == of_rows
@@ -167,6 +170,13 @@ class Data:
 
     def _normal(self, rng, shape):
         return np.asarray(rng.standard_normal(shape, dtype=np.float64)).astype(self.dtype)
+
+    def _inside(self, x):
+        """`x`, normal, where the function is NaN for none: its size on a half line, its sigmoid on [0, 1]."""
+        low, high = self.operation.domain
+        if low == -np.inf:
+            return x
+        return np.abs(x, out=x) if high == np.inf else 1 / (1 + np.exp(-x))
 
     def _forward(self):
         """The forward result, by fastrelu: fast, and the same for every job."""
@@ -231,7 +241,8 @@ class Job:
         seconds = 0.0
         for done in range(0, calls, IN_A_ROW):
             np.copyto(*self.over)
-            seconds += self._timeit(min(IN_A_ROW, calls - done))
+            with np.errstate(over="ignore"):  # a square of a square
+                seconds += self._timeit(min(IN_A_ROW, calls - done))
         return seconds
 
     @property

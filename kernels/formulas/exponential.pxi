@@ -77,7 +77,12 @@ cdef inline W celu_wrt_alpha(W x, W alpha) noexcept nogil:
     cdef W v = negative_magnitude(x) / alpha
     cdef W z = at_most(magnitude(v), splat(v, 1.0))
     cdef W rest = rough_product(rough_product(z, rough_product(z, z)), rough_polynomial(z, CELU_BEND))
-    cdef W near = z * (z * ((z * z * 0.125 + rest) - z * constant(z, THIRD[0], THIRD[1]) + 0.5))
+    cdef W series = (z * z * 0.125 + rest) - z * constant(z, THIRD[0], THIRD[1]) + 0.5
+    # the square of what is tiny meets the subnormals once
+    cdef W tiny = where_gt(splat(v, 1e-100), z, splat(v, 300.0), splat(v, 0.0))
+    cdef W large = scaled(z, power_of_two(tiny))
+    cdef W small = power_of_two(0.0 - tiny)
+    cdef W near = scaled(scaled(settled(large * (large * series)), small), small)
     cdef W far = until_floor(v, v) * exp_nonpositive_full(v) - expm1_nonpositive(v)
     cdef W y = where_gt(splat(v, -1.0), v, far, near)
     return if_positive_and_finite(alpha, where_positive(x, splat(x, 0.0), turn_sign(y, splat(x, -1.0))))
