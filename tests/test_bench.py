@@ -16,7 +16,6 @@ import pytest
 
 import fastrelu as fr
 from fastrelu import peers
-from fastrelu.peers import eager
 from fastrelu.cli import main
 from fastrelu.peers import compiled, eager, work
 from fastrelu.peers.timing import Copy, interleaved

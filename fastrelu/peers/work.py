@@ -241,7 +241,7 @@ class Job:
         seconds = 0.0
         for done in range(0, calls, IN_A_ROW):
             np.copyto(*self.over)
-            with np.errstate(over="ignore"):  # a square of a square
+            with np.errstate(over="ignore", invalid="ignore"):  # it is applied again and again
                 seconds += self._timeit(min(IN_A_ROW, calls - done))
         return seconds
 
