@@ -252,8 +252,8 @@ def blocks_pyx():
     for suffix, ctype in TYPES.items():
         made = {
             "uniform": f"uniform_draws[{ctype}](<{ctype}*> to, group, groups, key)",
-            "normal": f"normal_draws[{ctype}, wide_{suffix}](normal_cosine[wide_{suffix}], "
-            f"normal_sine[wide_{suffix}], <{ctype}*> to, group, groups, key)",
+            "normal": f"normal_draws[{ctype}, wide_{suffix}](normal_radius[wide_{suffix}], "
+            f"normal_cosine[wide_{suffix}], normal_sine[wide_{suffix}], <{ctype}*> to, group, groups, key)",
         }
         for name, call in made.items():
             out.append(

@@ -16,18 +16,17 @@ cdef inline W within_quarter(W angle, W quarter) noexcept nogil:
 cdef inline W half_turn(W y, W quarter, W least) noexcept nogil:
     return turn_sign(y, where_ge(quarter, least, splat(y, -1.0), splat(y, 1.0)))
 
-cdef inline W normal_cosine(W draw, W angle) noexcept nogil:
+cdef inline W normal_cosine(W angle) noexcept nogil:
     cdef W quarter = quarters(angle)
     cdef W f = within_quarter(angle, quarter)
     cdef W one = splat(quarter, 1.0)
-    cdef W size = where_eq(quarter, one, sine_of_turn(f), cosine_of_turn(f))
-    return normal_radius(draw) * half_turn(size, quarter, one)
+    return half_turn(where_eq(quarter, one, sine_of_turn(f), cosine_of_turn(f)), quarter, one)
 
-cdef inline W normal_sine(W draw, W angle) noexcept nogil:
+cdef inline W normal_sine(W angle) noexcept nogil:
     cdef W quarter = quarters(angle)
     cdef W f = within_quarter(angle, quarter)
     cdef W size = where_eq(quarter, splat(quarter, 1.0), cosine_of_turn(f), sine_of_turn(f))
-    return normal_radius(draw) * turn_sign(half_turn(size, quarter, splat(quarter, 2.0)), angle)
+    return turn_sign(half_turn(size, quarter, splat(quarter, 2.0)), angle)
 
 
 # One rounding each, so that every backend draws the same bits; the last sum may round past a bound.  Bounds

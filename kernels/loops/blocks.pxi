@@ -79,7 +79,8 @@ cdef extern from * nogil:
         S (*)(S, S) noexcept nogil, const Table[T]&, const Operands&)
 
     void uniform_draws[T](T*, uint64_t, ptrdiff_t, uint64_t)
-    void normal_draws[T, R](R (*)(R, R) noexcept nogil, R (*)(R, R) noexcept nogil, T*, uint64_t, ptrdiff_t, uint64_t)
+    void normal_draws[T, R](R (*)(R) noexcept nogil, R (*)(R) noexcept nogil, R (*)(R) noexcept nogil, T*,
+                            uint64_t, ptrdiff_t, uint64_t)
 
     cdef cppclass RowFormulas[T]:
         vec[T] (*exponent)(vec[T]) noexcept nogil

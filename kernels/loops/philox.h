@@ -95,15 +95,20 @@ template<class T> ALWAYS_INLINE void uniform_draws(T* to, uint64_t group, ptrdif
     for (ptrdiff_t i = 0; i < groups; i++) uniform_group(to + i * GROUP, group + i, key);
 }
 
-// A uniform draw of the first half of a group and its fellow of the second become two normal ones.
-template<class T, class W> ALWAYS_INLINE void normal_draws(W (*first)(W, W), W (*second)(W, W), T* to,
-                                                           uint64_t group, ptrdiff_t groups, uint64_t key) {
+// A uniform draw of the first half of a group and its fellow of the second become two normal ones.  The radii
+// come first: in one loop the processor would see too little beyond the long chain of each.
+template<class T, class W> ALWAYS_INLINE void normal_draws(W (*radius)(W), W (*cosine)(W), W (*sine)(W),
+                                                           T* to, uint64_t group, ptrdiff_t groups,
+                                                           uint64_t key) {
+    const int lanes = vec<T>::lanes, half = GROUP / 2;
+    W radii[half / lanes];
     for (ptrdiff_t i = 0; i < groups; i++, to += GROUP) {
         uniform_group(to, group + i, key);
-        for (T* p = to; p < to + GROUP / 2; p += vec<T>::lanes) {
-            const W a = take((W*)0, p), b = take((W*)0, p + GROUP / 2);
-            put(p, first(a, b));
-            put(p + GROUP / 2, second(a, b));
+        for (int j = 0; j < half / lanes; j++) radii[j] = radius(take((W*)0, to + j * lanes));
+        for (int j = 0; j < half / lanes; j++) {
+            const W angle = take((W*)0, to + half + j * lanes);
+            put(to + j * lanes, radii[j] * cosine(angle));
+            put(to + half + j * lanes, radii[j] * sine(angle));
         }
     }
 }
