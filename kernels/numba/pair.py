@@ -9,6 +9,7 @@ from .scalar import fma, inline, product_error, select
 
 __all__ = [
     "add",
+    "attached",
     "binade",
     "chain",
     "div",
@@ -21,6 +22,7 @@ __all__ = [
     "power_of_two",
     "rough_polynomial",
     "rough_product",
+    "rough_sum",
     "scaled",
     "settled",
     "square_root",
@@ -98,6 +100,18 @@ def square_root(a):
 def rough_product(a, b):
     """Good to one rounding only: for terms that are small beside what they are added to."""
     return a[0] * b[0], 0.0
+
+
+@inline
+def rough_sum(a, b):
+    """Of leading parts, with one rounding only: where it is known to have none."""
+    return a[0] + b[0], 0.0
+
+
+@inline
+def attached(a, b):
+    """a + b for a small b of one part, which joins the low one: for a factor, or a term of a sum."""
+    return a[0], a[1] + b[0]
 
 
 @inline

@@ -13,6 +13,7 @@ from numba.core.errors import TypingError
 from numba.extending import intrinsic, overload
 
 __all__ = [
+    "attached",
     "binade",
     "by_type",
     "chain",
@@ -27,6 +28,7 @@ __all__ = [
     "product_error",
     "rough_polynomial",
     "rough_product",
+    "rough_sum",
     "scaled",
     "select",
     "smaller",
@@ -210,6 +212,16 @@ rough_polynomial = polynomial
 @inline
 def rough_product(a, b):
     return a * b
+
+
+@inline
+def rough_sum(a, b):
+    return a + b
+
+
+@inline
+def attached(a, b):
+    return a + b
 
 
 @inline
