@@ -1,4 +1,4 @@
-"""The Numba backend: when it is picked, that it conforms, and what is its own: threads, caches, no drivers."""
+"""The Numba backend: when it is picked, that it conforms, and what is its own."""
 
 import os
 import subprocess
