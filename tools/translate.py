@@ -98,9 +98,8 @@ class Translator:
                 place = f"{factor} * {values[knot.parameter]}"
             if kind == "wide_d":
                 away = self.use(kind, f"sub({x}, {at})")
-                place = (
-                    self.use(kind, f"mul({factor}, {values[knot.parameter]})") if knot.parameter else place
-                )
+                if knot.parameter:
+                    place = self.use(kind, f"mul({factor}, {values[knot.parameter]})")
             if knot is kernel.knots[0]:
                 yield f"slope = {slope}"
             yield f"chosen = {self.use(kind, f'where_eq(slope, slope, {chosen}, slope)')}"
