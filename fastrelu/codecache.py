@@ -36,7 +36,7 @@ def fingerprint(function) -> str | None:
     """
     try:
         return hashlib.sha256(repr(_of_function(function, set())).encode()).hexdigest()
-    except _Unknown:
+    except (_Unknown, ValueError):  # a cell that is empty yet
         return None
 
 

@@ -27,7 +27,6 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils, entrypoints
 from numba.core.compiler import CompileResult
-from numba.core.errors import NumbaError, UnsupportedBytecodeError
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
@@ -116,8 +115,8 @@ def _load(path, key):
         return None
     codegen = cpu_target.target_context.codegen()
     libraries = tuple(codegen.unserialize_library(library) for _, library in state)
-    names = (name for name, _ in state)
-    addresses = tuple(map(lambda library, name: library.get_pointer_to_function(name), libraries, names))
+    named = zip(libraries, (name for name, _ in state), strict=True)
+    addresses = tuple(library.get_pointer_to_function(name) for library, name in named)
     return Compiled(addresses, libraries, f"loaded from {path}")
 
 
@@ -145,10 +144,8 @@ def _typed(function, real, inputs):
     arguments = (real,) * inputs
     try:
         jitted.compile(arguments)
-    except NumbaError as error:
-        raise CompileError(_where(function, error.loc), _reason(error)) from None
-    except (UnsupportedBytecodeError, AttributeError, NotImplementedError, TypeError) as error:
-        raise CompileError(_where(function, None), _reason(error)) from None
+    except Exception as error:  # Numba's own, and whatever Python says of a name that is not there
+        raise CompileError(_where(function, getattr(error, "loc", None)), _reason(error)) from None
     made = jitted.overloads[arguments]
     result = types.unliteral(made.signature.return_type)
     if not isinstance(result, (types.Float, types.Integer, types.Boolean)):
