@@ -99,7 +99,7 @@ def check_out(name, out, ndim, exactly, dtype=None, argument="out"):
 def _define(signature, body, **names):
     """A function of this signature: what depends on the table cannot be written out."""
     lines = "".join(f"    {line}\n" for line in body)
-    names["__name__"] = __name__
+    names |= {"__name__": __name__, "inf": np.inf}  # which a parameter may have as its default
     exec(f"def defined({signature}):\n{lines}", names)
     return names["defined"]
 
