@@ -13,7 +13,7 @@ from numba.core.errors import TypingError  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("kernels_only")
 
-ARGUMENTS = ("dy", "x", "y", "a", "at_zero", "out")
+ARGUMENTS = ("dy", "x", "y", "a", "at_zero", "out", "b")
 both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 
 
@@ -26,7 +26,10 @@ def function(*expressions, arguments=ARGUMENTS):
 
 def passes(row):
     """An expression for each pass of a row."""
-    f, given = f"fr.{row.qualname}", "".join(f", {p.name}=a" for p in row.parameters)
+    f, given = (
+        f"fr.{row.qualname}",
+        "".join(f", {p.name}={a}" for p, a in zip(row.parameters, "ab", strict=False)),
+    )
     alone = ", wrt='x'" if any(p.learned for p in row.parameters) else ""
     known = {
         "forward": f"{f}(x{given})",
@@ -40,11 +43,12 @@ def passes(row):
 
 
 def inputs(row, dtype, shape):
-    """dy, x, y, the parameter and the value at the knot."""
+    """dy, x, y, the first parameter, the value at the knot, no out, the second parameter."""
     dy, x = arrays(f"{row.qualname}.backward", dtype, shape)[:2]
-    a = dtype(row.parameters[0].typical[-1]) if row.parameters else dtype(0)
-    y = fr.ACTIVATIONS[row.family](x, *([a] if row.parameters else []))
-    return dy, x, y, a, dtype(AT_ZERO)
+    parameters = [dtype(p.typical[-1]) for p in row.parameters]
+    y = fr.ACTIVATIONS[row.family](x, *parameters)
+    a, b = [*parameters, dtype(0), dtype(0)][:2]
+    return dy, x, y, a, dtype(AT_ZERO), None, b
 
 
 def agree(got, expected):
@@ -69,12 +73,12 @@ def test_every_pass(row, dtype):
     """Over arrays, and over numbers one by one."""
     plain = function(*passes(row))
     compiled = numba.njit(plain)
-    dy, x, y, a, at_zero = inputs(row, dtype, (7, 37))
-    agree(compiled(dy, x, y, a, at_zero, None), plain(dy, x, y, a, at_zero, None))
+    dy, x, y, *rest = inputs(row, dtype, (7, 37))
+    agree(compiled(dy, x, y, *rest), plain(dy, x, y, *rest))
     values = specials(dtype)
     for dy, x in zip(values, np.roll(values, 3), strict=True):
-        y = plain(dy, x, x, a, at_zero, None)[0] if row.slope_from_y else x
-        agree(compiled(dy, x, y, a, at_zero, None), plain(dy, x, y, a, at_zero, None))
+        y = plain(dy, x, x, *rest)[0] if row.slope_from_y else x
+        agree(compiled(dy, x, y, *rest), plain(dy, x, y, *rest))
 
 
 # Layouts, types, ways to write a call
@@ -95,7 +99,7 @@ def test_layouts(layout):
         "fr.gelu(x)", "fr.gelu.backward(dy, x)", "fr.leaky_relu(x, a)", "fr.elu.backward(dy, y=y)"
     )
     dy, x = (LAYOUTS[layout](a) for a in arrays("gelu.backward", np.float32, (6, 9)))
-    given = dy, x, fr.elu(x), np.float32(0.2), 0.0, None
+    given = dy, x, fr.elu(x), np.float32(0.2), 0.0, None, None
     agree(numba.njit(plain)(*given), plain(*given))
 
 
@@ -109,13 +113,13 @@ def test_out_in_place_and_overlapping():
         memory = np.zeros(x.size + 2)
         given, out = memory[1:-1], memory[1 + shift : x.size + 1 + shift]
         given[...] = x
-        assert compiled_forward(None, given, None, None, None, out)[0] is not None
+        assert compiled_forward(None, given, None, None, None, out, None)[0] is not None
         assert same_bits(out, y)
         given[...] = x
-        compiled_backward(dy, given, None, None, None, out)
+        compiled_backward(dy, given, None, None, None, out, None)
         assert same_bits(out, dx)
     narrow = np.empty(x.size, np.float32)
-    compiled_forward(None, np.clip(x, -9, 9), None, None, None, narrow)
+    compiled_forward(None, np.clip(x, -9, 9), None, None, None, narrow, None)
     assert same_bits(narrow, fr.gelu(np.clip(x, -9, 9)).astype(np.float32))
 
 
@@ -125,10 +129,12 @@ def test_numbers_of_other_types():
     compiled = numba.njit(plain)
     for dtype in (np.int32, np.int64, np.uint16):
         x = np.arange(7).astype(dtype)
-        given = None, x, None, 2, None, None
+        given = None, x, None, 2, None, None, None
         agree(compiled(*given), plain(*given))
-        agree(compiled(*(None, x[3], None, 2, None, None)), plain(None, x[3], None, 2, None, None))
-    small = compiled(None, np.arange(-3, 4).astype(np.int8), None, 2, None, None)
+        agree(
+            compiled(*(None, x[3], None, 2, None, None, None)), plain(None, x[3], None, 2, None, None, None)
+        )
+    small = compiled(None, np.arange(-3, 4).astype(np.int8), None, 2, None, None, None)
     assert [a.dtype for a in small] == [np.float32, np.int8, np.float32]
     assert same_bits(small[0], fr.gelu(np.arange(-3, 4).astype(np.float32)))
 
@@ -151,6 +157,8 @@ def test_ways_to_write_it():
             fr.leaky_relu(x),
             fr.relu(x, x.copy()),
             fr.log_expit(x),
+            fr.logit(x, eps=None),
+            fr.threshold(x, 0.5, value=2),
         )
 
     x = np.linspace(-3, 3, 11)
@@ -215,11 +223,11 @@ def test_reductions(layout, dtype):
         "fr.logsumexp.backward(fr.logsumexp(dy, a), x, a)",
         "fr.logsumexp.backward(fr.logsumexp(dy, a, keepdims=True), x, a, keepdims=True)",
     )
-    given = dy, x, fr.softmax(x), dtype(0.5), None, None
+    given = dy, x, fr.softmax(x), dtype(0.5), None, None, None
     agree(numba.njit(plain)(*given), plain(*given))
     compiled = numba.njit(along)
     for axis in (0, 1, -1):
-        given = dy, x, fr.softmax(x, axis), axis, None, None
+        given = dy, x, fr.softmax(x, axis), axis, None, None, None
         agree(compiled(*given), along(*given))
 
 
@@ -313,7 +321,7 @@ def test_a_read_only_out():
     out = np.zeros(3)
     out.flags.writeable = False
     with pytest.raises(TypingError, match="gelu: argument 'out' is read-only"):
-        numba.njit(function("fr.gelu(x, out=out)"))(None, np.zeros(3), None, None, None, out)
+        numba.njit(function("fr.gelu(x, out=out)"))(None, np.zeros(3), None, None, None, out, None)
 
 
 @pytest.mark.parametrize(
@@ -329,6 +337,8 @@ def test_a_read_only_out():
             -1.0,
             "'negative_slope' .* expected x",
         ),
+        ("fr.hardtanh(x, 0.0, out[0])", 1.0, -1.0, "hardtanh: argument 'max_val' .* max_val >= min_val"),
+        ("fr.logit(x, out[0])", 0.5, 0.75, "logit: argument 'eps' .* eps <= 0.5"),
         ("fr.gelu(x, out=out)", np.zeros(3), [1.0] * 2, "gelu: argument 'out'"),
         ("fr.gelu.backward(out, x)", np.zeros(3), [1.0] * 2, "gelu.backward: argument 'dy'"),
         ("fr.leaky_relu(x, out)", np.zeros(3), [1.0] * 2, "leaky_relu: argument 'negative_slope'"),

@@ -49,18 +49,32 @@ def _chosen(name, row, has_option, given):
 
 def _check_parameters(name, row, given):
     """The parameters that are numbers of the caller's and have a range, once the types are right."""
+    kinds = {p.name: plain(given[p.name]) for p in row.parameters}
     for p in row.parameters:
-        if is_none(given[p.name]):
+        if p.none_is_default and is_none(kinds[p.name]):
+            continue
+        if is_none(kinds[p.name]):
             fail(name, p.name, "missing", "a number or an array")
-        real(name, p.name, plain(given[p.name]))
-    return tuple(
-        p
-        for p in row.parameters
-        if p.constrained
-        and not is_array(given[p.name])
-        and isinstance(given[p.name], types.Type)
-        and not isinstance(given[p.name], types.Omitted)
-    )
+        real(name, p.name, kinds[p.name])
+
+    def checked(p):
+        names = [p.name, p.not_below] if p.not_below else [p.name]
+        given_here = any(
+            isinstance(given[each], types.Type) and not isinstance(given[each], types.Omitted)
+            for each in names
+        )
+        numbers = not any(is_array(kinds[each]) or is_none(kinds[each]) for each in names)
+        return (p.constrained or p.not_below) and given_here and numbers
+
+    return tuple(filter(checked, row.parameters))
+
+
+def _replace_none(row, given):
+    """What is given once defaults that go by None are numbers, the lines for that, and their names."""
+    absent = [p for p in row.parameters if p.none_is_default and is_none(given[p.name])]
+    lines = [f"{p.name} = default_{p.name}" for p in absent]
+    names = {f"default_{p.name}": p.default for p in absent}
+    return given | {p.name: types.float64 for p in absent}, lines, names
 
 
 def _channels(row, given):
@@ -104,7 +118,7 @@ def forward(row, has_option):
     """The overload of an activation."""
     name = row.qualname
     required = [p.name for p in row.parameters if p.default is None]
-    defaults = {p.name: p.default for p in row.parameters if p.default is not None}
+    defaults = {p.name: p.shown_default for p in row.parameters if p.default is not None}
     signature = _signature(["x", *required], defaults | _extras(row, has_option) | {"out": None})
 
     def choose(given):
@@ -113,12 +127,14 @@ def forward(row, has_option):
         keeps = row.keeps_integers and dtype.kind != "f"
         dtype = dtype if keeps else promoted(dtype)
         constrained = _check_parameters(name, row, given)
+        given, defaults, names = _replace_none(row, given)
         operands = ("x", *(p.name for p in row.parameters))
         if not is_none(given["out"]):
             ndim = max(_ndim(plain(given[operand])) for operand in operands)
             check_out(name, given["out"], ndim, False, dtype if keeps else None)
         call = native.Call(name, chosen.kernels()["forward"].name, dtype, operands, constrained)
-        return _run(call, given, "x", *_along(name, row, given, _channels(row, given)))
+        along, more = _along(name, row, given, _channels(row, given))
+        return _run(call, given, "x", defaults + along, names | more)
 
     return typed(signature, choose)
 
@@ -126,7 +142,7 @@ def forward(row, has_option):
 def backward(row, has_option):
     """The overload of a backward pass."""
     name = f"{row.qualname}.backward"
-    parameters = {p.name: p.default for p in row.parameters}
+    parameters = {p.name: p.shown_default for p in row.parameters}
     knot = {"at_zero": None} if row.knots else {}
     rest = knot | _extras(row, has_option) | {"out": None, "wrt": None}
     signature = _signature(["dy"], {"x": None, "y": None} | parameters | rest)
@@ -139,6 +155,7 @@ def backward(row, has_option):
         dtype = promoted(real(name, lead, plain(given[lead])))
         real(name, "dy", plain(given["dy"]))
         constrained = _check_parameters(name, row, given)
+        given, defaults, names = _replace_none(row, given)
         if _ndim(plain(given["dy"])) != _ndim(plain(given[lead])):
             fail(name, "dy", plain(given["dy"]), f"an array of the shape of {lead}")
         for p in parameters:
@@ -156,7 +173,8 @@ def backward(row, has_option):
             fail(name, "at_zero", plain(given["at_zero"]), "a number")
         make = functools.partial(native.Call, name, dtype=dtype, parameters=constrained, backward=True)
         if wanted != ["x"] and _ndim(plain(given["x"])):
-            return _sums(row, given, wanted, make, kernels, pass_, operands)
+            lines, more = _sums(row, given, wanted, make, kernels, pass_, operands)
+            return defaults + lines, names | more
         if wanted != ["x"]:
             calls = [
                 make(
@@ -167,12 +185,12 @@ def backward(row, has_option):
             ]
             ones = {f"one_{i}": native.one(call) for i, call in enumerate(calls)}
             values = [f"{one}(({', '.join(call.operands)},))" for one, call in zip(ones, calls, strict=True)]
-            return [f"return {', '.join(values)}"], ones
+            return [*defaults, f"return {', '.join(values)}"], names | ones
         if not is_none(given["out"]):
             check_out(name, given["out"], _ndim(plain(given[lead])), True)
         call = make(kernel=kernels[pass_].name, operands=operands)
-        along = _channels(row, given) if lead == "x" else None
-        return _run(call, given, lead, *_along(name, row, given, along))
+        along, more = _along(name, row, given, _channels(row, given) if lead == "x" else None)
+        return _run(call, given, lead, defaults + along, names | more)
 
     return typed(signature, choose)
 
@@ -220,13 +238,23 @@ def _sums(row, given, wanted, make, kernels, pass_, operands):
     name, ndim = f"{row.qualname}.backward", _ndim(plain(given["x"]))
     parameter = wanted[-1]
     kind = plain(given[parameter])
-    if _ndim(kind) > 1 or len(row.parameters) > 1:
-        fail(name, "wrt", f"{parameter!r}", "'x': inside @njit only a number or a vector has a gradient")
+    others = [p.name for p in row.parameters if p.name != parameter]
+    if (
+        _ndim(kind) > 1
+        or (_ndim(kind) and row.channel_axis is None)
+        or any(_ndim(plain(given[p])) for p in others)
+    ):
+        fail(
+            name,
+            "wrt",
+            f"{parameter!r}",
+            "'x': inside @njit only numbers and channels have a summed gradient",
+        )
     if not is_none(given["out"]):
         fail(name, "out", "given", "none where a parameter's gradient is asked for inside @njit")
-    terms = make(kernel=kernels[f"backward_wrt_{parameter}"].name, operands=("dy", "x", parameter))
+    parameters = [p.name for p in row.parameters]
+    terms = make(kernel=kernels[f"backward_wrt_{parameter}"].name, operands=("dy", "x", *parameters))
     gradient = make(kernel=kernels[pass_].name, operands=operands)
-    axis = "axis" if row.channel_axis is not None else "0"
     vector = _ndim(kind) == 1
     names = {
         "np": np,
@@ -250,13 +278,15 @@ def _sums(row, given, wanted, make, kernels, pass_, operands):
     lines += [f"terms_dy = {contiguous.format('dy')}", f"terms_x = {contiguous.format('x')}"]
     if vector:
         lines += [
-            f"values = {contiguous.format(parameter)}",
-            f"outer, kept, inner = lengths(values, x, {axis})",
+            f"terms_{parameter} = {contiguous.format(parameter)}",
+            f"outer, kept, inner = lengths(terms_{parameter}, x, axis)",
         ]
     else:
-        lines += [f"values = np.full(1, {parameter}, dtype)", "outer, kept, inner = 1, 1, x.size"]
-    lines += ["total = np.empty(values.size, dtype)"]
-    lines += ["sum_up((terms_dy, terms_x, values), total, outer, kept, inner)"]
+        lines += [f"terms_{p} = np.full(1, {p}, dtype)" for p in parameters]
+        lines += ["outer, kept, inner = 1, 1, x.size"]
+    lines += ["total = np.empty(kept, dtype)"]
+    values = ", ".join(f"terms_{operand}" for operand in terms.operands)
+    lines += [f"sum_up(({values}), total, outer, kept, inner)"]
     total = "total" if vector else "total[0]"
     return [*lines, f"return {'dx, ' if dx else ''}{total}"], names
 

@@ -127,7 +127,11 @@ def _check_parameters(context, builder, call, operands):
         if p.above > -math.inf:
             usable = builder.and_(compare(">", p.above), compare("<", math.inf))
         else:
-            usable = compare(">=", p.at_least)
+            usable = builder.and_(compare(">=", p.at_least), compare("<=", p.at_most))
+        if p.not_below:
+            kind, value = operands[call.operands.index(p.not_below)]
+            least = context.cast(builder, value, kind, numpy_support.from_dtype(call.dtype))
+            usable = builder.and_(usable, builder.fcmp_ordered(">=", number, least))
         instead = "x instead of y, or " if "y" in call.operands else ""
         message = f"{call.name}: argument {p.name!r} is out of its range; expected {instead}{p.requirement}"
         _raise_if(context, builder, builder.not_(usable), ValueError, message)
