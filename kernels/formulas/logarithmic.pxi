@@ -25,7 +25,7 @@ cdef inline W where_clamped(W x, W c, W eps, W dead_below, W dead_above, W other
 
 cdef inline W logit(W x, W eps) noexcept nogil:
     cdef W c = at_least(logit_side(x), eps)
-    cdef W k = where_gt(splat(x, 1.0 / 3.0), c, exponent_above(c), splat(x, 0.0))
+    cdef W k = where_gt(splat(x, 0.3333333333333333), c, exponent_above(c), splat(x, 0.0))
     cdef W m = mantissa(c, k)
     cdef W rest = 1.0 - c
     cdef W y = on_positive(c, splat(x, -INFINITY), log_sum(k, m - rest, m + rest))
