@@ -1,11 +1,12 @@
 """Re-derive the constants that the dispatcher decides by, and say how far each is off on this machine.
 
-    python bench/thresholds.py [--seconds S] [streaming] [arithmetic] [threads] [costs]
+    python bench/thresholds.py [--seconds S] [streaming] [arithmetic] [threads] [costs] [accuracy]
 
 streaming   `control.STREAMING_BYTES`: from which size of the result do stores past the cache pay?
 arithmetic  `usercode.STREAMING_COSTS`: do they pay, too, where computing an element takes longer?
 threads     `control.WORK_PER_THREAD`: what does waking a thread cost, and from which work does it pay?
 costs       `Row.cost` in the table: nanoseconds for 16 float32 elements in cache, on one thread.
+accuracy    `TABLES_WIN` in tools/write_kernels.py: which formulas of accuracy "fast" are no faster?
 
 Each answer comes from forcing both ways on the same arrays, in turns.  The machine should be idle.
 """
@@ -175,7 +176,31 @@ def costs(seconds):
         print(f"  {row.qualname:12}{row.cost:6}{cells}{wide:8.1f}x{off}")
 
 
+def accuracy(seconds):
+    """Both settings on arrays in a second-level cache, one thread."""
+    _decide_by(1, NEVER, NEVER)
+    for row in ROWS:
+        for operation in peers.operations([row.qualname]):
+            kernel = row.kernels()[operation.pass_]
+            times = {}
+            for dtype in (np.float32, np.float64):
+                if not cython.ufuncs.has_faster_formula(cython.KERNEL_INDEX[kernel.name], dtype):
+                    continue
+                names = arrays(8192, dtype)
+                names["y"] = fr.softplus(names["x"])
+                for level in control.ACCURACIES:
+                    fr.set_accuracy(level)
+                    timing = interleaved({level: Forced(operation.statement, names, 1, NEVER)}, seconds)
+                    times[dtype, level] = timing[level].best / 8192 * 16e9
+            for dtype in (np.float32, np.float64):
+                if (dtype, "high") in times:
+                    high, fast = (times[dtype, level] for level in control.ACCURACIES)
+                    slower = "   NO FASTER" if high < WINS * fast else ""
+                    print(f"  {kernel.formula:28}{np.dtype(dtype).name:8}{high:8.2f}{fast:8.2f}{slower}")
+
+
 SECTIONS = {"streaming": streaming, "arithmetic": arithmetic, "threads": threads, "costs": costs}
+SECTIONS["accuracy"] = accuracy
 
 
 def main():
@@ -197,6 +222,7 @@ def main():
             SECTIONS[name](options.seconds)
     finally:
         _decide_by(*OWN)
+        fr.set_accuracy("high")
 
 
 if __name__ == "__main__":

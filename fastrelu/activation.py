@@ -92,7 +92,7 @@ class Activation(TableCallable):
             given["out"] = self._memory("out", out)
             self._check_out(given["out"], shape)
         function = self._elementwise(self.kernel)
-        if is_extension(array.dtype) and not given:
+        if is_extension(array.dtype) and not given and not self._reads(array):
             result = function(array.astype(np.float32), *(p.astype(np.float32) for p in cast)).astype(
                 array.dtype
             )

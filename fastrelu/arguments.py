@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 
 from . import dispatch, interop
@@ -38,7 +36,7 @@ class TableCallable(FastCall):
     def __repr__(self):
         return f"<{self.__module__}.{self.__qualname__}>"
 
-    @functools.cached_property
+    @property
     def ufunc(self):
         """The real ``numpy.ufunc`` underneath; parameters are further inputs.
 
@@ -58,11 +56,16 @@ class TableCallable(FastCall):
         """The callable that runs a kernel of this object, with a ufunc's signature."""
         return dispatch.elementwise(kernel)
 
+    def _reads(self, *arrays):
+        """Whether kernels read these arrays of an extension dtype as they are."""
+        return dispatch.reads_bfloat16() and all(a.dtype.name == "bfloat16" for a in arrays)
+
     def _sums(self, kernel, dtype):
         """What sums a kernel's results; None where nothing does both at once."""
         return dispatch.sums_kernel(kernel, dtype)
 
     def _ufunc_of(self, kernel):
+        cython.meet_bfloat16()
         return cython.UFUNCS[kernel] if cython.ISA else numba.ufunc(kernel)
 
     def _fail(self, kind, argument, got, expected):
@@ -77,6 +80,8 @@ class TableCallable(FastCall):
             self._fail(
                 TypeError, argument, f"of dtype {array.dtype}", "a real floating, integer or bool dtype"
             )
+        if is_extension(array.dtype):
+            cython.meet_bfloat16()
         return array
 
     def _memory(self, argument, value):

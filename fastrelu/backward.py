@@ -68,7 +68,8 @@ class Backward(TableCallable):
             return self._by_ufunc(dy, source, parameters, at_zero, pass_, wanted, wrt, out)
         gradient, array = self._real("dy", dy), self._real(source_name, source)
         dtype = float_type(array)
-        work = np.dtype(np.float32) if is_extension(dtype) else dtype
+        converted = is_extension(dtype) and not self._reads(gradient, array)
+        work = np.dtype(np.float32) if converted else dtype
         cast = [self._cast_parameter(p, parameters[p.name], work) for p in self.row.parameters]
         self._check_order(cast)
         shapes = {"x": array.shape} | {name: np.shape(value) for name, value in parameters.items()}
@@ -129,7 +130,7 @@ class Backward(TableCallable):
         dy, x, *rest = inputs
         parameters = rest[: len(self.row.parameters)]
         dtype = np.dtype(
-            np.float32 if x.dtype.char == "e" else parameters[0].dtype if parameters else x.dtype
+            np.float32 if x.dtype.itemsize == 2 else parameters[0].dtype if parameters else x.dtype
         )
         made = {}
         for name in wanted:

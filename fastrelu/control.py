@@ -9,7 +9,6 @@ import re
 import sys
 import threading
 from contextvars import ContextVar
-from typing import ClassVar
 
 from . import backends as _backends
 from . import machine
@@ -68,21 +67,20 @@ def _from_environment(variable, least, take=lambda text: text):
 class _Override:
     """A setting's value in a context.
 
-    Contexts are copied: a task that is started inside the `with` block keeps its settings beyond it.  So the
-    fast path, which looks at no context, is closed for as long as any of them holds one of these.
+    Contexts are copied: a task that is started inside the `with` block keeps its settings beyond it.  So for
+    as long as any of them holds one of these, the fast path is closed (another backend) or asks its context
+    in every call (another accuracy).
     """
 
-    live: ClassVar = {}
-
-    def __init__(self, value):
-        self.value = value
-        self.live[id(self)] = True
-        _open_or_close_fast_path()
+    def __init__(self, value, live):
+        self.value, self.live = value, live
+        live[id(self)] = True
+        _tell_kernels_what_is_chosen()
 
     def __del__(self, finalizing=sys.is_finalizing):
         if not finalizing():
             del self.live[id(self)]
-            _open_or_close_fast_path()
+            _tell_kernels_what_is_chosen()
 
 
 class _Setting:
@@ -91,6 +89,7 @@ class _Setting:
     def __init__(self, name, default):
         self.default = default
         self.override = ContextVar(f"fastrelu_{name}", default=None)
+        self.live = {}  # overrides that some context holds
 
     def get(self):
         override = self.override.get()
@@ -98,11 +97,11 @@ class _Setting:
 
     def set(self, value):
         self.default = value
-        _open_or_close_fast_path()
+        _tell_kernels_what_is_chosen()
 
     @contextlib.contextmanager
     def overridden(self, value):
-        token = self.override.set(_Override(value))
+        token = self.override.set(_Override(value, self.live))
         try:
             yield
         finally:
@@ -134,11 +133,13 @@ _cache_mb = _from_environment("FASTRELU_CACHE_MB", 0)
 _cache_limit = CACHE_BYTES if _cache_mb is None else _cache_mb << 20
 
 
-def _open_or_close_fast_path():
+def _tell_kernels_what_is_chosen():
     if cython.ISA:
         with _lock:
             first = BACKEND.default.first_kernel
-            cython.ufuncs.allow_fast_calls(first is not None and not _Override.live, first or 0)
+            cython.ufuncs.allow_fast_calls(first is not None and not BACKEND.live, first or 0)
+            asked = ACCURACY.override if ACCURACY.live else None
+            cython.ufuncs.set_accuracy(ACCURACY.default == "fast", asked)
 
 
 def _configure_kernels():
@@ -199,7 +200,9 @@ def use_backend(name):
 def set_accuracy(level):
     """Set the process's default accuracy: ``"high"`` (at most 1 ULP) or ``"fast"`` (at most 4 ULP).
 
-    Every kernel of this version keeps the bound of ``"high"``, so it serves ``"fast"`` as well.
+    Tails, signed zeros, infinities and NaN are as right in ``"fast"`` as in ``"high"``.  Beside an interior
+    zero of the derivative its bound is that of 1/2.  Where no formula is faster than that of ``"high"``, and
+    in everything but the activations, the two are the same; `explain` says so.
     """
     ACCURACY.set(_choice("set_accuracy", level, ACCURACIES))
 
@@ -248,4 +251,4 @@ def get_cache_limit():
 
 
 _configure_kernels()
-_open_or_close_fast_path()
+_tell_kernels_what_is_chosen()

@@ -108,6 +108,9 @@ class _Own:
     def _sums(self, kernel, dtype):
         return None
 
+    def _reads(self, *arrays):
+        return False
+
     def _ufunc_of(self, kernel):
         return self.codes[kernel.pass_].ufunc
 

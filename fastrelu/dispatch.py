@@ -20,6 +20,7 @@ __all__ = [
     "explain",
     "losses_kernel",
     "plan",
+    "reads_bfloat16",
     "rows_kernel",
     "sums_kernel",
     "weighted_kernel",
@@ -148,8 +149,15 @@ def plan(
         path, why = "fast", "contiguous and alike: straight to the kernel"
     else:
         path, why = "grid", "strides, shapes or dtypes differ: split into rows by our own threads"
-    made = cython.ufuncs.plan(index, dtype, piece, in_place)
+    fast = settings.accuracy == "fast"
+    made = cython.ufuncs.plan(index, dtype, piece, in_place, fast)
     reasons += [f"path {path}: {why}", *_reasons(made, piece, dtype, in_place, settings)]
+    if dtype.char == "e":
+        reasons.append("computed in float32 by the formulas of accuracy fast, and rounded once")
+    elif fast and cython.ufuncs.has_faster_formula(index, dtype):
+        reasons.append("accuracy fast: a formula of plain arithmetic, at most 4 ULP")
+    elif fast:
+        reasons.append("accuracy fast: no formula is faster than that of high, which is taken")
     words = _words(made)
     return Plan(kernel.name, str(dtype), size, backend.name, code, path, *words, tuple(reasons))
 
@@ -168,8 +176,6 @@ def _reasons(made, piece, dtype, in_place, settings):
         yield "ordinary stores: the result is written over an operand that is in cache already"
     elif piece * dtype.itemsize >= control.STREAMING_BYTES:
         yield "ordinary stores: computing takes longer"
-    if settings.accuracy == "fast":
-        yield "accuracy fast: this kernel keeps the 1 ULP of high"
 
 
 def explain(function, *arrays, out=None):
@@ -231,6 +237,11 @@ def explain(function, *arrays, out=None):
         number=number and len(arrays) == 1,
         index=index,
     )
+
+
+def reads_bfloat16():
+    """Whether the current backend's kernels read and write bfloat16."""
+    return control.BACKEND.get().name == "cython"
 
 
 def elementwise(kernel):

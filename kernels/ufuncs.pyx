@@ -6,6 +6,7 @@ Compiled for the baseline: it probes the CPU before any module with wider instru
 
 cimport numpy as cnp
 from cpython.object cimport PyObject, PyTypeObject
+from cpython.ref cimport Py_XDECREF
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from libc.math cimport INFINITY
 from libc.stddef cimport ptrdiff_t
@@ -49,19 +50,21 @@ cdef extern from * nogil:
         const Kernel* kernel;
         Storage type;
     };
+    static inline const Kernel* kernel_of_storage(const Kernel* kernel, int storage);
     static void ufunc_loop(char** args, const npy_intp* n, const npy_intp* steps, void* data) {
         const UfuncLoop& loop = *(const UfuncLoop*)data;
+        const Kernel& kernel = *kernel_of_storage(loop.kernel, loop.type);
         Row row;
-        for (int j = 0; j <= loop.kernel->inputs; j++) {
+        for (int j = 0; j <= kernel.inputs; j++) {
             row.data[j] = args[j];
             row.steps[j] = steps[j];
             row.types[j] = loop.type;
         }
-        if (!feeds_itself(*loop.kernel, args, steps)) {
-            run(*loop.kernel, row, *n, settings);
+        if (!feeds_itself(kernel, args, steps)) {
+            run(kernel, row, *n, settings);
             return;
         }
-        for (npy_intp i = 0; i < *n; i++) run(*loop.kernel, from_element(*loop.kernel, row, i), 1, settings);
+        for (npy_intp i = 0; i < *n; i++) run(kernel, from_element(kernel, row, i), 1, settings);
     }
 
     static void run_contiguously(const Kernel& kernel, char* const* args, ptrdiff_t n, const ptrdiff_t* steps) {
@@ -93,7 +96,8 @@ cdef extern from * nogil:
     cdef struct Exports:
         int count
         int register_bytes
-        const Block* blocks[12]
+        const Block* blocks[13]
+        const Block* fast[2]
         const RowKernel* rows[2]
         const Converters* converters
         WeightedKernel weighted[2]
@@ -106,6 +110,8 @@ cdef extern from * nogil:
     enum: FLOAT32
     enum: FLOAT64
     enum: FLOAT16
+    enum: BFLOAT16
+    bint is_half(int)
     enum: BOOL
     enum: INT8
     enum: UINT8
@@ -121,6 +127,7 @@ cdef extern from * nogil:
         ptrdiff_t streaming_bytes
     cdef struct Kernel:
         int index
+        const Kernel* faster
         const Block* block
         const Converters* converters
         int inputs
@@ -200,7 +207,7 @@ cdef extern from * nogil:
     bint has_block(const Kernel*)
     Block as_block(size_t address)
     void share_work(size_t share, size_t work, ptrdiff_t cost, const Settings&)
-    Plan make_plan(const Kernel&, ptrdiff_t, bint, const Settings&)
+    Plan make_plan(const Kernel&, ptrdiff_t, bint, Storage, const Settings&)
     void run(const Kernel&, const KernelRow&, ptrdiff_t, const Settings&)
     void run_grid(Grid&, const Settings&)
     void simplify(Grid&)
@@ -232,6 +239,7 @@ cdef struct Tables:
     Kernel* kernels   # [index of the table's kernel][FLOAT32, FLOAT64], then the same with other blocks
     Block* others     # those blocks, one for each of the latter, or NULL where there is none yet
     Kernel* integers  # [index of the table's kernel][from INT8 to UINT64]; without a block where there is none
+    Kernel* halves    # [index of the table's kernel][FLOAT16, BFLOAT16]; likewise, all operands of that storage
     int fixed         # how many formulas those are; the indices from here on are of kernels added later
     Kernel** added    # each as FLOAT32, FLOAT64; first those of the table with the other blocks
     int added_count
@@ -269,21 +277,35 @@ def use_blocks(module, lower, kernels):
             tables.added_room = 2 * tables.added_room + 1
         tables.added = <Kernel**> malloc(tables.added_room * sizeof(Kernel*))
         tables.added_count = exports.count
+    tables.halves = <Kernel*> malloc(exports.count * 2 * sizeof(Kernel))
+    cdef Kernel* faster = <Kernel*> malloc(exports.count * 2 * sizeof(Kernel))
     tables.integers = <Kernel*> malloc(exports.count * INTEGER_TYPES * sizeof(Kernel))
     if tables.kernels == NULL or tables.others == NULL or tables.added == NULL or tables.integers == NULL:
         raise MemoryError
+    if tables.halves == NULL or faster == NULL:
+        raise MemoryError
     cdef int i, compute
+    cdef Kernel* kernel
     cdef Kernel* other
     for i in range(exports.count):
         inputs, cost = kernels[i]
         for compute in range(2):
             source = exports if exports.blocks[compute][i] != NULL else lent
-            set_kernel(&tables.kernels[2 * i + compute], source, compute, i, inputs, 3 * cost if compute else cost)
+            kernel = &tables.kernels[2 * i + compute]
+            set_kernel(kernel, source, compute, i, inputs, 3 * cost if compute else cost)
             other = &tables.kernels[2 * (exports.count + i) + compute]
-            other[0] = tables.kernels[2 * i + compute]
+            other[0] = kernel[0]
+            other.faster = other
             other.block = &tables.others[2 * i + compute]
             other.lanes = MAX_REGISTER // other.item_bytes
+            if exports.fast[compute][i] != NULL:
+                kernel.faster = &faster[2 * i + compute]
+                set_kernel(&faster[2 * i + compute], exports, compute, i, inputs, (kernel.cost + 1) // 2)
+                faster[2 * i + compute].block = &exports.fast[compute][i]
         tables.added[i] = &tables.kernels[2 * (exports.count + i)]
+        for compute in range(FLOAT16, BFLOAT16 + 1):
+            set_kernel(&tables.halves[2 * i + compute - FLOAT16], exports, compute, i, inputs, cost)
+            tables.halves[2 * i + compute - FLOAT16].lanes = exports.register_bytes // sizeof(float)
         for compute in range(INT8, STORAGES):
             set_kernel(integer_kernel(i, compute), exports, compute, i, inputs, cost)
     tables.exports = exports
@@ -293,6 +315,7 @@ def use_blocks(module, lower, kernels):
 
 cdef void set_kernel(Kernel* kernel, const Exports* exports, int compute, int index, int inputs, int cost) noexcept:
     kernel.index = index
+    kernel.faster = kernel
     kernel.block = &exports.blocks[compute][index]
     kernel.converters = exports.converters
     kernel.inputs = inputs
@@ -390,16 +413,18 @@ def runner():
     return PyCapsule_New(&the_runner, RUNNER_NAME, NULL)
 
 
-def plan(int index, dtype, ptrdiff_t size, bint in_place):
+def plan(int index, dtype, ptrdiff_t size, bint in_place, bint fast=False):
     """The number of threads and whether stores stream, the very decision that a call executes.
 
-    None where no kernel computes the dtype.
+    `fast`: at accuracy "fast".  None where no kernel computes the dtype.
     """
     cdef int storage = storage_of(np.dtype(dtype).num)
     cdef const Kernel* kernel = kernel_for(index, storage) if storage >= 0 else NULL
     if kernel == NULL:
         return None
-    cdef Plan made = make_plan(kernel[0], size, in_place, settings)
+    if is_half(storage) or fast:
+        kernel = kernel.faster
+    cdef Plan made = make_plan(kernel[0], size, in_place, <Storage> storage, settings)
     return made.threads, bool(made.streaming)
 
 
@@ -429,9 +454,17 @@ cdef void reference_loop(char** args, const cnp.npy_intp* n, const cnp.npy_intp*
 cdef list kept_alive = []  # NumPy keeps pointers to names, docs and reference functions
 
 
+cdef inline const Kernel* half_kernel(const Kernel* kernels, int storage) noexcept:
+    """The kernel for contiguous operands that are all of a storage of 16 bits."""
+    if kernels == kernels_of(kernels.index) and kernels.index < tables.fixed:
+        if has_block(&tables.halves[2 * kernels.index + storage - FLOAT16]):
+            return &tables.halves[2 * kernels.index + storage - FLOAT16]
+    return kernels.faster
+
+
 cdef const Kernel* kernel_for(int index, int storage) noexcept:
     """The kernel that computes operands of a storage, or NULL."""
-    if storage <= FLOAT16:
+    if storage <= BFLOAT16:
         return &kernels_of(index)[FLOAT64 if storage == FLOAT64 else FLOAT32]
     if index >= tables.fixed:
         return NULL
@@ -459,7 +492,7 @@ def make_ufunc(int index, str name, str doc, reference, str chars, identity):
         kernel = kernel_for(index, storage) if storage >= 0 else NULL
         if kernel != NULL:
             loop = <UfuncLoop*> malloc(sizeof(UfuncLoop))
-            loop.type = <Storage> storage if storage <= FLOAT16 else kernel.computes_in
+            loop.type = <Storage> storage if storage <= BFLOAT16 else kernel.computes_in
             loop.kernel = kernel
             loops[i] = <cnp.PyUFuncGenericFunction> ufunc_loop
             data[i] = loop
@@ -472,9 +505,13 @@ def make_ufunc(int index, str name, str doc, reference, str chars, identity):
             data[i] = fallback
     encoded = name.encode(), doc.encode()
     kept_alive.extend([encoded, reference])
-    return PyUFunc_FromFuncAndDataAndSignatureAndIdentity(
+    ufunc = PyUFunc_FromFuncAndDataAndSignatureAndIdentity(
         loops, data, types, count, inputs, 1, cnp.PyUFunc_None if identity is None else PyUFunc_IdentityValue,
         <char*> encoded[0], <char*> encoded[1], 0, NULL, <PyObject*> identity)
+    ufuncs_made.append((ufunc, index))
+    if bfloat16_type() >= 0:
+        add_bfloat16_loop(ufunc, index)
+    return ufunc
 
 
 # --- rows with weights ---------------------------------------------------------------------------------------
@@ -510,6 +547,8 @@ def weighted_sums(a, b):
 
 
 include "loops/arrays.pxi"
+include "loops/bfloat16.pxi"
+include "loops/accuracy.pxi"
 include "loops/reduce.pxi"
 include "loops/weighted_logs.pxi"
 include "loops/cross_entropy.pxi"

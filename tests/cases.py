@@ -6,6 +6,7 @@ import itertools
 import numpy as np
 
 from fastrelu import dispatch, reference
+from fastrelu.backends import cython
 from fastrelu.table import ROWS
 
 ON_KERNELS = dispatch.control.BACKEND.get().name != "numpy"
@@ -15,6 +16,7 @@ NEIGHBOURS = 64  # ULP on either side of everything that is special
 NEAR_ROOT = 0.5  # within it the error of a float64 derivative is promised absolutely:
 ABSOLUTE = 2.0**-56
 REFERENCE_ULP = 4.0  # in float64 and long double without wider arithmetic; beside a root of f' of 1/2
+FAST_ULP = 4.0  # at accuracy "fast"; beside a root of f' of 1/2
 AT_ZERO = 0.25
 
 # Where sweeps have found the largest errors of past versions: samples keep looking there.
@@ -44,8 +46,16 @@ def parameter_sets(row):
     return list(itertools.product(*(p.typical for p in row.parameters)))
 
 
+def is_fast(kernel, dtype):
+    """Whether the current accuracy is "fast", and there is a formula for it."""
+    chosen = ON_KERNELS and dispatch.control.ACCURACY.get() == "fast" and np.dtype(dtype).char in "fd"
+    return chosen and cython.ufuncs.has_faster_formula(cython.KERNEL_INDEX[kernel.name], dtype)
+
+
 def budget(row, kernel, dtype):
-    """How many ULP are promised: the table's, or of what the reference computes as it is."""
+    """How many ULP are promised: the table's, those of "fast", or of what the reference computes as it is."""
+    if is_fast(kernel, dtype):
+        return FAST_ULP
     if np.dtype(dtype).char == "g" or (np.dtype(dtype).char == "d" and not ON_KERNELS):
         return REFERENCE_ULP
     return row.ulp["forward" if kernel.pass_ == "forward" else "backward"]
@@ -141,9 +151,10 @@ def truth(kernel, inputs, work=np.longdouble):
 def unit_floor(row, kernel, first, parameters):
     """The size below which a derivative's unit does not shrink beside an interior zero."""
     floor, least = np.zeros(first.shape), ABSOLUTE * 2**52
-    if first.dtype.char == "g" or not ON_KERNELS:
+    fast = is_fast(kernel, first.dtype)
+    if first.dtype.char == "g" or not ON_KERNELS or fast:
         least = 0.5
-    if first.dtype.char in "dg" and kernel.pass_ in ("backward", "backward_at_zero"):
+    if (first.dtype.char in "dg" or fast) and kernel.pass_ in ("backward", "backward_at_zero"):
         with np.errstate(all="ignore"):
             position = first * np.prod(parameters)  # a scale moves the zero
             for root in row.roots:

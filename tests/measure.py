@@ -18,6 +18,7 @@ import numpy as np
 from truth import DIGITS, TRUE
 from ulp import distances, error, exact
 
+from fastrelu import control
 from fastrelu.backends import cython
 
 BLOCK = 1 << 14  # float32 patterns at a time: what they need stays in a second-level cache
@@ -112,9 +113,17 @@ def oracle(kernel):
         return functools.partial(_by_reference, kernel)
     cython._load(other_instruction_set())
     try:
-        return cython.make_ufunc(kernel)
+        ufunc = cython.make_ufunc(kernel)
     finally:
         cython._load(cython.ISA)
+    if control.ACCURACY.get() == "high":
+        return ufunc
+
+    def with_high_accuracy(*inputs, out):
+        with control.accuracy("high"):
+            ufunc(*inputs, out=out)
+
+    return with_high_accuracy
 
 
 def _by_reference(kernel, *inputs, out):
@@ -191,7 +200,8 @@ def careful_errors(row, kernel, x, parameters):
     if near.any():
         some = [a if a.ndim == 0 else a[near] for a in inputs]
         true[near] = cases.truth(kernel, some).astype(np.float64)
-    return distances(cases.function(kernel)(*inputs), true)
+    floor = cases.unit_floor(row, kernel, x, parameters)
+    return distances(cases.function(kernel)(*inputs), true, floor)
 
 
 def sweep_region(row, kernel, region, parameters, stride, found):
@@ -220,7 +230,9 @@ def sweep_region(row, kernel, region, parameters, stride, found):
                 continue
             inputs[lead] = some = some[inside] if not inside.all() else some
         errors, n = None, some.size
-        if finite and not _beside_a_root(row, some[[0, -1]], parameters).any():
+        ends = some[[0, -1]]
+        beside = _beside_a_root(row, ends, parameters) | (cases.unit_floor(row, kernel, ends, parameters) > 0)
+        if finite and not beside.any():
             np.copyto(x64[:n], some)
             wide[lead] = x64[:n]
             f(*inputs, out=y[:n])

@@ -11,6 +11,7 @@ columns name the largest error outside the region of the worst, so that one bad 
     python -m tests.ulp --isa avx2 --dtype float32 --exhaustive --defaults --state avx2.json
     python -m tests.ulp --isa x86_64_v2 --state v2.json
     python -m tests.ulp --backend numba --defaults
+    python -m tests.ulp --accuracy fast --state fast.json
     python -m tests.ulp --write docs/accuracy.md --peers --state avx2.json --state v2.json
 
 The same command goes on where it was interrupted or killed; the last one sweeps nothing.
@@ -41,6 +42,7 @@ def arguments(given=None):
     parser.add_argument("--stride", type=int, default=257, help="of float32 bit patterns (257)")
     parser.add_argument("--exhaustive", action="store_true", help="the same as --stride 1")
     parser.add_argument("--regions", metavar="A:B", default="0:512", help="a share of float32's 512 binades")
+    parser.add_argument("--accuracy", choices=("high", "fast"), default="high", help="the setting (high)")
     parser.add_argument("--isa", help="instruction set to pin (FASTRELU_ISA)")
     parser.add_argument("--backend", help="backend to measure (FASTRELU_BACKEND)")
     parser.add_argument("--state", type=Path, action="append", help="a file that lets a sweep go on")
@@ -92,7 +94,7 @@ def fingerprint():
     """The kernels and the table, so that a state file is never continued on other ones."""
     import fastrelu as fr
     import fastrelu.kernels
-    from fastrelu import reference, table
+    from fastrelu import control, reference, table
     from fastrelu.backends import cython
 
     digest = hashlib.sha256()
@@ -106,7 +108,8 @@ def fingerprint():
         )
     for path in files:
         digest.update(Path(path).read_bytes())
-    return f"{cython.ISA} {digest.hexdigest()[:16]}"
+    level = "" if control.ACCURACY.get() == "high" else " fast"
+    return f"{cython.ISA} {digest.hexdigest()[:16]}{level}"
 
 
 def load_state(path, mark):
@@ -212,6 +215,7 @@ def main(given=None):
     from fastrelu.backends import cython
 
     fr.set_num_threads(1)
+    fr.set_accuracy(options.accuracy)
     backend = fr.explain(fr.relu, [0.0]).backend
     isa = {"cython": cython.ISA, "numpy": "reference"}.get(backend, backend)
     path = options.state[0] if options.state else None

@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import ctypes
+import itertools
 import sys
 import threading
 import time
@@ -84,13 +85,11 @@ def test_eight_threads_mix_everything(calls):
     functions = (fr.relu, fr.gelu, fr.elu, fr.tanh)
     before = fr.get_num_threads(), fr.get_cache_limit()
     expected = {}
-    for backend in ("cython", "numpy"):
-        with fr.use_backend(backend):
+    for backend, level in itertools.product(("cython", "numpy"), ("high", "fast")):
+        with fr.use_backend(backend), fr.accuracy(level):
             for f in functions:
-                for x in arrays[:4]:
-                    expected[f, backend, x.size] = f(x).tobytes()
-    for f in functions:
-        expected[f, "cython", sizes[4]] = f(arrays[4]).tobytes()
+                for x in arrays[: 5 if backend == "cython" else 4]:
+                    expected[f, backend, level, x.size] = f(x).tobytes()
     end = time.monotonic() + 2
     wrong = []
 
@@ -101,11 +100,12 @@ def test_eight_threads_mix_everything(calls):
             turns += 1
             f, x = functions[rng.integers(4)], arrays[rng.integers(5)]
             backend = "numpy" if rng.random() < 0.2 and x.size < 10_000 else None
+            level = rng.choice(["high", "fast"]) if rng.random() < 0.2 else None
             with contextlib.ExitStack() as settings:
                 if backend:
                     settings.enter_context(fr.use_backend(backend))
-                if rng.random() < 0.2:
-                    settings.enter_context(fr.accuracy(rng.choice(["high", "fast"])))
+                if level:
+                    settings.enter_context(fr.accuracy(level))
                 if rng.random() < 0.1:
                     fr.set_num_threads(int(rng.integers(1, 5)))
                 if rng.random() < 0.1:
@@ -114,8 +114,8 @@ def test_eight_threads_mix_everything(calls):
                 got = f(x, out=out)
                 if (plan := fr.explain(f, x).backend) != (backend or "cython"):
                     wrong.append((plan, backend))
-            if got.tobytes() != expected[f, backend or "cython", x.size]:
-                wrong.append((f, backend, x.size))
+            if got.tobytes() != expected[f, backend or "cython", level or "high", x.size]:
+                wrong.append((f, backend, level, x.size))
         return turns
 
     try:

@@ -205,8 +205,11 @@ def atanh_entries():
         s = mp.sqrt(v)
         return 2 * mp.atanh(s) / s
 
-    for name, degree in (("SHORT", 5), ("LONG", 10)):
-        p = fit_doubles(lambda v: (ratio(v) - 2) / v, lambda v: v / ratio(v), interval, degree)
+    for name, degree in (("FLOAT", 3), ("SHORT", 5), ("FULL", 8), ("LONG", 10)):
+        rounded = to_float if name == "FLOAT" else float
+        p = fit_doubles(
+            lambda v: (ratio(v) - 2) / v, lambda v: v / ratio(v), interval, degree, rounded=rounded
+        )
         error = bits(lambda v, p=p: (2 + v * horner(p, v)) / ratio(v) - 1, interval)
         yield Entry(
             f"ATANH_{name}",

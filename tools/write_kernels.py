@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TYPES = {"f": "float", "d": "double"}
 INTEGERS = [f"{sign}int{bits}" for bits in (8, 16, 32, 64) for sign in ("", "u")]
 STORAGES = dict(zip([*TYPES, *INTEGERS], ["FLOAT32", "FLOAT64", *map(str.upper, INTEGERS)], strict=True))
+HALVES = {"half": "FLOAT16", "bfloat16": "BFLOAT16"}
 # formulas/rows.pxi by the names under which the passes know them.
 ROW_FORMULAS = {
     "exponent": "entry_exponent",
@@ -32,6 +33,16 @@ ROW_FORMULAS = {
 }
 # What the reductions of kernels/numba/rows.py take from kernels/math/ and kernels/formulas/.
 ROW_BUILDING_BLOCKS = ("expm1_nonpositive", "log_of_excess", "weighted_term")
+# Formulas whose table is no slower than their plain arithmetic, so that "fast" takes it too: on instruction
+# sets that read tables, and on those that borrow the reading.  Empty these, rebuild and run
+# `python bench/thresholds.py accuracy` under each FASTRELU_ISA to see them again.
+TABLES_WIN = {
+    "LOOK_UP": {
+        *("softplus", "softplus_slope", "log_sigmoid", "log_sigmoid_slope", "sigmoid_slope"),
+        *("silu", "silu_slope", "mish", "tanh", "tanh_slope"),
+    },
+    "BORROWS_TABULATED": {"softplus", "log_sigmoid"},
+}
 HEADER = "# Written by tools/write_kernels.py from fastrelu/table.py: edit those.\n"
 
 
@@ -54,7 +65,7 @@ def tables():
 def formula_kinds():
     """Map each formula to the kind of value it takes: ``V``, ``W`` or ``N``."""
     kinds = {}
-    for path in sorted((ROOT / "kernels/formulas").glob("*.pxi")):
+    for path in sorted((ROOT / "kernels/formulas").rglob("*.pxi")):
         for kind, name in re.findall(r"^cdef inline ([VWN]) (\w+)\(", path.read_text(), re.MULTILINE):
             kinds[name] = kind
     return kinds
@@ -140,6 +151,35 @@ def coefficients_pxi():
     return text + "".join(f"    const double{'[1]' if array else ''} {name}\n" for name, array in names)
 
 
+def is_default(kernel, suffix):
+    """The test that all of the row's parameters have their default."""
+    row = next(row for row in table().ROWS if row.qualname == kernel.row)
+    tests = (
+        f"is_all[{TYPES[suffix]}](o, {kernel.inputs.index(name)}, {default!r})"
+        for name, default in row.defaults.items()
+    )
+    return " and ".join(tests)
+
+
+def fast_block(index, kernel, kinds, suffix):
+    """The block of accuracy "fast": formulas of formulas/fast/, all on plain registers."""
+    value, n = f"vec_{suffix}", len(kernel.arguments)
+    way = "backward" if kernel.inputs[0] == "dy" else "forward"
+
+    def call(formula):
+        if kernel.knots:
+            return f"backward_with_knots{n}[{value}]({formula}[{value}], KNOTS_{index}, o)"
+        return f"{way}{n}[{value}]({formula}[{value}], o)"
+
+    body, at_default = call(f"{kernel.formula}_fast"), f"{kernel.formula}_at_default_fast"
+    if at_default in kinds:
+        test = is_default(kernel, suffix)
+        body = f"if {test}:\n        {call(at_default)}\n    else:\n        {body}"
+    return (
+        f"cdef void fast_{index}_{suffix}(const Operands& o) noexcept nogil:  # {kernel.name}\n    {body}\n"
+    )
+
+
 def block(index, kernel, kinds, suffix):
     value = f"{'wide' if kinds[kernel.formula] == 'W' else 'vec'}_{suffix}"
     literal = f"{kernel.formula}[{value}]"
@@ -155,12 +195,7 @@ def block(index, kernel, kinds, suffix):
 
     at_default = f"{kernel.formula}_at_default"
     if not kernel.knots and at_default in looks_up:
-        row = next(row for row in table().ROWS if row.qualname == kernel.row)
-        tests = [
-            f"is_all[{TYPES[suffix]}](o, {kernel.inputs.index(name)}, {default!r})"
-            for name, default in row.defaults.items()
-        ]
-        call = f"if {' and '.join(tests)}:\n        {from_table(at_default)}\n"
+        call = f"if {is_default(kernel, suffix)}:\n        {from_table(at_default)}\n"
         call += f"    else:\n        {from_table(kernel.formula)}"
     elif not kernel.knots and kernel.formula in looks_up:
         call = from_table(kernel.formula)
@@ -191,6 +226,20 @@ def keeps_integers(kernel):
     return kernel.pass_ == "forward" and kernel.row in keep
 
 
+def is_cheap(kernel, kinds):
+    """Whether converting operands of 16 bits in buffers would cost more than the formula."""
+    passes = "forward", "backward", "backward_from_y"
+    return kernel.cost <= 2 and kernel.pass_ in passes and kinds[kernel.formula] in "VN"
+
+
+def half_block(index, kernel, storage):
+    way, n = "backward" if kernel.inputs[0] == "dy" else "forward", len(kernel.arguments)
+    return (
+        f"cdef void {storage}_{index}(const Operands& o) noexcept nogil:  # {kernel.name}\n"
+        f"    stored_{way}{n}[{storage}, vec_f]({kernel.formula}[vec_f], o)\n"
+    )
+
+
 def sum_block(index, kernel, kinds, suffix):
     """The two blocks that sum a kernel's results."""
     value, n = f"{'wide' if kinds[kernel.formula] == 'W' else 'vec'}_{suffix}", len(kernel.arguments)
@@ -215,7 +264,7 @@ def blocks_pyx():
         )
     out = [HEADER, '# The exported table; its layout is loops/exports.h.\ninclude "simd/vocabulary.pxi"\n']
     out.append('include "coefficients.pxi"\n')
-    for folder in ("math", "formulas"):
+    for folder in ("math", "formulas", "formulas/fast"):
         out += [f'include "{folder}/{p.name}"\n' for p in sorted((ROOT / "kernels" / folder).glob("*.pxi"))]
     out.append('include "loops/blocks.pxi"\ninclude "loops/sum_blocks.pxi"\ninclude "tables.pxi"\n\n')
     out.append(knots_pxi(kernels))
@@ -228,6 +277,15 @@ def blocks_pyx():
         )
     computed += [(index, kernel, suffix) for index, kernel in integers for suffix in INTEGERS]
     out += [block(index, kernel, kinds, suffix) for index, kernel, suffix in computed]
+    faster = [
+        (index, kernel, suffix)
+        for index, kernel in enumerate(kernels)
+        for suffix in TYPES
+        if f"{kernel.formula}_fast" in kinds
+    ]
+    out += [fast_block(index, kernel, kinds, suffix) for index, kernel, suffix in faster]
+    cheap = [(index, kernel) for index, kernel in enumerate(kernels) if is_cheap(kernel, kinds)]
+    out += [half_block(index, kernel, storage) for storage in HALVES for index, kernel in cheap]
     borrowed = {i for i, k in enumerate(kernels) if not k.knots and k.formula in tabulated(kinds)}
     summed = [(index, kernel) for index, kernel in enumerate(kernels) if kernel.summed]
     out += [sum_block(index, kernel, kinds, suffix) for index, kernel in summed for suffix in TYPES]
@@ -268,7 +326,16 @@ def blocks_pyx():
         own = f"block_{i}_{s}"
         chosen = f"<Block> NULL if BORROWS_TABULATED else {own}" if i in borrowed else own
         out.append(f"table[{STORAGES[s]}][{i}] = {chosen}\n")
-    out += [f"exports.blocks[{storage}] = table[{storage}]\n" for storage in STORAGES.values()]
+    out += [f"table[{HALVES[s]}][{i}] = {s}_{i}\n" for s in HALVES for i, _ in cheap]
+    stored = [*STORAGES.values(), *HALVES.values()]
+    out += [f"exports.blocks[{storage}] = table[{storage}]\n" for storage in stored]
+    out.append(f"cdef Block fast_table[2][{len(kernels)}]\n")
+    for index, kernel, suffix in faster:
+        tests = " or ".join(test for test, winning in TABLES_WIN.items() if kernel.formula in winning)
+        own = f"fast_{index}_{suffix}"
+        chosen = f"<Block> NULL if {tests} else {own}" if tests else own
+        out.append(f"fast_table[{STORAGES[suffix]}][{index}] = {chosen}\n")
+    out += [f"exports.fast[{t}] = fast_table[{t}]\n" for t in range(len(TYPES))]
     for t, suffix in enumerate(TYPES):
         for i, name in enumerate(reductions):
             for role, pass_ in zip(("sum", "finish", "apply"), reductions[name], strict=True):

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import importlib.util
 import os
+import sys
 
 import numpy as np
 
@@ -23,6 +24,7 @@ __all__ = [
     "computes",
     "findable",
     "make_ufunc",
+    "meet_bfloat16",
     "over_arrays",
     "ufuncs",
 ]
@@ -81,6 +83,13 @@ def _load(isa):
     lower = importlib.import_module(f"fastrelu.kernels._{LENDERS.get(isa, isa)}")
     ufuncs.use_sums(module)
     ufuncs.use_blocks(module, lower, [(len(kernel.inputs), kernel.cost) for kernel in KERNELS])
+
+
+def meet_bfloat16():
+    """Let the kernels know bfloat16 once ml_dtypes is imported: before a ufunc sees its first of them."""
+    module = sys.modules.get("ml_dtypes")
+    if ISA and module is not None:
+        ufuncs.use_bfloat16(np.dtype(module.bfloat16))
 
 
 def computes(index, dtype):
@@ -180,6 +189,7 @@ def _draws(distribution, key, first, count, dtype):
 if ISA:
     _load(ISA)
     UFUNCS = {kernel: make_ufunc(kernel) for kernel in KERNELS}
+    meet_bfloat16()
     BACKEND = Backend(
         "cython",
         True,

@@ -3,7 +3,9 @@
 cdef extern from *:
     """
     #include "numpy/arrayobject.h"
-    #include "simd/half.h"
+    #include "simd/bfloat16.h"
+
+    static int the_bfloat16_type = -1;
 
     // NumPy's type numbers as storages; -1 where a kernel cannot read the type.
     static int storage_of(int type_num) {
@@ -22,17 +24,30 @@ cdef extern from *:
             case NPY_ULONG: return sizeof(long) == 8 ? UINT64 : UINT32;
             case NPY_LONGLONG: return INT64;
             case NPY_ULONGLONG: return UINT64;
-            default: return -1;
+            default: return type_num == the_bfloat16_type && type_num >= 0 ? BFLOAT16 : -1;
         }
     }
     // What a ufunc with loops for float16, float32 and float64 returns for an input of this storage.
     static int result_storage(int storage) {
-        if (storage <= FLOAT16) return storage;
+        if (storage <= BFLOAT16) return storage;
         return STORAGE_BYTES[storage] == 1 ? FLOAT16 : STORAGE_BYTES[storage] == 2 ? FLOAT32 : FLOAT64;
     }
-    static float as_half(double parameter) { return (float)half(parameter); }
+    // A parameter as the storage's type has it.
+    static float rounded_parameter(double parameter, int storage) {
+        if (storage == FLOAT16) return half(parameter);
+        return storage == BFLOAT16 ? (float)bfloat16((float)parameter) : (float)parameter;
+    }
+    // The same where a kernel that computes in such a type reads it.
+    static char* put_parameter(double* to, double parameter, int storage, int computes_in) {
+        if (computes_in == FLOAT64) *to = parameter;
+        else if (computes_in == FLOAT32) *(float*)to = rounded_parameter(parameter, storage);
+        else if (computes_in == FLOAT16) *(half*)to = half(parameter);
+        else *(bfloat16*)to = bfloat16((float)parameter);
+        return (char*)to;
+    }
     static int type_of(int storage) {
-        return storage == FLOAT32 ? NPY_FLOAT : storage == FLOAT64 ? NPY_DOUBLE : NPY_HALF;
+        static const int OF_C[] = {NPY_FLOAT, NPY_DOUBLE, NPY_HALF};
+        return storage == BFLOAT16 ? the_bfloat16_type : OF_C[storage];
     }
 
     static PyDataMem_Handler memory_handler = {
@@ -74,7 +89,8 @@ cdef extern from *:
     int storage_of(int type_num)
     int result_storage(int storage)
     int type_of(int storage)
-    float as_half(double)
+    float rounded_parameter(double, int)
+    char* put_parameter(double*, double, int, int)
     object new_result(PyArrayObject* like, int ndim, cnp.npy_intp* shape, int type, int fortran)
     cdef struct View:
         pass
@@ -86,11 +102,16 @@ cdef extern from *:
     void* memory_handler_address "&memory_handler"
     PyObject* memory_capsule
 
-cdef inline int readable(cnp.ndarray a) noexcept:
+cdef inline int operand_storage(cnp.ndarray a) noexcept:
     """The storage of an aligned, native array, or -1."""
     if not cnp.PyArray_FLAGS(a) & cnp.NPY_ARRAY_ALIGNED or not PyArray_ISNOTSWAPPED(a):
         return -1
     return storage_of(cnp.PyArray_TYPE(a))
+
+cdef inline int readable(cnp.ndarray a) noexcept:
+    """The same for reductions, which read no bfloat16."""
+    cdef int storage = operand_storage(a)
+    return -1 if storage == BFLOAT16 else storage
 
 cdef inline bint same_shape(cnp.ndarray a, cnp.ndarray b) noexcept:
     cdef int i, n = cnp.PyArray_NDIM(a)
@@ -104,7 +125,7 @@ cdef inline bint same_shape(cnp.ndarray a, cnp.ndarray b) noexcept:
 
 cdef inline const Kernel* kept_kernel(const Kernel* kernels, int storage) noexcept:
     """The kernel that keeps integers of a storage, of the same formula; NULL where there is none."""
-    if storage <= FLOAT16:
+    if storage <= BFLOAT16:
         return NULL
     return kernel_for(kernels.index, storage)
 
@@ -148,6 +169,7 @@ cdef object run_on_grid(const Kernel* kernels, PyObject* const* arrays, int coun
     cdef cnp.ndarray a, out
     cdef int ndim = 0, i, j, axis, storage, made, last
     cdef bint in_half, keeps
+    cdef int in_type
     cdef const Kernel* kept
     cdef float[MAX_INPUTS] as_float
     cdef double[MAX_INPUTS] as_double
@@ -155,7 +177,7 @@ cdef object run_on_grid(const Kernel* kernels, PyObject* const* arrays, int coun
 
     for j in range(count):
         a = <cnp.ndarray> arrays[j]
-        storage = readable(a)
+        storage = operand_storage(a)
         if storage < 0:
             return None
         g.types[j] = <Storage> storage
@@ -169,10 +191,11 @@ cdef object run_on_grid(const Kernel* kernels, PyObject* const* arrays, int coun
     made = g.types[lead] if keeps else result_storage(g.types[lead])
     for j in range(count):  # what float16 rounds must be rounded before: the ufunc casts it
         storage = <int> g.types[j]
-        if made == FLOAT16 and STORAGE_BYTES[storage] > 1 and storage != FLOAT16:
+        if is_half(made) and STORAGE_BYTES[storage] > 1 and storage != made:
             return None
-    in_half = made == FLOAT16
-    g.kernel = kept if keeps else &kernels[FLOAT64 if made == FLOAT64 else FLOAT32]
+    in_half = is_half(made)
+    in_type = made
+    g.kernel = kept if keeps else kernel_of_storage(&kernels[FLOAT64 if made == FLOAT64 else FLOAT32], made)
     last = g.kernel.inputs
     for i in range(ndim):
         shape[i] = 1
@@ -196,13 +219,13 @@ cdef object run_on_grid(const Kernel* kernels, PyObject* const* arrays, int coun
         out = new_result(like, ndim, shape, cnp.PyArray_TYPE(<cnp.ndarray> arrays[lead]) if keeps else type_of(made), 0)
     else:
         out = <cnp.ndarray> given_out
-        storage = readable(out)
-        if (storage != made if keeps else storage < 0 or storage > FLOAT16) or cnp.PyArray_NDIM(out) != ndim or not cnp.PyArray_ISWRITEABLE(out):
+        storage = operand_storage(out)
+        if (storage != made if keeps else storage < 0 or storage > BFLOAT16) or cnp.PyArray_NDIM(out) != ndim or not cnp.PyArray_ISWRITEABLE(out):
             return None
         for i in range(ndim):
             if cnp.PyArray_DIMS(out)[i] != shape[i]:
                 return None
-        if repeats_itself(out) or (in_half and storage != FLOAT16):
+        if repeats_itself(out) or (storage != made and (in_half or storage == BFLOAT16)):
             return None
         for j in range(count):
             if conflicts(<cnp.ndarray> arrays[j], out):
@@ -224,7 +247,7 @@ cdef object run_on_grid(const Kernel* kernels, PyObject* const* arrays, int coun
             axis = i - (ndim - cnp.PyArray_NDIM(a))
             g.strides[j][i] = 0 if axis < 0 or cnp.PyArray_DIMS(a)[axis] == 1 else cnp.PyArray_STRIDES(a)[axis]
     for j in range(parameter_count):
-        as_float[j] = as_half(parameters[j]) if in_half else <float> parameters[j]
+        as_float[j] = rounded_parameter(parameters[j], in_type)
         as_double[j] = parameters[j]
         g.data[count + j] = <char*> &as_float[j] if g.kernel.computes_in == FLOAT32 else <char*> &as_double[j]
         g.types[count + j] = g.kernel.computes_in

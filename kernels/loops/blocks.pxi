@@ -9,7 +9,7 @@ cdef extern from * nogil:
     #include "loops/weighted.h"
     #include "loops/philox.h"
     #include "loops/pack.h"
-    static Exports exports = {0, sizeof(vec<float>), {}, {}, &CONVERTERS};
+    static Exports exports = {0, sizeof(vec<float>), {}, {}, {}, &CONVERTERS};
     """
     cdef struct Operands:
         pass
@@ -28,11 +28,14 @@ cdef extern from * nogil:
     cdef struct Exports:
         int count
         const Block* blocks[STORAGES]
+        const Block* fast[2]
         const RowKernel* rows[2]
         WeightedKernel weighted[2]
         Generator draws[2][2]
     enum: FLOAT32
     enum: FLOAT64
+    enum: FLOAT16
+    enum: BFLOAT16
     enum: INT8
     enum: UINT8
     enum: INT16
@@ -54,6 +57,18 @@ cdef extern from * nogil:
     void backward2 "backward" [R](R (*)(R, R) noexcept nogil, const Operands&)
     void backward3 "backward" [R](R (*)(R, R, R) noexcept nogil, const Operands&)
     void backward4 "backward" [R](R (*)(R, R, R, R) noexcept nogil, const Operands&)
+    cdef cppclass half:
+        pass
+    cdef cppclass bfloat16:
+        pass
+    void stored_forward1 "stored_forward" [S, R](R (*)(R) noexcept nogil, const Operands&)
+    void stored_forward2 "stored_forward" [S, R](R (*)(R, R) noexcept nogil, const Operands&)
+    void stored_forward3 "stored_forward" [S, R](R (*)(R, R, R) noexcept nogil, const Operands&)
+    void stored_forward4 "stored_forward" [S, R](R (*)(R, R, R, R) noexcept nogil, const Operands&)
+    void stored_backward1 "stored_backward" [S, R](R (*)(R) noexcept nogil, const Operands&)
+    void stored_backward2 "stored_backward" [S, R](R (*)(R, R) noexcept nogil, const Operands&)
+    void stored_backward3 "stored_backward" [S, R](R (*)(R, R, R) noexcept nogil, const Operands&)
+    void stored_backward4 "stored_backward" [S, R](R (*)(R, R, R, R) noexcept nogil, const Operands&)
 
     cdef struct Knot:
         pass
@@ -63,6 +78,7 @@ cdef extern from * nogil:
 
     cdef cppclass Table[T]:
         pass
+    const bint LOOK_UP
     const bint BORROWS_TABULATED
     bint is_all[T](const Operands&, int, double)
     void tabulated_forward1 "tabulated_forward" [R, S, T](

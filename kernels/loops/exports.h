@@ -5,11 +5,12 @@
 #include <stdint.h>
 
 // What an operand may be stored as.  Blocks compute in floats and doubles, and in integers where the
-// formula serves them; float16 is read and written only, a bool is a byte.
+// formula serves them; those of 16 bits are read and written only, a bool is a byte.
 enum Storage {
     FLOAT32,
     FLOAT64,
     FLOAT16,
+    BFLOAT16,
     BOOL,
     INT8,
     UINT8,
@@ -23,7 +24,8 @@ enum Storage {
     DRAWN = STORAGES  // not stored at all, but made on the way: its addresses are the elements' numbers
 };
 
-static const int STORAGE_BYTES[STORAGES] = {4, 8, 2, 1, 1, 1, 2, 2, 4, 4, 8, 8};
+static inline bool is_half(int storage) { return storage == FLOAT16 || storage == BFLOAT16; }
+static const int STORAGE_BYTES[STORAGES] = {4, 8, 2, 2, 1, 1, 1, 2, 2, 4, 4, 8, 8};
 
 enum { MAX_INPUTS = 8 };  // dy, x and parameters; fastrelu/custom.py counts on it
 
@@ -40,8 +42,9 @@ typedef void (*Converter)(char* to, ptrdiff_t to_step, const char* from, ptrdiff
 
 struct Converters {
     Converter to_float[2][STORAGES];  // [FLOAT32, FLOAT64] from each storage
-    Converter from_float[2][3];       // [FLOAT32, FLOAT64] to FLOAT32, FLOAT64, FLOAT16
-    Converter copy[9];                // by an item's bytes, as what follows
+    Converter from_float[2][4];  // [FLOAT32, FLOAT64] to FLOAT32, FLOAT64, FLOAT16, and from the first to
+                                 // BFLOAT16
+    Converter copy[9];           // by an item's bytes, as what follows
     // Short rows, of one value each where from_step is 0, else contiguous; up to a register behind the last
     // may be written.
     void (*copy_rows[9])(char* to, ptrdiff_t to_row, const char* from, ptrdiff_t from_row,
@@ -109,7 +112,8 @@ struct Exports {
     int count;
     int register_bytes;
     const Block* blocks[STORAGES];  // null entries: a type that the formula does not compute in
-    const RowKernel* rows[2];       // FLOAT32, FLOAT64
+    const Block* fast[2];           // FLOAT32, FLOAT64 at accuracy "fast"; null: no faster formula
+    const RowKernel* rows[2];       // the same two
     const Converters* converters;
     WeightedKernel weighted[2];         // FLOAT32, FLOAT64
     Generator draws[DISTRIBUTIONS][2];  // FLOAT32, FLOAT64

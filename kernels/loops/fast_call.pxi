@@ -344,18 +344,20 @@ cdef inline bint partly_overlaps(cnp.ndarray a, cnp.ndarray b, Py_ssize_t bytes)
 # Alike and contiguous arrays; None where they are not.
 cdef inline object run_alike(FastCall self, Given* given):
     cdef cnp.ndarray x = <cnp.ndarray> given.arrays[0]
-    cdef int type_num = cnp.PyArray_TYPE(x), order, j, k, last, bytes
+    cdef int type_num = cnp.PyArray_TYPE(x), order, j, k, last, bytes, storage
     cdef const Kernel* kernel
-    cdef float[MAX_PARAMETERS + 1] as_float
+    cdef double[MAX_PARAMETERS + 1] parameters
     cdef KernelRow row
     cdef Py_ssize_t size
+    storage = FLOAT32
     if type_num == cnp.NPY_FLOAT:
-        kernel = &given.kernels[FLOAT32]
+        kernel = chosen(&given.kernels[FLOAT32])
     elif type_num == cnp.NPY_DOUBLE:
-        kernel = &given.kernels[FLOAT64]
+        kernel = chosen(&given.kernels[FLOAT64])
     else:
-        kernel = kept_kernel(given.kernels, storage_of(type_num))
-        if kernel == NULL or kernel.inputs > 1:
+        storage = storage_of(type_num)
+        kernel = half_kernel(given.kernels, storage) if is_half(storage) else kept_kernel(given.kernels, storage)
+        if kernel == NULL or (kernel.inputs > 1 and not is_half(storage)):
             return None
     order = layout(given.arrays[0], type_num)
     if self.arrays == 2:
@@ -365,7 +367,9 @@ cdef inline object run_alike(FastCall self, Given* given):
     if order == 0 or cnp.PyArray_NDIM(x) == 0:
         return None
     size = cnp.PyArray_SIZE(x)
-    bytes = kernel.item_bytes
+    if not is_half(storage):
+        storage = kernel.computes_in
+    bytes = STORAGE_BYTES[storage]
     last = kernel.inputs
     if self.arrays == 2 and not same_shape(x, <cnp.ndarray> given.arrays[1]):
         return None
@@ -380,14 +384,13 @@ cdef inline object run_alike(FastCall self, Given* given):
                 return None
     for j in range(last + 1):
         row.steps[j] = bytes
-        row.types[j] = kernel.computes_in
+        row.types[j] = <Storage> storage
     for j in range(self.arrays):
         row.data[j] = <char*> cnp.PyArray_DATA(<cnp.ndarray> given.arrays[j])
     for k in range(given.parameter_count):
-        as_float[k] = <float> given.parameters[k]
-        row.data[self.arrays + k] = (
-            <char*> &as_float[k] if kernel.computes_in == FLOAT32 else <char*> &given.parameters[k])
+        row.data[self.arrays + k] = put_parameter(&parameters[k], given.parameters[k], storage, kernel.computes_in)
         row.steps[self.arrays + k] = 0
+        row.types[self.arrays + k] = kernel.computes_in
     row.data[last] = <char*> cnp.PyArray_DATA(<cnp.ndarray> result)
     if size >= RELEASE_GIL_FROM:
         with nogil:
@@ -399,7 +402,7 @@ cdef inline object run_alike(FastCall self, Given* given):
 
 # One number.
 cdef inline object run_scalar(FastCall self, Given* given, int storage):
-    cdef const Kernel* kernel = &given.kernels[storage]
+    cdef const Kernel* kernel = chosen(&given.kernels[storage])
     cdef double x
     cdef float[MAX_PARAMETERS + 1] as_float
     cdef KernelRow row

@@ -113,7 +113,7 @@ static void run_rows_of(const Grid& g, ptrdiff_t first, ptrdiff_t end) {
     for (ptrdiff_t n; first < end; first += n) {
         n = walk.next(end - first, row.data);
         if (direct) run_direct(*g.kernel, row, n, g.plan.streaming);
-        else run_packed(*g.kernel, row, n);
+        else run_packed(*g.kernel, row, n, g.plan.streaming);
     }
 }
 

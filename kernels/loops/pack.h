@@ -3,7 +3,7 @@
 // Compiled for each instruction set, which is where converting costs least.
 #pragma once
 #include "loops/exports.h"
-#include "simd/vec.h"
+#include "simd/bfloat16.h"
 
 // Loops over a step that the compiler knows become vector code; -O2 leaves them alone.
 #if defined(__GNUC__) && !defined(__clang__)
@@ -40,48 +40,40 @@ static void convert(char* to, ptrdiff_t to_step, const char* from, ptrdiff_t fro
 enum { HALVES = 64 };  // of any stride, brought together at a time
 
 // Whole registers; the last ones overlap.
-static void widen_halves(float* to, const half* from, ptrdiff_t n) {
+template<class To, class From> static void convert_registers(To* to, const From* from, ptrdiff_t n) {
     const ptrdiff_t lanes = vec<float>::lanes;
     if (n < lanes) {
-        for (ptrdiff_t i = 0; i < n; i++) to[i] = from[i];
-        return;
-    }
-    for (ptrdiff_t i = 0; i < n - lanes; i += lanes) store(to + i, load(from + i));
-    store(to + n - lanes, load(from + n - lanes));
-}
-static void narrow_floats(half* to, const float* from, ptrdiff_t n) {
-    const ptrdiff_t lanes = vec<float>::lanes;
-    if (n < lanes) {
-        for (ptrdiff_t i = 0; i < n; i++) to[i] = half(from[i]);
+        for (ptrdiff_t i = 0; i < n; i++) to[i] = To(from[i]);
         return;
     }
     for (ptrdiff_t i = 0; i < n - lanes; i += lanes) store(to + i, load(from + i));
     store(to + n - lanes, load(from + n - lanes));
 }
 
-template<>
-void convert<float, half>(char* to, ptrdiff_t to_step, const char* from, ptrdiff_t from_step, ptrdiff_t n) {
-    const ptrdiff_t item = sizeof(half), to_item = sizeof(float);
-    if (to_step == to_item && from_step == item) return widen_halves((float*)to, (const half*)from, n);
-    half halves[HALVES];
+// Between floats and a type of 16 bits.
+template<class H>
+static void widen(char* to, ptrdiff_t to_step, const char* from, ptrdiff_t from_step, ptrdiff_t n) {
+    const ptrdiff_t item = sizeof(H), to_item = sizeof(float);
+    if (to_step == to_item && from_step == item) return convert_registers((float*)to, (const H*)from, n);
+    H halves[HALVES];
     float floats[HALVES];
     for (ptrdiff_t i = 0, count; i < n; i += count) {
         count = n - i < HALVES ? n - i : HALVES;
         convert<uint16_t, uint16_t>((char*)halves, item, from + i * from_step, from_step, count);
-        widen_halves(floats, halves, count);
+        convert_registers(floats, halves, count);
         convert<float, float>(to + i * to_step, to_step, (const char*)floats, to_item, count);
     }
 }
-template<>
-void convert<half, float>(char* to, ptrdiff_t to_step, const char* from, ptrdiff_t from_step, ptrdiff_t n) {
-    const ptrdiff_t item = sizeof(float), to_item = sizeof(half);
-    if (to_step == to_item && from_step == item) return narrow_floats((half*)to, (const float*)from, n);
-    half halves[HALVES];
+template<class H>
+static void narrow(char* to, ptrdiff_t to_step, const char* from, ptrdiff_t from_step, ptrdiff_t n) {
+    const ptrdiff_t item = sizeof(float), to_item = sizeof(H);
+    if (to_step == to_item && from_step == item) return convert_registers((H*)to, (const float*)from, n);
+    H halves[HALVES];
     float floats[HALVES];
     for (ptrdiff_t i = 0, count; i < n; i += count) {
         count = n - i < HALVES ? n - i : HALVES;
         convert<float, float>((char*)floats, item, from + i * from_step, from_step, count);
-        narrow_floats(halves, floats, count);
+        convert_registers(halves, floats, count);
         convert<uint16_t, uint16_t>(to + i * to_step, to_step, (const char*)halves, to_item, count);
     }
 }
@@ -135,15 +127,18 @@ static void copy(char* to, ptrdiff_t to_step, const char* from, ptrdiff_t from_s
     convert<T, T>(to, to_step, from, from_step, n);
 }
 
-#define FROM_EVERY_STORAGE(To)                                                                 \
-    {convert<To, float>,   convert<To, double>,   convert<To, half>,    convert<To, bool>,     \
-     convert<To, int8_t>,  convert<To, uint8_t>,  convert<To, int16_t>, convert<To, uint16_t>, \
-     convert<To, int32_t>, convert<To, uint32_t>, convert<To, int64_t>, convert<To, uint64_t>}
+#define FROM_EVERY_STORAGE(To, of_half, of_bfloat16)                     \
+    {convert<To, float>,   convert<To, double>,   of_half,               \
+     of_bfloat16,          convert<To, bool>,     convert<To, int8_t>,   \
+     convert<To, uint8_t>, convert<To, int16_t>,  convert<To, uint16_t>, \
+     convert<To, int32_t>, convert<To, uint32_t>, convert<To, int64_t>,  \
+     convert<To, uint64_t>}
 
 static const Converters CONVERTERS = {
-        {FROM_EVERY_STORAGE(float), FROM_EVERY_STORAGE(double)},
-        {{convert<float, float>, convert<double, float>, convert<half, float>},
-         {convert<float, double>, convert<double, double>, convert<half, double>}},
+        {FROM_EVERY_STORAGE(float, widen<half>, widen<bfloat16>),
+         FROM_EVERY_STORAGE(double, (convert<double, half>), (convert<double, bfloat16>))},
+        {{convert<float, float>, convert<double, float>, narrow<half>, narrow<bfloat16>},
+         {convert<float, double>, convert<double, double>, convert<half, double>, nullptr}},
         BY_BYTES(copy),
         BY_BYTES(copy_rows),
         BY_BYTES(transpose)};

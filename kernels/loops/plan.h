@@ -22,8 +22,9 @@ static inline int threads_for(ptrdiff_t work, const Settings& settings) {
 }
 
 struct Kernel {
-    int index;           // in the table
-    const Block* block;  // of the chosen instruction set, as are its conversions
+    int index;             // in the table
+    const Kernel* faster;  // at accuracy "fast", the same one where no formula is
+    const Block* block;    // of the chosen instruction set, as are its conversions
     const Converters* converters;
     int inputs;
     int lanes;
@@ -50,9 +51,11 @@ struct Plan {
     bool streaming;
 };
 
-static inline Plan make_plan(const Kernel& kernel, ptrdiff_t size, bool in_place, const Settings& settings) {
+// `to` is what the result is stored as.
+static inline Plan make_plan(const Kernel& kernel, ptrdiff_t size, bool in_place, Storage to,
+                             const Settings& settings) {
     const int threads = threads_for(size * kernel.cost, settings);
-    return {threads, !in_place && size * kernel.item_bytes >= settings.streaming_bytes &&
+    return {threads, !in_place && size * STORAGE_BYTES[to] >= settings.streaming_bytes &&
                              kernel.cost <= kernel.streaming_cost * threads};
 }
 

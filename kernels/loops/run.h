@@ -191,20 +191,35 @@ static void run_drawing(const Kernel& kernel, const Row& row, ptrdiff_t n) {
     }
 }
 
-// Any strides and types: a chunk at a time through contiguous buffers.
-static void run_packed(const Kernel& kernel, const Row& row, ptrdiff_t n) {
+// The results of one chunk to where they belong; `streaming`, past the cache.
+static inline void unpack(const Kernel& kernel, const Row& row, ptrdiff_t start, const char* from,
+                          ptrdiff_t count, bool streaming) {
+    const int last = kernel.inputs, bytes = STORAGE_BYTES[row.types[last]];
+    const Converter to_storage = unpacker(kernel, row.types[last]);
+    char* const to = row.data[last] + start * row.steps[last];
+    if (!streaming || ((uintptr_t)to | (count * bytes)) % LINE)
+        return to_storage(to, row.steps[last], from, kernel.item_bytes, count);
+    alignas(LINE) char lines[CHUNK * 8];
+    to_storage(lines, bytes, from, kernel.item_bytes, count);
+    stream_lines(to, lines, count * bytes);
+}
+
+// Any strides and types: a chunk at a time through contiguous buffers.  Only whole chunks of lines stream.
+static void run_packed(const Kernel& kernel, const Row& row, ptrdiff_t n, bool streaming) {
     Buffers buffers(kernel);
-    const int last = kernel.inputs;
+    const int last = kernel.inputs, bytes = STORAGE_BYTES[row.types[last]];
+    streaming = streaming && row.steps[last] == bytes;
     for (int j = 0; j < last; j++)
         if (row.steps[j] == 0) buffers.row.steps[j] = 0;
-    for (ptrdiff_t start = 0; start < n; start += CHUNK) {
-        const ptrdiff_t count = n - start < CHUNK ? n - start : CHUNK;
+    const ptrdiff_t to_line = (-(uintptr_t)row.data[last] & (LINE - 1)) / bytes;
+    ptrdiff_t most = streaming && to_line ? to_line : CHUNK;  // up to the first line, then chunks of lines
+    for (ptrdiff_t start = 0, count; start < n; start += count, most = CHUNK) {
+        count = n - start < most ? n - start : most;
         for (int j = 0; j < last; j++)
             pack(kernel, row.types[j], buffers.row.data[j], kernel.item_bytes,
                  row.data[j] + start * row.steps[j], row.steps[j], row.steps[j] == 0 ? 1 : count);
         run_contiguous(kernel, buffers.row, count);
-        unpacker(kernel, row.types[last])(row.data[last] + start * row.steps[last], row.steps[last],
-                                          buffers.row.data[last], kernel.item_bytes, count);
+        unpack(kernel, row, start, buffers.row.data[last], count, streaming);
     }
 }
 
@@ -237,5 +252,5 @@ static inline void run_direct(const Kernel& kernel, const Row& row, ptrdiff_t n,
 
 static inline void run_row(const Kernel& kernel, const Row& row, ptrdiff_t n, bool streaming) {
     if (needs_no_packing(kernel, row)) run_direct(kernel, row, n, streaming);
-    else run_packed(kernel, row, n);
+    else run_packed(kernel, row, n, streaming);
 }

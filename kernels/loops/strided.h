@@ -58,7 +58,7 @@ static void run_grid(Grid& g, const Settings& settings) {
     if (g.size == 0) return;
     simplify(g);
     g.way = choose_way(g);
-    g.plan = make_plan(*g.kernel, g.size, in_place(g), settings);
+    g.plan = make_plan(*g.kernel, g.size, in_place(g), g.types[g.kernel->inputs], settings);
     if (g.plan.threads > 1) run_in_parallel(run_share, &g, g.plan.threads, settings.processors);
     else run_share(&g, 0, 1);
 }
@@ -80,7 +80,7 @@ static bool is_shifted(const Kernel& kernel, const Row& row, int input, ptrdiff_
 static void run(const Kernel& kernel, const Row& row, ptrdiff_t n, const Settings& settings) {
     bool same_place = false;
     for (int j = 0; j < kernel.inputs; j++) same_place |= row.data[j] == row.data[kernel.inputs];
-    const Plan plan = make_plan(kernel, n, same_place, settings);
+    const Plan plan = make_plan(kernel, n, same_place, row.types[kernel.inputs], settings);
     bool alone = plan.threads == 1;
     for (int j = 0; j < kernel.inputs && !alone; j++) alone = is_shifted(kernel, row, j, n);
     if (alone) {

@@ -158,7 +158,7 @@ static bool sum_up(Sums& s, char* result, const Settings& settings) {
     if (!s.partial) return false;
     bool in_place = !s.dx;
     for (int j = 0; j < 2; j++) in_place |= s.dx == s.in[j];
-    s.streaming = make_plan(kernel, size, in_place, settings).streaming;
+    s.streaming = make_plan(kernel, size, in_place, kernel.computes_in, settings).streaming;
     const int threads = threads_for(size * kernel.cost * (s.dx ? 2 : 1), settings);
     if (threads > 1) run_in_parallel(sum_share, &s, threads, settings.processors);
     else sum_share(&s, 0, 1);

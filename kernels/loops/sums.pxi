@@ -42,7 +42,7 @@ cdef inline void begin_sums(Sums* s, int compute, int index, int gradient, PyObj
                             PyObject* dx) noexcept:
     s.kernel = &tables.kernels[2 * index + compute]
     s.blocks = &sum_exports.blocks[compute][index]
-    s.gradient = &tables.kernels[2 * gradient + compute]
+    s.gradient = chosen(&tables.kernels[2 * gradient + compute])
     s.data[0] = <char*> cnp.PyArray_DATA(<cnp.ndarray> dy)
     s.data[1] = <char*> cnp.PyArray_DATA(<cnp.ndarray> x)
     s.dx = <char*> NULL if dx == NULL else <char*> cnp.PyArray_DATA(<cnp.ndarray> dx)

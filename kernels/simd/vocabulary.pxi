@@ -10,6 +10,7 @@ from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, u
 cdef extern from * nogil:
     """
     #include <math.h>
+    #include "simd/scaling.h"
     #include "simd/wide.h"
     
     """
@@ -36,8 +37,11 @@ cdef extern from * nogil:
 
     vec[T] splat[T](vec[T], double)
     vec[T] fma[T](vec[T], vec[T], vec[T])
+    vec[T] multiply_add "fma" [T](vec[T], vec[T], vec[T])
     vec[T] nearest_integer[T](vec[T], vec[T])
     vec[T] polynomial[T](vec[T], const double*)
+    vec[T] power_of_two[T](vec[T])
+    vec[T] times_power_of_two[T](vec[T], vec[T])
     wide[T] splat[T](wide[T], double)
     wide[T] constant[T](wide[T], double, double)
 

@@ -89,6 +89,14 @@ EMULATED __m512i mul_epu32(__m512i a, __m512i b) {
     const __m512i words = __m512i{} + 0xffffffff;
     return (a & words) * (b & words);
 }
+EMULATED __m512 scalef_ps(__m512 a, __m512 k) {
+    for (int j = 0; j < 16; j++) a[j] = __builtin_ldexpf(a[j], (int)k[j]);
+    return a;
+}
+EMULATED __m512d scalef_pd(__m512d a, __m512d k) {
+    for (int j = 0; j < 8; j++) a[j] = __builtin_ldexp(a[j], (int)k[j]);
+    return a;
+}
 
 EMULATED __m512d cvtps_pd(__m256 a) {
     return join(_mm256_cvtps_pd(_mm256_castps256_ps128(a)), _mm256_cvtps_pd(_mm256_extractf128_ps(a, 1)));
@@ -121,6 +129,8 @@ EMULATED __m512 insertf32x8(__m512 a, __m256 b, int half) {
 #define _mm512_mask_loadu_pd emulated::mask_loadu_pd
 #define _mm512_mask_storeu_ps emulated::mask_storeu_ps
 #define _mm512_mask_storeu_pd emulated::mask_storeu_pd
+#define _mm512_scalef_ps emulated::scalef_ps
+#define _mm512_scalef_pd emulated::scalef_pd
 #define _mm512_fmadd_pd emulated::fmadd_pd
 #define _mm512_fmsub_pd emulated::fmsub_pd
 #define _mm512_fmadd_ps emulated::fmadd_ps
