@@ -145,7 +145,8 @@ class Backward(TableCallable):
             arrays = tuple(np.require(a, dtype, ("C", "ALIGNED")) for a in (*arrays, *parameters))
             made[name] = np.empty(kept, dtype)
             with_x = "x" in wanted and "x" not in made and pass_ == "backward" and outs["x"] is None
-            if with_x and x.shape == result_shape and x.dtype == dtype and arrays[0].shape == result_shape:
+            in_order = order == tuple(range(len(order)))
+            if with_x and in_order and x.shape == result_shape and x.dtype == dtype:
                 made["x"] = dispatch.empty(result_shape, dtype)
                 sum_terms(lengths, arrays, made[name], made["x"], self.kernels["backward"])
             else:

@@ -321,3 +321,15 @@ def test_the_knot_may_have_any_slope():
         lanes = f.backward(np.ones(5), x, wrt="x", at_zero=np.linspace(0, 1, 5), **given)
         np.testing.assert_array_equal(lanes[1:3], [0.25, 0.5])
         assert np.isnan(f.backward(np.ones(5), x, wrt="x", at_zero=np.nan, **given)[1:3]).all()
+
+
+@pytest.mark.parametrize(
+    "shape, kept", [((3, 3, 3), (3, 1, 3)), ((2, 3, 3, 2), (3, 1, 2)), ((3, 2, 3), (3, 1, 3))]
+)
+def test_both_gradients_where_summed_axes_lie_between(shape, kept):
+    """They come from one pass over memory, whose order is not that of equally long axes."""
+    rng = np.random.default_rng(20)
+    x, dy, weight = (rng.normal(size=s) for s in (shape, shape, kept))
+    dx, dweight = fr.prelu.backward(dy, x, weight=weight)
+    np.testing.assert_array_equal(dx, fr.prelu.backward(dy, x, weight=weight, wrt="x"))
+    np.testing.assert_allclose(dweight, fr.prelu.backward(dy, x, weight=weight, wrt="weight"), rtol=1e-15)
