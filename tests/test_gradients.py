@@ -324,7 +324,7 @@ def test_the_knot_may_have_any_slope():
 
 
 @pytest.mark.parametrize(
-    "shape, kept", [((3, 3, 3), (3, 1, 3)), ((2, 3, 3, 2), (3, 1, 2)), ((3, 2, 3), (3, 1, 3))]
+    ("shape", "kept"), [((3, 3, 3), (3, 1, 3)), ((2, 3, 3, 2), (3, 1, 2)), ((3, 2, 3), (3, 1, 3))]
 )
 def test_both_gradients_where_summed_axes_lie_between(shape, kept):
     """They come from one pass over memory, whose order is not that of equally long axes."""
