@@ -221,7 +221,8 @@ static int jit_loss(const RowFunction* function, const View* views, const int* r
     Pair divisor = weigh_labels(call, labels.data, (Storage)labels.storage, elements(labels));
     if (divisor.high < 0) return NOT_A_CLASS;
     if (!mean) divisor = {1, 0};
-    call.common.losses_wanted = r.writes_row;
+    call.common.losses_wanted = true;
+    call.common.losses_of_rows = r.writes_row;
     call.common.factor_of_row = dy_of_row;
     set_shares(call, 0, dy, divisor);
     if (!elements(x)) {
