@@ -144,4 +144,5 @@ cdef inline V tanhshrink_slope_position(V x) noexcept nogil:
 cdef inline V tanhshrink_slope_from_tanh_ratio(V x, V at, V high, V low, V scale) noexcept nogil:
     cdef V total = fused(at, high, at * low)
     cdef V lost = fused(at, high, splat(x, 0.0) - total) + at * low
-    return fused(total, total, splat(x, 2.0) * total * lost)
+    cdef V y = fused(total, total, splat(x, 2.0) * total * lost)
+    return where_gt(magnitude(x), at, splat(x, 1.0), y)  # what the table's end is short of 1 would count twice
