@@ -10,7 +10,11 @@ cdef inline W softsign(W x) noexcept nogil:
 
 cdef inline W softsign_slope(W x) noexcept nogil:
     cdef W share = 1.0 / (1.0 + magnitude(x))
-    return share * share
+    # the square of what is tiny meets the subnormals once
+    cdef W tiny = where_gt(splat(x, 1e-100), share, splat(x, 300.0), splat(x, 0.0))
+    cdef W large = scaled(share, power_of_two(tiny))
+    cdef W small = power_of_two(0.0 - tiny)
+    return scaled(scaled(settled(large * large), small), small)
 
 cdef inline W softsign_slope_from_y(W y) noexcept nogil:
     cdef W rest = 1.0 - magnitude(y)

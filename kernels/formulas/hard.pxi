@@ -101,7 +101,7 @@ cdef inline W hard_sigmoid_slope(W x) noexcept nogil:
     return in_pieces(x, splat(x, 3.0), splat(x, 0.0), between, splat(x, 0.0))
 
 cdef inline W hard_swish(W x) noexcept nogil:
-    cdef W between = x * (x + 3.0) * constant(x, SIXTH[0], SIXTH[1])
+    cdef W between = x * ((x + 3.0) * constant(x, SIXTH[0], SIXTH[1]))
     return in_pieces(x, splat(x, 3.0), splat(x, -0.0), between, x)
 
 cdef inline W hard_swish_slope(W x) noexcept nogil:

@@ -61,14 +61,17 @@ cdef inline W log1mexp_slope(W x) noexcept nogil:
     return on_positive(x, splat(x, INFINITY), y)
 
 
-# log(exp(x) - 1).  One exponential serves three sides: exp(x) - 1 up to log 1.5; around its value 1,
+# log(exp(x) - 1).  One exponential serves three sides: exp(x) - 1 up to log 1.5, from 1/4 on as h (h + 2),
+# h = exp(x / 2) - 1, which is better than the whole; around its value 1,
 # 1 + 2 (exp(x - ln 2) - 1); beyond log 3 it is exp(x) (1 - exp(-x)).
 cdef inline W softplus_inverse(W x) noexcept nogil:
     cdef W low = splat(x, 0.4054651081081644)
     cdef W high = splat(x, 1.0986122886681098)
     cdef W from_root = ((x - LN2[0]) - LN2[1]) - LN2_REST
-    cdef W t = where_gt(x, high, splat(x, 0.0) - x, where_gt(x, low, from_root, x))
-    cdef W e = expm1_nonpositive(t)
+    cdef W part = where_gt(x, splat(x, 0.25), scaled(x, splat(x, 0.5)), x)
+    cdef W t = where_gt(x, high, splat(x, 0.0) - x, where_gt(x, low, from_root, part))
+    cdef W h = expm1_nonpositive(t)
+    cdef W e = where_gt(x, low, h, where_gt(x, splat(x, 0.25), h * (h + 2.0), h))
     cdef W k = exponent_above(e)
     cdef W m = mantissa(e, k)
     cdef W difference = where_gt(x, high, -1.0 - e, where_gt(x, low, e * 2.0, m - 1.0))

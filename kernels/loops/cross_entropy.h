@@ -207,12 +207,13 @@ ALWAYS_INLINE void finish_losses(const RowFormulas<T>& f, const RowTile& tile) {
         const Normalised<T> whole = whole_rows(f, tile, row);
         const wide<T> top = widen(whole.top), zero = splat(top, 0.0), one = splat(top, 1.0),
                       undefined = splat(top, NAN), unit_to_one = splat(top, 1 / RowRange<T>::UNIT);
-        const wide<T> logit = widen(load((const T*)l.at_label + row));
+        const wide<T> target_logit = widen(load((const T*)l.at_label + row));
         const RowTargets<T> targets = targets_of_rows<SPREAD, T>(tile, row, top);
         const wide<T> sum_of_targets = targets.hard + targets.others;
 
         if (l.losses_wanted) {
-            const wide<T> log_sum = log_of_rows(f, whole), below = where_eq(logit, top, zero, top - logit);
+            const wide<T> log_sum = log_of_rows(f, whole),
+                          below = where_eq(target_logit, top, zero, top - target_logit);
             wide<T> loss = where_eq(targets.hard, zero, zero, targets.hard * (below + log_sum));
             if (SPREAD)
                 loss = loss + where_eq(targets.others, zero, zero, targets.apart + targets.others * log_sum);
@@ -227,9 +228,9 @@ ALWAYS_INLINE void finish_losses(const RowFormulas<T>& f, const RowTile& tile) {
         wide<T> factor = constant(zero, l.factor, l.factor_low);
         if (l.factor_of_row) factor = factor * widen(load((const T*)tile.of_row + row));
         wide<T> at_label;
-        if (several) at_label = f.rescaled(one, logit - top);
+        if (several) at_label = f.rescaled(one, target_logit - top);
         else at_label = whole.factor * scaled(widen(load((const T*)l.term_at_label + row)), unit_to_one);
-        at_label = where_eq(logit, top, one, at_label);
+        at_label = where_eq(target_logit, top, one, at_label);
         const wide<T> beside_label = (whole.count - at_label) + whole.rest;
         wide<T> own = targets.hard;  // the label's target
         if (SPREAD) own = own + targets.weight * constant(zero, l.spread, l.spread_low);
