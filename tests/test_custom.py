@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 
-numba = pytest.importorskip("numba")
+pytest.importorskip("numba")
 
 import calls
 import cases
@@ -31,7 +31,8 @@ PASSES = [NAME, f"{NAME}.backward", f"{NAME}.backward_from_y", f"{NAME}.backward
 @pytest.fixture
 def twin(monkeypatch):
     """The tests of leaky_relu get the one of own.py."""
-    numba.core.entrypoints.init_all()  # Numba learns the public names once: not while one is exchanged
+    entrypoints = pytest.importorskip("numba.core.entrypoints")
+    entrypoints.init_all()  # Numba learns the public names once: not while one is exchanged
     theirs, builtin = own.leaky_relu, fr.leaky_relu
     elementwise, codes = dispatch.elementwise, theirs.codes
     kernels = {k: k.pass_ for k in builtin.row.kernels().values() if k.pass_ in codes}
