@@ -14,7 +14,7 @@ LN2 = "0.69314718055994530941723212145817656807550013436026"
 def logit(x, eps):
     """log(x / (1 - x)), x clamped to [eps, 1 - eps]; around 1/2, 2 atanh(2 x - 1); NaN outside [0, 1]."""
     c = np.maximum(np.where(x > 0.5, 1 - x, x), eps)  # exact, and so is what follows
-    near = 2 * np.arctanh(c - (1 - c))
+    near = 2 * np.arctanh(2 * (c - 0.5))
     value = np.where(c > 0.25, near, np.log(np.abs(c)) - np.log1p(-c))
     return np.where(c < 0, np.nan, np.where(x > 0.5, -value, value))
 

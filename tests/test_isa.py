@@ -144,7 +144,10 @@ def test_an_instruction_set_beyond_the_cpu_is_refused(kernels_only):
 
 
 def test_a_cpu_without_any_of_them_runs_on_the_reference(kernels_only):
-    """As if the probe had said no: one attribute of the compiled module is replaced before the choice."""
+    """As if the probe had said no: one attribute of the compiled module is replaced before the choice.
+
+    And without Numba, which would come next.
+    """
     code = """
 import importlib.abc, importlib.machinery, importlib.util, sys
 class Probe(importlib.abc.MetaPathFinder):
@@ -161,6 +164,7 @@ class Probe(importlib.abc.MetaPathFinder):
         del sys.modules[name]
         return importlib.machinery.ModuleSpec(name, loader)
 sys.meta_path.insert(0, Probe())
+sys.modules["numba"] = None
 import fastrelu as fr
 import numpy as np
 plan = fr.explain(fr.gelu, np.ones(3))

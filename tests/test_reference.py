@@ -214,10 +214,13 @@ def test_nan_gives_nan(formula, dtype):
 
 def test_unusable_parameters_give_nan_in_their_lane_only():
     x = np.array([-2.0, -0.0, 0.0, 3.0, INF, -INF])
+    above_0 = (0.0, -1.0, INF, NAN)
+    unusable = {("elu", "alpha"): (-1.0, NAN), ("celu", "alpha"): above_0, "beta": above_0, "b": above_0}
+    unusable |= {"lambd": (-1.0, NAN), "eps": (0.75, NAN)}
     for formula, (row, kernel) in KERNELS.items():
         for position, name in enumerate(kernel.arguments[1:]):
             parameter = next(p for p in row.parameters if p.name == name)
-            bad = {"alpha": (-1.0, NAN), "beta": (0.0, -1.0, INF, NAN)}.get(name, ())
+            bad = unusable.get((row.name, name)) or unusable.get(name, ())
             assert bool(bad) == parameter.constrained
             for value in bad:
                 values = [np.full((2, 6), p.typical[0]) for p in row.parameters]

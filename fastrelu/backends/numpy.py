@@ -6,9 +6,12 @@ import functools
 
 import numpy as np
 
+from ..table import ROWS
 from . import Backend
 
 __all__ = ["BACKEND", "ReferenceUfunc"]
+
+KEEP_INTEGERS = {row.qualname for row in ROWS if row.keeps_integers}  # as the names of forward kernels
 
 
 class ReferenceUfunc:
@@ -44,7 +47,7 @@ class ReferenceUfunc:
 
     def result_type(self, *inputs):
         """The dtype in which a ufunc with float16, float32, float64 and longdouble loops would run."""
-        if self.kernel.name == "relu" and all(np.asarray(a).dtype.kind in "biu" for a in inputs):
+        if self.kernel.name in KEEP_INTEGERS and all(np.asarray(a).dtype.kind in "biu" for a in inputs):
             return np.asarray(inputs[0]).dtype
         weak = {bool: bool, int: int, float: float}
         kinds = [weak.get(type(a)) or np.asarray(a).dtype for a in inputs]
