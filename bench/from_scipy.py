@@ -10,7 +10,6 @@ log_softmax.  The machine should be idle.
 """
 
 import argparse
-import re
 import sys
 import tempfile
 import timeit
@@ -19,7 +18,7 @@ from pathlib import Path
 import mpmath as mp
 import numpy as np
 from scipy import special
-from speed import load, save, table
+from speed import load, put_between, save, table
 
 import fastrelu as fr
 from fastrelu.cli.bench import duration
@@ -155,13 +154,7 @@ def main():
     if options.write is None:
         print(made)
         return
-    begin, end = MARKS
-    text, found = re.subn(
-        f"{begin}.*?{end}", lambda _: f"{begin}\n\n{made}\n{end}", options.write.read_text(), flags=re.S
-    )
-    if not found:
-        sys.exit(f"{options.write} has no line {begin!r}")
-    options.write.write_text(text)
+    put_between(MARKS, made, options.write)
 
 
 if __name__ == "__main__":

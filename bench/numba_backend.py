@@ -13,7 +13,6 @@ import argparse
 import math
 import os
 import platform
-import re
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from pathlib import Path
 
 import numba
 import numpy as np
+from speed import put_between
 
 import fastrelu as fr
 from fastrelu import machine
@@ -179,13 +179,7 @@ def main():
     if options.write is None:
         print(made)
         return
-    begin, end = MARKS
-    text, found = re.subn(
-        f"{begin}.*?{end}", lambda _: f"{begin}\n\n{made}\n{end}", options.write.read_text(), flags=re.S
-    )
-    if not found:
-        sys.exit(f"{options.write} has no line {begin!r}")
-    options.write.write_text(text)
+    put_between(MARKS, made, options.write)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import datetime
 import json
 import math
 import multiprocessing
+import re
 import shutil
 import subprocess
 import sys
@@ -269,6 +270,17 @@ def errors(operations):
             for o in operations
             if o.pass_ == "forward"
         }
+
+
+def put_between(marks, made, path):
+    """Replace what stands between two marks of a page."""
+    begin, end = marks
+    text, found = re.subn(
+        f"{begin}.*?{end}", lambda _: f"{begin}\n\n{made}\n{end}", path.read_text(), flags=re.S
+    )
+    if not found:
+        sys.exit(f"{path} has no line {begin!r}")
+    path.write_text(text)
 
 
 def in_processes(measure_all, options):

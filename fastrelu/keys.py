@@ -68,9 +68,10 @@ class NoiseKey:
         return NoiseKey(int(low) | int(high) << 32)
 
 
-def _integer(function, argument, value):
+def _integer(function, argument, value, or_else=""):
     if isinstance(value, (bool, np.bool)) or not hasattr(value, "__index__"):
-        raise TypeError(f"{function}: argument {argument!r} is a {type(value).__name__}; expected an integer")
+        came = type(value).__name__
+        raise TypeError(f"{function}: argument {argument!r} is a {came}; expected {or_else}an integer")
     return value.__index__()
 
 
@@ -104,12 +105,7 @@ def noise_key(rng):
     """
     if isinstance(rng, np.random.Generator):
         return NoiseKey(int(rng.integers(2**64, dtype=np.uint64)))
-    if isinstance(rng, (bool, np.bool)) or not hasattr(rng, "__index__"):
-        raise TypeError(
-            f"noise_key: argument 'rng' is a {type(rng).__name__}; "
-            "expected a numpy.random.Generator or an integer"
-        )
-    seed = rng.__index__()
+    seed = _integer("noise_key", "rng", rng, or_else="a numpy.random.Generator or ")
     if seed < 0:
         raise ValueError(f"noise_key: argument 'rng' is {seed}; expected a non-negative integer")
     return NoiseKey(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]))
