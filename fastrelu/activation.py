@@ -13,7 +13,7 @@ from . import docstrings, interop
 from .arguments import TableCallable, float_type, is_extension
 from .backends import cython
 from .backward import Backward
-from .table import Row
+from .row import Row
 
 __all__ = ["Activation"]
 

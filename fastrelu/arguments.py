@@ -6,7 +6,7 @@ import numpy as np
 
 from . import dispatch, interop
 from .backends import cython, numba
-from .table import Row
+from .row import Row
 
 __all__ = ["TableCallable", "float_type", "is_extension"]
 

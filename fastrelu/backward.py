@@ -11,7 +11,7 @@ import numpy as np
 from . import dispatch, docstrings, interop
 from .arguments import TableCallable, float_type, is_extension
 from .backends import cython
-from .table import Row
+from .row import Row
 
 __all__ = ["Backward", "sum_to"]
 

@@ -25,7 +25,7 @@ from . import docstrings
 from .activation import Activation
 from .backends import cython
 from .backward import Backward
-from .table import Kernel, Parameter, Row
+from .row import Kernel, Parameter, Row
 from .usercode import Code
 
 __all__ = ["CustomActivation", "activation", "imported"]

@@ -8,7 +8,7 @@ import numpy as np
 
 from . import control
 from .backends import Backend, cython, numba
-from .table import Kernel
+from .row import Kernel
 
 __all__ = [
     "Plan",

@@ -7,7 +7,7 @@ from inspect import Parameter as Argument
 from inspect import Signature, cleandoc
 from math import inf
 
-from .table import Row
+from .row import Row
 
 __all__ = [
     "UFUNC_ARGUMENTS",

@@ -11,7 +11,7 @@ import numpy as np
 
 from .backends import Backend, cython
 from .backends.numpy import ReferenceUfunc
-from .table import Kernel
+from .row import Kernel
 from .widening import widened
 
 __all__ = ["Code"]

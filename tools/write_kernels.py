@@ -9,12 +9,14 @@ registers (``V``) or on wide ones (``W``), ``kernels/math/coefficients.py`` hold
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.util
 import math
 import re
 import struct
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import translate
 
@@ -55,7 +57,10 @@ def load(path, name):
 
 
 def table():
-    return load("fastrelu/table.py", "fastrelu_table")
+    """The table and fastrelu/row.py under it, out of a package that never runs fastrelu/__init__.py."""
+    source = sys.modules["fastrelu_source"] = ModuleType("fastrelu_source")
+    source.__path__ = [str(ROOT / "fastrelu")]
+    return importlib.import_module("fastrelu_source.table")
 
 
 def tables():

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..table import REDUCTIONS, ROWS, Kernel, Row
+from ..row import Kernel, Row
+from ..table import REDUCTIONS, ROWS
 
 if TYPE_CHECKING:
     from ..custom import CustomActivation
