@@ -11,10 +11,8 @@ __all__ = ["has_array_ufunc", "is_foreign", "like", "to_numpy"]
 
 def has_array_ufunc(value) -> bool:
     """Whether `value` wants ufuncs to be handed to it."""
-    return type(value) is not np.ndarray and getattr(value, "__array_ufunc__", None) not in (
-        None,
-        np.ndarray.__array_ufunc__,
-    )
+    # of the type: that of an instance, a bound method, is equal to none of another
+    return getattr(type(value), "__array_ufunc__", None) not in (None, np.ndarray.__array_ufunc__)
 
 
 def is_foreign(value) -> bool:
