@@ -28,7 +28,8 @@ def compiled(function):
 def kernel(name, char):
     """A block, which is kept on disk for other tests; what was found there is machine code: that again."""
     block = elementwise.block(name, char)
-    return compiled(getattr(entries, f"{elementwise.plain(name)}_{char}_block")) if block.cache_hits else block
+    entry = f"{elementwise.plain(name)}_{char}_block"
+    return compiled(getattr(entries, entry)) if block.cache_hits else block
 
 
 def assembly(block):
