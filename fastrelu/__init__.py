@@ -8,6 +8,7 @@ The activations are instances of `Activation`, read from ``fastrelu/table.py``.
 """
 
 import sys as _sys
+from importlib import import_module as _import_module
 
 try:
     import fastrelu.kernels  # noqa: F401
@@ -22,6 +23,7 @@ except ModuleNotFoundError as missing:
 from .activation import Activation
 from .backends import Backend
 from .binary import logaddexp
+from .bridges import BRIDGES as _BRIDGES
 from .check import DerivativeCheck, check_derivative
 from .config import show_config
 from .control import (
@@ -64,6 +66,14 @@ def _activations():
 
 ACTIVATIONS = _activations()
 globals().update(ACTIVATIONS)
+
+
+def __getattr__(name):
+    """The bridges, which are imported when they are asked for."""
+    if name not in _BRIDGES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _import_module(f"{__name__}.{name}")
+
 
 __all__ = [
     "ACTIVATIONS",

@@ -30,9 +30,14 @@ def to_numpy(name, argument, value):
     Raises
     ------
     TypeError
-        If the array lives on a device, or its library will not share it.
+        If the array lives on a device, its library will not share it, or it is being differentiated, which
+        calls of plain functions do not see: the message names the bridge that does.
     """
     kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    if (followed := _followed(value)) is not None:
+        raise TypeError(
+            f"{name}: argument {argument!r} is a {kind} {followed.format(name.partition('.')[0])}"
+        )
     if hasattr(value, "__dlpack_device__") and value.__dlpack_device__()[0] == 1:  # kDLCPU
         try:
             return np.from_dlpack(value)
@@ -44,6 +49,16 @@ def to_numpy(name, argument, value):
         f"{name}: argument {argument!r} is a {kind} on a device; expected an array in host memory "
         "(no CUDA backend in this version)"
     )
+
+
+def _followed(value):
+    """What to say of a value whose use a framework follows: its kind, and the function that is followed."""
+    framework = type(value).__module__.partition(".")[0]
+    if framework == "torch" and value.requires_grad:
+        return "that requires grad; expected a detached one, or fastrelu.torch.{}, which knows gradients"
+    if framework == "jax" and isinstance(value, sys.modules["jax"].core.Tracer):
+        return "that jax traces; expected an array, or fastrelu.jax.{}, which can be traced"
+    return None
 
 
 def like(value, array):

@@ -120,6 +120,7 @@ class Row:
     slope_from_y: bool = False  # f′ is a function of y = f(x) ...
     from_y_needs: Parameter | None = None  # ... if its parameter obeys this
     knots: tuple[Knot, ...] = ()  # where f′ jumps; the value there is the left one, or at_zero
+    piecewise_linear: bool = False  # f″ is 0 but there
     domain: tuple[float, float] = (-inf, inf)  # NaN outside
     keeps_integers: bool = False
     cost: int = 8  # nanoseconds for 16 float32 elements in cache, roughly: what threads are worth

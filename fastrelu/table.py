@@ -42,6 +42,7 @@ ROWS: tuple[Row, ...] = (
         slope_from_y=True,
         knots=(AT_0,),
         keeps_integers=True,
+        piecewise_linear=True,
         cost=1,
     ),
     Row(
@@ -53,6 +54,7 @@ ROWS: tuple[Row, ...] = (
         parameters=(
             Parameter(name="at_zero", doc="The value at x = 0.", default=0.0, typical=(0.0, 0.5, 1.0)),
         ),
+        piecewise_linear=True,
         cost=1,
     ),
     Row(
@@ -69,6 +71,7 @@ ROWS: tuple[Row, ...] = (
         slope_from_y=True,
         from_y_needs=Parameter(name="negative_slope", doc="", at_least=0.0),
         knots=(AT_0,),
+        piecewise_linear=True,
         cost=1,
     ),
     Row(
@@ -90,6 +93,7 @@ ROWS: tuple[Row, ...] = (
         slope_from_y=True,
         from_y_needs=Parameter(name="weight", doc="", at_least=0.0),
         knots=(AT_0,),
+        piecewise_linear=True,
         cost=1,
     ),
     Row(
@@ -100,6 +104,7 @@ ROWS: tuple[Row, ...] = (
         source="Krizhevsky, Convolutional Deep Belief Networks on CIFAR-10, 2010",
         knots=(AT_0, Knot(at=6.0)),
         keeps_integers=True,
+        piecewise_linear=True,
         cost=1,
     ),
     Row(
@@ -120,6 +125,7 @@ ROWS: tuple[Row, ...] = (
             ),
         ),
         knots=(Knot(factor=1.0, parameter="min_val"), Knot(factor=1.0, parameter="max_val")),
+        piecewise_linear=True,
         cost=1,
     ),
     Row(
@@ -130,6 +136,7 @@ ROWS: tuple[Row, ...] = (
         source="Courbariaux, Bengio & David, BinaryConnect, NIPS 2015, arXiv:1511.00363; "
         "torch.nn.functional.hardsigmoid",
         knots=(Knot(at=-3.0), Knot(at=3.0)),
+        piecewise_linear=True,
         cost=2,
     ),
     Row(
@@ -153,6 +160,7 @@ ROWS: tuple[Row, ...] = (
             Parameter(name="value", doc="The result where it does not.", typical=(0.0, -2.0)),
         ),
         knots=(Knot(factor=1.0, parameter="threshold"),),
+        piecewise_linear=True,
         cost=1,
     ),
     Row(
@@ -164,6 +172,7 @@ ROWS: tuple[Row, ...] = (
         "torch.nn.functional.hardshrink",
         parameters=(LAMBD,),
         knots=SHRINK_KNOTS,
+        piecewise_linear=True,
         cost=1,
     ),
     Row(
@@ -175,6 +184,7 @@ ROWS: tuple[Row, ...] = (
         "torch.nn.functional.softshrink",
         parameters=(LAMBD,),
         knots=SHRINK_KNOTS,
+        piecewise_linear=True,
         cost=1,
     ),
     Row(
@@ -546,6 +556,7 @@ RANDOM: tuple[Row, ...] = (
         ),
         draw="uniform",
         slope_from_y=True,
+        piecewise_linear=True,
         cost=9,
     ),
     Row(
@@ -557,6 +568,7 @@ RANDOM: tuple[Row, ...] = (
         option=("variance", "sigmoid"),
         draw="normal",
         slope_from_y=True,
+        piecewise_linear=True,
         cost=40,
     ),
     Row(
@@ -570,6 +582,7 @@ RANDOM: tuple[Row, ...] = (
         option=("variance", "of_variance"),
         draw="normal",
         slope_from_y=True,
+        piecewise_linear=True,
         cost=32,
     ),
 )

@@ -1,0 +1,142 @@
+"""What the bridges to other frameworks share: every public function that has a gradient, by its signature.
+
+A bridge wraps each of `functions`, so a new row of the table or a new reduction is in all of them at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+
+import numpy as np
+
+from .activation import Activation
+from .docstrings import UFUNC_ARGUMENTS
+
+__all__ = ["BRIDGES", "Differentiable", "functions", "load", "spelled", "without"]
+
+# Which packages a bridge is for, and how to get it.
+BRIDGES = {"torch": "pip install 'fastrelu[torch]'", "jax": "pip install 'fastrelu[jax]'"}
+WITHHELD = {*UFUNC_ARGUMENTS, "return_sign", "keywords"}  # nothing that has a gradient has these as well
+
+
+def load(framework):
+    """The module of a framework.
+
+    Raises
+    ------
+    ImportError
+        If it is not installed; the message has the line that installs it.
+    """
+    if importlib.util.find_spec(framework) is None:
+        raise ImportError(
+            f"fastrelu.{framework} needs {framework}, which is not installed: {BRIDGES[framework]}",
+            name=framework,
+        )
+    return importlib.import_module(framework)
+
+
+def spelled(name, names):
+    """The public one of `names` that is `name` but for case and underscores, or None."""
+    plain = name.replace("_", "").lower()
+    return next((n for n in names if n[0] != "_" and n.replace("_", "").lower() == plain), None)
+
+
+def without(values, names):
+    """The dict `values` without these keys."""
+    return {key: value for key, value in values.items() if key not in names}
+
+
+class Differentiable:
+    """A public function, and its ``backward``, with arguments by name.
+
+    Attributes
+    ----------
+    function : callable
+    name : str
+    takes : dict
+        The names of its arguments, in order, with their defaults.
+    arrays : tuple of str
+        Those which may have a gradient.
+    elementwise : bool
+        Whether each value of the result belongs to one of `x`.
+    piecewise_linear : bool
+        Whether its second derivative is 0 wherever it has one.
+    draws : bool
+        Whether it takes a key of random draws.
+    """
+
+    def __init__(self, function):
+        arguments = inspect.signature(function).parameters
+        self.function, self.name = function, function.__qualname__
+        self.takes = {n: a.default for n, a in arguments.items() if n not in WITHHELD}
+        self.of_backward = set(inspect.signature(function.backward).parameters)
+        self.draws = "key" in self.takes
+        self.elementwise = isinstance(function, Activation)
+        self.row = function.row if self.elementwise else None
+        self.piecewise_linear = self.elementwise and self.row.piecewise_linear
+        self.by_name = "wrt" in self.of_backward
+        required = (n for n, default in self.takes.items() if default is inspect.Parameter.empty)
+        self.arrays = ("x", *(p.name for p in self.row.parameters)) if self.by_name else tuple(required)
+
+    def named(self, args, keywords):
+        """The arguments of a call by name.
+
+        Raises
+        ------
+        TypeError
+            If there are too many, or one that the function does not take.
+        """
+        if len(args) > len(self.takes):
+            raise TypeError(f"{self.name}: got {len(args)} arguments; expected at most {len(self.takes)}")
+        given = dict(zip(self.takes, args, strict=False))
+        for name, value in keywords.items():
+            if name not in self.takes or name in given:
+                wrong = "multiple values for argument" if name in given else "an unexpected keyword argument"
+                raise TypeError(f"{self.name}: got {wrong} {name!r}; expected {', '.join(self.takes)}")
+            given[name] = value
+        return given
+
+    def needs_only_y(self, given, wanted):
+        """Whether the gradients of `wanted` can be computed from the result alone."""
+        if "y" not in self.of_backward or wanted != (self.arrays[0],):
+            return False
+        if self.row is None:
+            return True
+        needs = self.row.from_y_needs
+        if needs is None:
+            return self.row.slope_from_y
+        value = given.get(needs.name, self.row.defaults[needs.name])
+        return np.ndim(value) == 0 and bool(needs.accepts(value))
+
+    def forward(self, given, out=None):
+        """The result, for arguments by name."""
+        arrays = [given[name] for name in self.arrays[: 1 if self.by_name else None] if name in given]
+        rest = without(given, self.arrays[: len(arrays)])
+        return self.function(*arrays, **rest) if out is None else self.function(*arrays, **rest, out=out)
+
+    def backward(self, dy, given, wanted, y=None):
+        """The gradients with respect to `wanted`, a tuple, from the call's arguments or its result `y`."""
+        rest = {n: v for n, v in given.items() if n in self.of_backward and n not in self.arrays}
+        if y is not None:
+            parameters = {n: given[n] for n in self.arrays[1:] if n in given}
+            return (self.function.backward(dy, y=y, **parameters, **rest),)
+        if self.by_name:
+            parameters = {n: given[n] for n in self.arrays[1:] if n in given}
+            return self.function.backward(dy, given["x"], wrt=wanted, **parameters, **rest)
+        made = self.function.backward(dy, *(given[name] for name in self.arrays), **rest)
+        made = dict(zip(self.arrays, made if isinstance(made, tuple) else (made,), strict=False))
+        return tuple(made[name] for name in wanted)
+
+
+def functions():
+    """Every public function with a gradient, by each of its names."""
+    import fastrelu
+
+    made = {}
+    for name in fastrelu.__all__:
+        function = getattr(fastrelu, name)
+        if hasattr(function, "backward") and not isinstance(function, type):
+            made[name] = Differentiable(function)
+    return made

@@ -1,0 +1,282 @@
+"""fastrelu.torch against fastrelu, against PyTorch's own functions and modules, and by gradcheck."""
+
+import copy
+import functools
+import pickle
+
+import numpy as np
+import pytest
+
+import fastrelu as fr
+from fastrelu import bridges
+
+torch = pytest.importorskip("torch")
+
+import fastrelu.torch as frt  # noqa: E402
+
+FUNCTIONS = bridges.functions()
+PIECEWISE_LINEAR = [name for name, function in FUNCTIONS.items() if function.piecewise_linear]
+F = torch.nn.functional
+MODULES = [name for name in frt.__all__ if isinstance(getattr(frt, name), type)]
+THEIRS = [name for name in MODULES if hasattr(torch.nn, name)]
+
+
+def tensors(name, dtype=torch.float64, seed=0):
+    """Arguments for a function, those that have a gradient first, away from where f′ jumps."""
+    rng, function = np.random.default_rng(seed), FUNCTIONS[name]
+    x = torch.tensor(rng.uniform(0.1, 0.9, (3, 4)) * rng.choice((-1, 1), (3, 4)), dtype=dtype)
+    if name == "cross_entropy":
+        return x, torch.tensor([0, 3, 1])
+    if function.row is None:
+        return x, *(torch.flip(x, (0,)) for _ in function.arrays[1:])
+    if function.row.domain[0] == 0:
+        x = x.abs()
+    weights = (torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=dtype),) if name == "prelu" else ()
+    return x, *(weights or [p.typical[0] for p in function.row.parameters if p.default is None])
+
+
+def same(tensor, array):
+    """Whether a tensor has the bits of an array."""
+    array = np.asarray(array)
+    return tensor.dtype == torch.from_numpy(array).dtype and np.array_equal(
+        tensor.detach().numpy(), array, equal_nan=True
+    )
+
+
+def _with(f, parameter, x, value):
+    return f(x, **{parameter: value})
+
+
+# Functions
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_forward_and_backward_are_those_of_arrays(name, dtype):
+    function, given = FUNCTIONS[name], tensors(name, dtype)
+    arrays = [t.numpy() if isinstance(t, torch.Tensor) else t for t in given]
+    leaves = [
+        t.clone().requires_grad_() if isinstance(t, torch.Tensor) and t.is_floating_point() else t
+        for t in given
+    ]
+    y = getattr(frt, name)(*leaves)
+    expected = function.function(*arrays)
+    assert same(getattr(frt, name)(*given), expected)
+    assert same(y, expected)
+    dy = torch.full_like(y, 0.75)
+    y.backward(dy)
+    wanted = tuple(
+        n for n, t in zip(function.takes, leaves, strict=False) if getattr(t, "requires_grad", False)
+    )
+    gradients = function.backward(dy.numpy(), dict(zip(function.takes, arrays, strict=False)), wanted)
+    tolerance = {torch.float16: 2e-3, torch.float32: 1e-6, torch.float64: 1e-14}[dtype]  # from y, or from x
+    for leaf, gradient in zip(leaves, gradients, strict=False):
+        np.testing.assert_allclose(leaf.grad.numpy(), gradient, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_gradcheck(name):
+    given = [
+        t.requires_grad_() if isinstance(t, torch.Tensor) and t.is_floating_point() else t
+        for t in tensors(name)
+    ]
+    assert torch.autograd.gradcheck(getattr(frt, name), given)
+
+
+@pytest.mark.parametrize("parameter", ["alpha", "beta", "negative_slope", "lambd", "b"])
+def test_gradients_of_parameters(parameter):
+    names = [n for n, f in FUNCTIONS.items() if f.by_name and parameter in f.arrays]
+    assert names
+    for name in names:
+        x = tensors(name)[0].requires_grad_()
+        value = torch.tensor(0.4, dtype=torch.float64, requires_grad=True)
+        f = functools.partial(_with, getattr(frt, name), parameter)
+        assert torch.autograd.gradcheck(f, (x, value))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_second_derivatives(name):
+    x, *rest = tensors(name)
+    x.requires_grad_()
+    if name in PIECEWISE_LINEAR:
+        assert torch.autograd.gradgradcheck(getattr(frt, name), (x, *rest))
+        return
+    (dx,) = torch.autograd.grad(getattr(frt, name)(x, *rest).sum(), x, create_graph=True)
+    with pytest.raises(NotImplementedError, match=f"{FUNCTIONS[name].name}: the second derivative"):
+        dx.sum().backward()
+
+
+@pytest.mark.parametrize("name", [n for n, f in FUNCTIONS.items() if f.elementwise])
+def test_piecewise_linear_functions_have_few_slopes(name):
+    x, *rest = tensors(name, seed=1)
+    x = np.linspace(*((0.01, 0.99) if FUNCTIONS[name].row.domain[0] == 0 else (-8, 8)), 1001)
+    rest = [0.1] if name == "prelu" else rest
+    slopes = FUNCTIONS[name].backward(
+        np.ones_like(x), dict(zip(FUNCTIONS[name].takes, (x, *rest), strict=False)), ("x",)
+    )
+    assert (len(np.unique(slopes)) <= 3) == FUNCTIONS[name].piecewise_linear
+
+
+@pytest.mark.parametrize("name", [n for n, f in FUNCTIONS.items() if f.elementwise])
+def test_in_place(name):
+    x, *rest = tensors(name)
+    leaf, plain = x.clone().requires_grad_(), x.clone()
+    expected = getattr(frt, name)(x, *rest)
+    version = plain._version
+    assert getattr(frt, name)(plain, *rest, inplace=True) is plain
+    assert plain._version > version
+    assert torch.equal(plain, expected)
+    z = leaf * 1
+    assert getattr(frt, name)(z, *rest, inplace=True) is z
+    z.sum().backward()
+    x.requires_grad_()
+    getattr(frt, name)(x, *rest).sum().backward()
+    torch.testing.assert_close(leaf.grad, x.grad)
+
+
+def test_nothing_is_copied():
+    x = torch.zeros(1000)
+    given = []
+
+    class Watched(bridges.Differentiable):
+        def forward(self, values, out=None):
+            given.append(values["x"].ctypes.data)
+            return values["x"][:500]
+
+    y = frt._call(Watched(fr.relu), (x,), False, {})
+    assert given == [x.data_ptr()]
+    assert y.data_ptr() == x.data_ptr()
+
+
+def test_layouts_stay():
+    x = torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last)
+    assert frt.gelu(x).stride() == x.stride()
+    every_other = torch.randn(10)[::2].requires_grad_()
+    frt.gelu(every_other).sum().backward()
+    np.testing.assert_array_equal(
+        every_other.grad, fr.gelu.backward(np.ones(5, "f"), every_other.detach().numpy())
+    )
+
+
+def test_bfloat16():
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    x = torch.linspace(-3, 3, 50).to(torch.bfloat16).requires_grad_()
+    y = frt.gelu(x)
+    y.sum().backward()
+    array = x.detach().float().numpy().astype(ml_dtypes.bfloat16)
+    assert y.dtype == x.grad.dtype == torch.bfloat16
+    np.testing.assert_array_equal(y.detach().float().numpy(), fr.gelu(array).astype("f"))
+    slopes = fr.gelu.backward(np.ones_like(array), array)
+    np.testing.assert_array_equal(x.grad.float().numpy(), slopes.astype("f"))
+
+
+# Modules
+
+
+def module_arguments(name):
+    return {"Threshold": (0.1, 0.2), "Softmax": (1,), "LogSoftmax": (1,), "PReLU": (4,)}.get(name, ())
+
+
+@pytest.mark.parametrize("name", THEIRS)
+def test_modules_do_what_those_of_torch_do(name):
+    theirs, ours = (getattr(home, name)(*module_arguments(name)).double() for home in (torch.nn, frt))
+    assert isinstance(ours, type(theirs))
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    ours.load_state_dict(theirs.state_dict())
+    inputs = tensors("cross_entropy" if name == "CrossEntropyLoss" else "relu")
+    made = []
+    for module in (theirs.eval(), ours.eval()):  # RReLU draws otherwise
+        x = inputs[0].clone().requires_grad_()
+        y = module(x, *inputs[1:])
+        y.sum().backward()
+        made.append((y, x.grad, *(p.grad for p in module.parameters())))
+    for ours, theirs in zip(*made, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-8)  # Softplus: a line beyond 20
+
+
+def test_modules_of_our_own():
+    own = sorted(set(MODULES) - set(THEIRS))
+    assert {"Squareplus", "Smelu", "ReluSquared", "NoisyRelu"} <= set(own)
+    assert repr(frt.Squareplus(0.25)) == "Squareplus(b=0.25, inplace=False)"
+    x = torch.linspace(-3, 3, 7)
+    assert torch.equal(frt.Squareplus(b=0.25)(x), frt.squareplus(x, 0.25))
+    with pytest.raises(TypeError, match="beta"):
+        frt.Squareplus(beta=1)
+
+
+def test_a_model_learns_and_pickles():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(5, 3), frt.ReLU(), frt.PReLU(3), torch.nn.Linear(3, 2))
+    x, labels = torch.randn(64, 5), torch.randint(2, (64,))
+    loss_of = frt.CrossEntropyLoss(label_smoothing=0.1)
+    losses = []
+    for _ in range(30):
+        losses.append(loss_of(model(x), labels))
+        gradients = torch.autograd.grad(losses[-1], list(model.parameters()))
+        with torch.no_grad():
+            for parameter, gradient in zip(model.parameters(), gradients, strict=True):
+                parameter -= 0.5 * gradient
+    assert losses[-1] < losses[0]
+    for again in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert torch.equal(again(x), model(x))
+
+
+def test_classes_are_along_axis_1_and_minus_100_is_ignored():
+    logits, labels = torch.randn(2, 5, 3, dtype=torch.float64), torch.tensor([[0, 4, -100], [1, 2, 3]])
+    torch.testing.assert_close(
+        frt.CrossEntropyLoss()(logits, labels), torch.nn.CrossEntropyLoss()(logits, labels)
+    )
+    one = torch.randn(5)
+    torch.testing.assert_close(
+        frt.CrossEntropyLoss()(one, labels[1, 0]), torch.nn.CrossEntropyLoss()(one, labels[1, 0])
+    )
+
+
+def test_draws_come_from_the_seed_of_torch():
+    x, module = -torch.ones(100), frt.RReLU()
+    made = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        made.append(module(x))
+    assert torch.equal(*made)
+    assert not torch.equal(module(x), made[0])
+
+
+def test_names_of_torch():
+    x = torch.randn(3, 4)
+    assert frt.hardsigmoid is frt.hard_sigmoid
+    assert torch.equal(frt.softmax(x, dim=1), frt.softmax(x, 1))
+    assert frt.logsumexp(x, dim=1, keepdim=True).shape == (3, 1)
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "message"),
+    [
+        (lambda x: frt.relu([1.0]), TypeError, "relu: argument 'x' is a list; expected a Tensor"),
+        (lambda x: frt.relu(), TypeError, "argument 'x' is missing"),
+        (lambda x: frt.relu(x, out=x), TypeError, "unexpected keyword argument 'out'; expected x"),
+        (lambda x: frt.relu(x, 1), TypeError, "got 2 arguments; expected at most 1"),
+        (lambda x: frt.elu(x, 1, alpha=1), TypeError, "multiple values for argument 'alpha'"),
+        (lambda x: frt.elu(x, alpha=-1), ValueError, "argument 'alpha' is -1; expected alpha >= 0"),
+        (lambda x: frt.Softmax()(x), ValueError, "argument 'dim' is None; expected an axis"),
+        (lambda x: frt.logsumexp(x, b=x), TypeError, "argument 'b' requires grad, but has no gradient"),
+        (lambda x: frt.relu(x, inplace=True), RuntimeError, "in-place"),
+    ],
+)
+def test_errors(call, kind, message):
+    with pytest.raises(kind, match=message):
+        call(torch.ones(3, requires_grad=True))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_plain_functions_name_the_bridge(name):
+    function, (x, *rest) = FUNCTIONS[name], tensors(name)
+    x.requires_grad_()
+    given = dict(zip(function.takes, (x, *rest), strict=False))
+    advice = rf"expected a detached one, or fastrelu\.torch\.{function.name}"
+    for call in (function.forward, lambda given: function.backward(x, given, function.arrays[:1])):
+        with pytest.raises(TypeError, match=advice):
+            call(given)
