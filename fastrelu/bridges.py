@@ -8,8 +8,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
-
-import numpy as np
+import numbers
 
 from .activation import Activation
 from .docstrings import UFUNC_ARGUMENTS
@@ -108,7 +107,7 @@ class Differentiable:
         if needs is None:
             return self.row.slope_from_y
         value = given.get(needs.name, self.row.defaults[needs.name])
-        return np.ndim(value) == 0 and bool(needs.accepts(value))
+        return isinstance(value, numbers.Real) and bool(needs.accepts(value))
 
     def forward(self, given, out=None):
         """The result, for arguments by name."""
@@ -116,18 +115,28 @@ class Differentiable:
         rest = without(given, self.arrays[: len(arrays)])
         return self.function(*arrays, **rest) if out is None else self.function(*arrays, **rest, out=out)
 
-    def backward(self, dy, given, wanted, y=None):
-        """The gradients with respect to `wanted`, a tuple, from the call's arguments or its result `y`."""
+    def backward(self, dy, given, wanted, y=None, out=None):
+        """The gradients with respect to `wanted`, a tuple, from the call's arguments or its result `y`.
+
+        One gradient can be written to `out`.
+        """
         rest = {n: v for n, v in given.items() if n in self.of_backward and n not in self.arrays}
+        if out is not None:
+            rest["out"] = out
+        parameters = {n: given[n] for n in self.arrays[1:] if n in given} if self.by_name else {}
         if y is not None:
-            parameters = {n: given[n] for n in self.arrays[1:] if n in given}
             return (self.function.backward(dy, y=y, **parameters, **rest),)
         if self.by_name:
-            parameters = {n: given[n] for n in self.arrays[1:] if n in given}
             return self.function.backward(dy, given["x"], wrt=wanted, **parameters, **rest)
         made = self.function.backward(dy, *(given[name] for name in self.arrays), **rest)
         made = dict(zip(self.arrays, made if isinstance(made, tuple) else (made,), strict=False))
         return tuple(made[name] for name in wanted)
+
+    def signature(self, more=()):
+        """The signature of the function, with more arguments at its end."""
+        kind, none = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.empty
+        arguments = [inspect.Parameter(n, kind, default=d) for n, d in (*self.takes.items(), *more)]
+        return inspect.Signature(sorted(arguments, key=lambda a: a.default is not none))
 
 
 def functions():

@@ -180,19 +180,13 @@ def _function(made, name):
             return _call(made, args, False, keywords)
 
     function.__name__ = function.__qualname__ = name
-    function.__signature__ = _signature(made, [("inplace", False)] if made.elementwise else [])
+    function.__signature__ = made.signature([("inplace", False)] if made.elementwise else [])
     function.__doc__ = (
         f"`fastrelu.{made.name}` of tensors, with autograd.\n\n"
         "Takes tensors where that takes arrays and returns a tensor; its docstring says the rest"
         + (", but for `inplace`: to\noverwrite `x`, and return it." if made.elementwise else ".")
     )
     return function
-
-
-def _signature(made, more):
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    arguments = [inspect.Parameter(n, kind, default=d) for n, d in (*made.takes.items(), *more)]
-    return inspect.Signature(sorted(arguments, key=lambda a: a.default is not inspect.Parameter.empty))
 
 
 # Modules

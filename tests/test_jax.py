@@ -1,0 +1,152 @@
+"""fastrelu.jax against fastrelu, under jit, grad and vmap, and by ``jax.test_util.check_grads``."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import fastrelu as fr
+from fastrelu import bridges
+
+jax = pytest.importorskip("jax")
+
+import jax.numpy as jnp  # noqa: E402
+from jax.test_util import check_grads  # noqa: E402
+
+import fastrelu.jax as frj  # noqa: E402
+
+FUNCTIONS = bridges.functions()
+LABELS = np.array([0, 3, 1])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def doubles():
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", before)
+
+
+def arguments(name):
+    """Arrays, away from where f′ jumps, and what else the function needs."""
+    rng, function = np.random.default_rng(0), FUNCTIONS[name]
+    x = rng.uniform(0.1, 0.9, (3, 4)) * rng.choice((-1, 1), (3, 4))
+    if name == "cross_entropy":
+        return [x], [LABELS]
+    if function.row is None:
+        return [x, *(x[::-1] for _ in function.arrays[1:])], []
+    if function.row.domain[0] == 0:
+        x = abs(x)
+    if name == "prelu":
+        return [x, np.array([0.1, 0.2, 0.3, 0.4])], []
+    return [x], [p.typical[0] for p in function.row.parameters if p.default is None]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_function(name):
+    """Values have the same bits, compiled and mapped too; gradients are right, of maps too."""
+    arrays, rest = arguments(name)
+    expected = FUNCTIONS[name].function(*arrays, *rest)
+
+    def function(*arrays):
+        return getattr(frj, name)(*arrays, *rest)
+
+    arrays = [jnp.asarray(a) for a in arrays]
+    np.testing.assert_array_equal(jax.jit(function)(*arrays), expected)
+    assert getattr(frj, name)(*arrays, *rest).dtype == expected.dtype
+    check_grads(function, arrays, 1, modes=["rev"])
+    mapped = jax.vmap(function)
+    batch = [jnp.stack([a, a / 2]) for a in arrays]
+    np.testing.assert_array_equal(mapped(*batch)[0], expected)
+    check_grads(mapped, batch, 1, modes=["rev"])
+
+
+@pytest.mark.parametrize("name", ["leaky_relu", "hardshrink", "rrelu"])
+def test_second_derivatives_of_straight_pieces(name):
+    check_grads(getattr(frj, name), (jnp.asarray(arguments(name)[0][0]),), 2, modes=["rev"])
+
+
+def test_other_second_derivatives():
+    with pytest.raises(NotImplementedError, match="gelu: the second derivative with respect to x"):
+        jax.grad(jax.grad(frj.gelu))(1.0)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
+def test_dtypes(dtype):
+    x = jnp.linspace(-3, 3, 50).astype(dtype)
+    np.testing.assert_array_equal(frj.gelu(x), fr.gelu(np.asarray(x)))
+    slopes = jax.grad(lambda x: frj.gelu(x).sum())(x)
+    np.testing.assert_array_equal(slopes, fr.gelu.backward(np.ones_like(x), np.asarray(x)))
+
+
+def test_integers():
+    assert frj.relu(jnp.array([-1, 2])).dtype == int
+    np.testing.assert_array_equal(frj.gelu(jnp.array([-1, 2])), fr.gelu([-1, 2]))
+
+
+def test_shapes():
+    assert frj.gelu(jnp.ones((0, 3))).shape == (0, 3)
+    assert frj.softmax(1.0) == 1
+    assert frj.logsumexp(jnp.ones((2, 3, 4)), axis=(0, -1), keepdims=True).shape == (1, 3, 1)
+    x, weight = -jnp.ones((2, 3, 4)), jnp.array([1.0, 2.0, 3.0])
+    np.testing.assert_array_equal(frj.prelu(x, weight), fr.prelu(np.asarray(x), np.asarray(weight)))
+    np.testing.assert_array_equal(frj.prelu(x[..., :3], weight, axis=2)[0, 0], [-1, -2, -3])
+
+
+def test_mapped_over_some_arguments():
+    x, weights = -jnp.ones((4, 3)), jnp.arange(6.0).reshape(2, 3)
+    slopes = jax.vmap(jax.grad(lambda w, x: frj.prelu(x, w).sum()), in_axes=(0, None))(weights, x)
+    np.testing.assert_array_equal(slopes, np.full((2, 3), -4.0))
+    sums = jax.vmap(frj.logaddexp, in_axes=(0, None))(weights, x)
+    np.testing.assert_array_equal(sums, np.logaddexp(weights[:, None], x))
+
+
+def test_keys():
+    x, key = -jnp.ones(50), jax.random.key(3)
+    made = frj.rrelu(x, training=True, key=fr.NoiseKey(3))
+    np.testing.assert_array_equal(made, fr.rrelu(np.asarray(x), training=True, key=fr.NoiseKey(3)))
+    np.testing.assert_array_equal(made, jax.jit(lambda k: frj.rrelu(x, training=True, key=k))(key))
+    np.testing.assert_array_equal(-made, jax.grad(lambda x: frj.rrelu(x, training=True, key=key).sum())(x))
+    first, second = jax.vmap(lambda k: frj.rrelu(x, training=True, key=k))(jax.random.split(key, 2))
+    assert not np.array_equal(first, second)
+
+
+def test_inside_a_scan_and_from_threads():
+    step = jax.jit(lambda x: jax.lax.scan(lambda c, _: (frj.tanh(c), None), x, None, length=3)[0])
+    x = jnp.linspace(-2, 2, 1000)
+    expected = step(x)
+    np.testing.assert_array_equal(expected, fr.tanh(fr.tanh(fr.tanh(np.asarray(x)))))
+    with ThreadPoolExecutor(4) as pool:
+        for made in pool.map(step, [x] * 50):
+            np.testing.assert_array_equal(made, expected)
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "message"),
+    [
+        (lambda x: frj.relu(), TypeError, "argument 'x' is missing"),
+        (lambda x: frj.relu(x, out=x), TypeError, "unexpected keyword argument 'out'; expected x"),
+        (lambda x: frj.elu(x, alpha=-1), ValueError, "argument 'alpha' is -1; expected alpha >= 0"),
+        (lambda x: frj.prelu(x, jnp.ones(5)), ValueError, r"argument 'weight' is of shape \(5,\)"),
+        (lambda x: frj.softmax(x, axis=5), np.exceptions.AxisError, "axis 5 is out of bounds"),
+        (lambda x: jax.grad(lambda b: frj.logsumexp(x, b=b))(x), TypeError, "argument 'b' is differentiated"),
+        (
+            lambda x: jax.jit(fr.gelu)(x),
+            TypeError,
+            r"gelu: .*jax traces; expected an array, or fastrelu\.jax\.gelu",
+        ),
+        (lambda x: jax.grad(fr.logsumexp)(x), TypeError, r"fastrelu\.jax\.logsumexp, which can be traced"),
+    ],
+)
+def test_errors(call, kind, message):
+    with pytest.raises(kind, match=message):
+        call(jnp.ones(3))
+
+
+def test_an_error_of_a_compiled_call():
+    """A value can be wrong, which shows when the compiled code runs."""
+    compiled = jax.jit(lambda x, labels: frj.cross_entropy(x, labels))
+    x = jnp.zeros((3, 4))
+    assert compiled(x, jnp.asarray(LABELS)) == fr.cross_entropy(np.asarray(x), LABELS)
+    with pytest.raises(Exception, match=r"ValueError: cross_entropy: .*label"):
+        compiled(x, jnp.array([0, 7, 1])).block_until_ready()
