@@ -96,6 +96,8 @@ class LogAddExp:
             return dispatch.elementwise(FORWARD)(a, b, **options)
         if any(map(interop.has_array_ufunc, (a, b, out))):
             return self.ufunc(a, b, **options)
+        if any(map(interop.is_subclass, (a, b))):
+            return dispatch.elementwise(FORWARD)(a, b, **options)
         arrays = _operands("logaddexp", a=a, b=b)
         rowwise.broadcast_shapes("logaddexp", "b", *arrays)
         dtype = _promoted((a, b), arrays)
@@ -144,7 +146,7 @@ class LogAddExp:
         >>> print(fr.logaddexp.reduce([0.0, 0.0, -800.0], initial=-40.0))
         0.6931471805599453
         """
-        if interop.has_array_ufunc(a):
+        if interop.has_array_ufunc(a) or interop.is_subclass(a):
             return self.ufunc.reduce(
                 a, axis=axis, dtype=dtype, out=out, keepdims=keepdims, initial=initial, where=where
             )
@@ -185,7 +187,8 @@ class LogAddExp:
         >>> print(fr.logaddexp.accumulate([0.0, 0.0, 0.0]))
         [0.         0.69314718 1.09861229]
         """
-        if interop.has_array_ufunc(a) or control.BACKEND.get().name == "cython":
+        own = interop.has_array_ufunc(a) or interop.is_subclass(a)
+        if own or control.BACKEND.get().name == "cython":
             return self.ufunc.accumulate(a, axis=axis, dtype=dtype, out=out)
         array = rowwise.as_array("logaddexp.accumulate", "a", a, "biuf")
         result = array.astype(float_type(array) if dtype is None else dtype)

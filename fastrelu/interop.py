@@ -6,13 +6,18 @@ import sys
 
 import numpy as np
 
-__all__ = ["has_array_ufunc", "is_foreign", "like", "to_numpy"]
+__all__ = ["has_array_ufunc", "is_foreign", "is_subclass", "like", "to_numpy"]
 
 
 def has_array_ufunc(value) -> bool:
     """Whether `value` wants ufuncs to be handed to it."""
     # of the type: that of an instance, a bound method, is equal to none of another
     return getattr(type(value), "__array_ufunc__", None) not in (None, np.ndarray.__array_ufunc__)
+
+
+def is_subclass(value) -> bool:
+    """Whether `value` is an ndarray of a class of its own."""
+    return isinstance(value, np.ndarray) and type(value) is not np.ndarray
 
 
 def is_foreign(value) -> bool:

@@ -40,6 +40,9 @@ class ReferenceUfunc:
         subclasses = [a for a in arrays if type(a) is not np.ndarray]
         if subclasses:
             result = max(subclasses, key=lambda a: a.__array_priority__).__array_wrap__(np.asarray(result))
+        masks = [np.broadcast_to(a.mask, result.shape) for a in subclasses if np.ma.isMaskedArray(a)]
+        if masks and np.ma.isMaskedArray(result):
+            result.mask = functools.reduce(np.logical_or, masks)
         # `positive` copies, and brings a ufunc's out=, where=, casting=, order= and subok= with it
         if result.dtype == bool:
             return np.logical_or(result, False, **keywords)
