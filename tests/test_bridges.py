@@ -1,5 +1,8 @@
 """What holds for every bridge, whether its framework is installed or not."""
 
+import doctest
+from pathlib import Path
+
 import pytest
 from fresh import output
 
@@ -27,3 +30,12 @@ def test_every_function_with_a_gradient_is_bridged():
     assert functions["prelu"].arrays == ("x", "weight")
     assert functions["logaddexp"].arrays == ("a", "b")
     assert set(fr.ACTIVATIONS) <= set(functions)
+
+
+def test_the_page():
+    pytest.importorskip("torch")
+    pytest.importorskip("jax")
+    page = Path(__file__).parent.parent / "docs/bridges.md"
+    results = doctest.testfile(str(page), module_relative=False)
+    assert results.attempted > 10
+    assert results.failed == 0
