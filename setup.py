@@ -38,6 +38,7 @@ def packages():
     return [
         *find_packages(include=["fastrelu*"]),
         "fastrelu.kernels",
+        "fastrelu.kernels.cuda",
         "fastrelu.kernels.math",
         "fastrelu.kernels.numba",
     ]

@@ -51,7 +51,7 @@ def to_python(text):
 def read(folder):
     """The functions of ``folder``'s math and formulas by name, and the constants that stand beside them."""
     functions, constants = {}, {}
-    for path in sorted([*folder.glob("math/*.pxi"), *folder.glob("formulas/*.pxi")]):
+    for path in sorted([*folder.glob("math/*.pxi"), *folder.glob("formulas/**/*.pxi")]):
         text = path.read_text()
         constants |= dict(re.findall(r"static const double (\w+) = (.*);", text))
         functions |= {node.name: node for node in ast.parse(to_python(text)).body}
@@ -87,6 +87,26 @@ class Translator:
                 slope = WIDEN[wide].format(slope) if kind != wide else slope
                 term = self.use(wide, CHAIN[wide].format(WIDEN[wide].format("dy"), slope))
                 self.add(f"def {name}_term_{suffix}{head}", [f"return {term}"])
+
+    def single(self, kernel):
+        """Add a `Kernel` for float32 in one register, as ``<name>_s``: accuracy "fast", and 16-bit types.
+
+        False where its formula has no such form.
+        """
+        formula = f"{kernel.formula}_fast"
+        if formula not in self.functions:
+            formula = kernel.formula
+            if KINDS[self.functions[formula].returns.id] == KINDS["W"]:
+                return False
+        values = {i: i for i in kernel.inputs}
+        slope = f"{self.formula(formula, 'vec_f')}({', '.join(kernel.arguments)})"
+        body = list(self.at_knots(kernel, "vec_f", values, slope))
+        result = "slope" if body else slope
+        if kernel.inputs[0] == "dy":
+            result = self.use("vec_f", CHAIN["vec_f"].format("dy", result))
+        head = f"def {kernel.name.replace('.', '_')}_s({', '.join(kernel.inputs)}):  # {kernel.name}"
+        self.add(head, [*body, f"return {result}"])
+        return True
 
     def at_knots(self, kernel, kind, values, slope):
         """Statements that replace the slope by the last input where x is at a knot, unless it is NaN."""

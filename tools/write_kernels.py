@@ -1,7 +1,7 @@
 """Write the kernels' entry points from the table: one block for each formula, type and pass.
 
 Called by ``setup.py``; the files go to ``build/generated``, the Python modules to
-``kernels/numba``, and none is ever committed.
+``kernels/numba`` and ``kernels/cuda``, and none is ever committed.
 ``fastrelu/table.py`` says which kernels exist, ``kernels/formulas/`` whether a formula works on plain
 registers (``V``) or on wide ones (``W``), ``kernels/math/coefficients.py`` holds the numbers.
 """
@@ -35,6 +35,10 @@ ROW_FORMULAS = {
 }
 # What the reductions of kernels/numba/rows.py take from kernels/math/ and kernels/formulas/.
 ROW_BUILDING_BLOCKS = ("expm1_nonpositive", "log_of_excess", "weighted_term")
+# Words of kernels/cuda/plain.py, for formulas in one register.
+PLAIN_WORDS = {"multiply_add", "nearest_integer_to_product", "times_power_of_two"}
+# What kernels/cuda/ has in common with kernels/numba/, word for word: the build copies it.
+SHARED_WITH_CUDA = ("scalar.py", "pair.py")
 # Formulas whose table is no slower than their plain arithmetic, so that "fast" takes it too: on instruction
 # sets that read tables, and on those that borrow the reading.  Empty these, rebuild and run
 # `python bench/thresholds.py accuracy` under each FASTRELU_ISA to see them again.
@@ -398,24 +402,34 @@ def activations_pyx():
     return "\n".join(lines)
 
 
-def formulas_py():
-    """Every kernel in plain Python, for Numba."""
+def formulas_py(cuda=False):
+    """Every kernel in plain Python, for Numba; for CUDA those of accuracy "fast" besides."""
     functions, constants = translate.read(ROOT / "kernels")
     made = translate.Translator(functions)
     for kernel in table().KERNELS:
         made.kernel(kernel)
+        if cuda:
+            made.single(kernel)
     for name in ROW_BUILDING_BLOCKS:
         for kind in translate.KINDS["W"]:
             made.formula(name, kind)
     made.names.add("LN2")
     values = coefficients() | {name: float(value) for name, value in constants.items()}
-    words = sorted(made.names - values.keys() - {"NAN", "INFINITY"})
+    words = made.names - values.keys() - {"NAN", "INFINITY"}
     lines = ['"""Written by tools/write_kernels.py from fastrelu/table.py and the formulas: edit those."""']
     lines += ["", "from math import inf as INFINITY", "from math import nan as NAN", ""]
     lines += ["from numpy import float32, float64", "", "from . import pair"]
-    lines += [f"from .scalar import {', '.join(['inline', *words])}", ""]
+    if words & PLAIN_WORDS:
+        lines += [f"from .plain import {', '.join(sorted(words & PLAIN_WORDS))}"]
+    lines += [f"from .scalar import {', '.join(['inline', *sorted(words - PLAIN_WORDS)])}", ""]
     lines += [f"{name} = {values[name]!r}" for name in sorted(made.names & values.keys())]
     return "\n".join(lines + made.lines) + "\n"
+
+
+def shared_py(name):
+    """A module of kernels/numba/ for kernels/cuda/, where the same names mean the GPU's."""
+    text = (ROOT / "kernels/numba" / name).read_text()
+    return f"# Written by tools/write_kernels.py from kernels/numba/{name}: edit that.\n{text}"
 
 
 def entries_py():
@@ -431,7 +445,7 @@ def entries_py():
     lines = ['"""Written by tools/write_kernels.py from fastrelu/table.py: what Numba compiles by itself."""']
     lines += ["", f"# over sources with the SHA-256 {digest}", ""]
     lines += ["from numpy import float32, float64", "", "from . import blocks, formulas, rows, sums"]
-    lines += ["from .scalar import by_type"]
+    lines += ["from .primitives import by_type"]
     for kernel in table().KERNELS:
         name, inputs = kernel.name.replace(".", "_"), ", ".join(kernel.inputs)
         for suffix, type_ in translate.TYPES.items():
@@ -475,6 +489,9 @@ def write_python():
     """Write the modules of Python to where the package is installed from: they need no compiler."""
     write_text(ROOT / "kernels/numba/formulas.py", formulas_py())
     write_text(ROOT / "kernels/numba/entries.py", entries_py())
+    write_text(ROOT / "kernels/cuda/formulas.py", formulas_py(cuda=True))
+    for name in SHARED_WITH_CUDA:
+        write_text(ROOT / "kernels/cuda" / name, shared_py(name))
 
 
 if __name__ == "__main__":

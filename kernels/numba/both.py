@@ -8,7 +8,7 @@ from numba import types
 from numba.extending import overload
 
 from . import formulas, pair, scalar
-from .scalar import by_type, inline
+from .primitives import by_type, inline
 
 __all__ = [
     "add",

@@ -1,0 +1,263 @@
+"""Arrays on a CUDA device: whose they are, where they lie, and results of the same library on its stream.
+
+A library's arrays are known by the package of their type, and that package is there already whenever one of
+its arrays is, so nothing is imported here.  Where a library's own attributes say what is needed in less time
+than ``__cuda_array_interface__``, they are asked.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["LIBRARIES", "SIZES", "Library", "View", "dtype_name", "is_on_device", "library_of", "view"]
+
+# Bytes by the character of a dtype; "b" stands for bfloat16, which NumPy has no character for.
+SIZES = {"e": 2, "b": 2, "f": 4, "d": 8}
+NAMES = {"e": "float16", "b": "bfloat16", "f": "float32", "d": "float64"}
+CHARS = {name: char for char, name in NAMES.items()}
+
+
+def dtype_name(char) -> str:
+    return NAMES[char]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Where an array lies.
+
+    Attributes
+    ----------
+    place : int
+        The address of its first number.
+    shape : tuple of int
+    strides : tuple of int
+        In bytes.
+    char : str
+        A key of `SIZES`.
+    device : int
+    writeable : bool
+    """
+
+    place: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    char: str
+    device: int
+    writeable: bool = True
+
+    @property
+    def size(self):
+        return math.prod(self.shape)
+
+    @property
+    def kind(self):
+        return f"{NAMES[self.char]} array of device {self.device}"
+
+
+class Unsuitable(TypeError):
+    """An array that no kernel takes: what it is and what was expected."""
+
+
+@functools.lru_cache(maxsize=1024)
+def c_strides(shape, size):
+    """Strides in bytes of an array in C order."""
+    strides, step = [], size
+    for n in reversed(shape):
+        strides.append(step)
+        step *= max(n, 1)
+    return tuple(reversed(strides))
+
+
+class Library:
+    """A library whose arrays may lie on a device: what follows is true of CuPy, and of most others."""
+
+    def __init__(self, package):
+        self.package = package
+
+    @property
+    def module(self):
+        return sys.modules[self.package]
+
+    def is_on_device(self, array) -> bool:
+        return hasattr(array, "__cuda_array_interface__")
+
+    def char(self, array):
+        """The character of its dtype."""
+        name = str(array.dtype)
+        if name not in CHARS:
+            raise Unsuitable(f"of dtype {name}; expected {' or '.join(CHARS)} on a device")
+        return CHARS[name]
+
+    def view(self, array) -> View:
+        char, found = self.char(array), array.__cuda_array_interface__
+        place, read_only = found["data"]
+        shape = tuple(found["shape"])
+        strides = found.get("strides") or c_strides(shape, SIZES[char])
+        return View(place, shape, tuple(strides), char, self.device(array), not read_only)
+
+    def device(self, array) -> int:
+        return array.device.id
+
+    def empty(self, array, shape):
+        """A new array of the kind, dtype and device of `array`, in C order."""
+        with self.module.cuda.Device(self.device(array)):
+            return self.module.empty(shape, array.dtype)
+
+    def empty_like(self, array):
+        """The same with the shape of `array`, and its order where it has one."""
+        with self.module.cuda.Device(self.device(array)):
+            return self.module.empty_like(array)
+
+    def workspace(self, array, count):
+        """`count` float64 on the device of `array`, from where the library takes its memory."""
+        with self.module.cuda.Device(self.device(array)):
+            return self.module.empty(count, np.float64)
+
+    def stream(self, array) -> int:
+        """The library's current stream on the device of `array`."""
+        return self.module.cuda.get_current_stream(self.device(array)).ptr
+
+
+class Torch(Library):
+    def is_on_device(self, array):
+        return array.is_cuda
+
+    def view(self, array):
+        if array.requires_grad and self.module.is_grad_enabled():
+            raise Unsuitable("a tensor that requires a gradient; expected one that does not: use .detach()")
+        name = str(array.dtype).removeprefix("torch.")
+        if name not in CHARS:
+            raise Unsuitable(f"of dtype {name}; expected {' or '.join(CHARS)} on a device")
+        char, size = CHARS[name], array.element_size()
+        strides = tuple([step * size for step in array.stride()])
+        return View(array.data_ptr(), tuple(array.shape), strides, char, array.get_device())
+
+    def device(self, array):
+        return array.get_device()
+
+    def empty(self, array, shape):
+        return self.module.empty(shape, dtype=array.dtype, device=array.device)
+
+    def empty_like(self, array):
+        return self.module.empty_like(array)
+
+    def workspace(self, array, count):
+        return self.module.empty(count, dtype=self.module.float64, device=array.device)
+
+    def stream(self, array):
+        return self.module.cuda.current_stream(array.device).cuda_stream
+
+
+class Numba(Library):
+    """Numba has no current stream: its arrays may say which they are used on, else it is the default one."""
+
+    @property
+    def _cuda(self):
+        return sys.modules["numba.cuda"]
+
+    def device(self, array):
+        return array.gpu_data.context.device.id if array.size else self._cuda.get_current_device().id
+
+    def empty(self, array, shape):
+        with self._cuda.gpus[self.device(array)]:
+            return self._cuda.device_array(shape, array.dtype, stream=array.stream)
+
+    def empty_like(self, array):
+        with self._cuda.gpus[self.device(array)]:
+            return self._cuda.device_array_like(array, stream=array.stream)
+
+    def workspace(self, array, count):
+        with self._cuda.gpus[self.device(array)]:
+            return self._cuda.device_array(count, np.float64, stream=array.stream)
+
+    def stream(self, array):
+        return int(getattr(array.stream, "handle", array.stream) or 0)
+
+
+class Jax(Library):
+    """JAX computes on streams of its own and shares none, so it has to have finished before a kernel begins,
+    and the kernel before JAX goes on: the one library with which a call waits for the device."""
+
+    waits = True
+
+    def is_on_device(self, array):
+        return hasattr(array, "devices") and next(iter(array.devices())).platform in ("gpu", "cuda")
+
+    def device(self, array):
+        return next(iter(array.devices())).local_hardware_id
+
+    def view(self, array):
+        array.block_until_ready()
+        return super().view(array)
+
+    def empty(self, array, shape):
+        made = sys.modules["jax.numpy"].empty(shape, array.dtype, device=next(iter(array.devices())))
+        return made.block_until_ready()
+
+    def empty_like(self, array):
+        return self.empty(array, array.shape)
+
+    def workspace(self, array, count):
+        # float64 may be switched off
+        made = sys.modules["jax.numpy"].empty(2 * count, np.float32, device=next(iter(array.devices())))
+        return made.block_until_ready()
+
+    def stream(self, array):
+        return 0
+
+
+LIBRARIES = {
+    "cupy": Library("cupy"),
+    "torch": Torch("torch"),
+    "numba": Numba("numba"),
+    "numba_cuda": Numba("numba"),
+    "jax": Jax("jax"),
+    "jaxlib": Jax("jax"),
+}
+
+
+@functools.cache
+def _library_of_type(kind):
+    for base in kind.__mro__:
+        library = LIBRARIES.get(base.__module__.partition(".")[0])
+        if library is not None:
+            return library
+    return None
+
+
+def library_of(array) -> Library | None:
+    """The library of an array of its own kind; None of anything else."""
+    return _library_of_type(type(array))
+
+
+def is_on_device(value) -> bool:
+    """Whether this is an array in the memory of a CUDA device."""
+    library = _library_of_type(type(value))
+    if library is None:
+        return type(value) is not np.ndarray and hasattr(value, "__cuda_array_interface__")
+    return library.is_on_device(value)
+
+
+def view(name, argument, array) -> View:
+    """Where a device array lies.
+
+    Raises
+    ------
+    TypeError
+        If its library or dtype is none that is supported.
+    """
+    library = library_of(array)
+    try:
+        if library is None:
+            kinds = ", ".join(dict.fromkeys(one.package for one in LIBRARIES.values()))
+            raise Unsuitable(
+                f"a {type(array).__module__}.{type(array).__qualname__}; expected an array of {kinds}"
+            )
+        return library.view(array)
+    except Unsuitable as error:
+        raise TypeError(f"{name}: argument {argument!r} is {error}") from None

@@ -1,0 +1,248 @@
+"""Running kernels: compiled once for each device, launched straight through the driver.
+
+A launch packs its arguments into memory that stays and makes one call of the driver: nothing is allocated,
+nothing waits, so that a stream can be captured into a graph.  Where Numba's simulator runs, it takes the
+place of the driver, and the memory of the process that of the device.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import struct
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numba
+import numba_cuda
+import numpy as np
+from numba import cuda, types
+
+from fastrelu import codecache
+from fastrelu.spinner import spinning
+
+from . import compiling
+from .primitives import SIMULATED
+
+__all__ = ["BLOCKS_A_PROCESSOR", "THREADS", "Device", "DriverError", "Kernel", "device", "devices"]
+
+THREADS = 4 if SIMULATED else 256  # of a block: in the simulator each is one of the system's
+BLOCKS_A_PROCESSOR = 8
+FORMATS = {types.int64: "q", types.int32: "i", types.uint32: "I", types.float32: "f", types.float64: "d"}
+
+
+class DriverError(RuntimeError):
+    """A call of the driver failed: which one, and what it said."""
+
+
+def _call(function, *arguments):
+    """A call of the driver: its results without the status, or an error."""
+    from cuda.bindings import driver
+
+    status, *results = function(*arguments)
+    if status != driver.CUresult.CUDA_SUCCESS:
+        said = driver.cuGetErrorString(status)[1]
+        raise DriverError(f"{function.__name__}: {said.decode() if said else status.name}")
+    return results[0] if len(results) == 1 else results
+
+
+def flattened(arguments):
+    """The types of a kernel's arguments, those of tuples one by one."""
+    for kind in arguments:
+        if isinstance(kind, (types.UniTuple, types.Tuple)):
+            yield from flattened(kind)
+        else:
+            yield kind
+
+
+def grouped(arguments, values):
+    """Values in a row as arguments of these types."""
+    values = iter(values)
+
+    def take(kind):
+        if isinstance(kind, (types.UniTuple, types.Tuple)):
+            return tuple(map(take, kind))
+        value = next(values)
+        return value if isinstance(kind, types.Integer) else np.dtype(str(kind)).type(value)
+
+    return [take(kind) for kind in arguments]
+
+
+@dataclass(eq=False)
+class Kernel:
+    """A kernel in Python with the types of its arguments.
+
+    Attributes
+    ----------
+    name : str
+        Unique: machine code is kept on disk under it.
+    function : callable
+        Makes the function of Python; only compiling calls it.
+    arguments : tuple of numba types
+        Integers, reals and tuples of them.
+    threads : int
+        Of a block.
+    """
+
+    name: str
+    function: Callable
+    arguments: tuple
+    threads: int = THREADS
+    _memory: threading.local = field(default_factory=threading.local, repr=False)
+
+    @functools.cached_property
+    def layout(self):
+        """Of all arguments behind each other, each at a multiple of its size."""
+        return struct.Struct("@" + "".join(FORMATS[kind] for kind in flattened(self.arguments)))
+
+    def ptx(self, cc):
+        """As `compiling.Ptx` for a compute capability."""
+        return compiling.ptx(self.function(), self.arguments, cc, self.threads)
+
+    def assembled(self, cc):
+        """Its entry and machine code, from disk where they have been made before."""
+        key = hashlib.sha256(f"{self.name} {self.threads} {cc} {_maker()}".encode()).hexdigest()
+        path = codecache.path_for(compiling.ptx, self.name, f"sm_{cc[0]}{cc[1]}")
+        found = path and codecache.load(path, key)
+        if found:
+            return found
+        with spinning(f"compiling {self.name} for the GPU"):
+            code = self.ptx(cc)
+            made = code.entry, compiling.assembled(code, cc).cubin
+        if path:
+            codecache.store(path, key, made)
+        return made
+
+    def parameters(self):
+        """Memory for the arguments, of this thread: where they are packed, and where the driver looks."""
+        try:
+            return self._memory.found
+        except AttributeError:
+            packed = ctypes.create_string_buffer(self.layout.size)
+            start, offsets, at = ctypes.addressof(packed), [], 0
+            for kind in flattened(self.arguments):
+                size = struct.calcsize(FORMATS[kind])
+                at = -(-at // size) * size
+                offsets.append(at)
+                at += size
+            pointers = (ctypes.c_void_p * len(offsets))(*(start + offset for offset in offsets))
+            self._memory.found = packed, pointers, ctypes.addressof(pointers)
+            return self._memory.found
+
+
+@functools.cache
+def _maker():
+    """What machine code depends on besides its kernel."""
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    made_by = [numba.__version__, numba_cuda.__version__, *(p.read_text() for p in sources)]
+    return hashlib.sha256(repr(made_by).encode()).hexdigest()
+
+
+class Device:
+    """A device and the kernels that were loaded onto it.
+
+    Attributes
+    ----------
+    ordinal : int
+    name : str
+    cc : tuple of int
+        Compute capability.
+    processors : int
+        Multiprocessors.
+    """
+
+    def __init__(self, ordinal):
+        from cuda.bindings import driver
+
+        self._driver, self.ordinal = driver, ordinal
+        self._handle = _call(driver.cuDeviceGet, ordinal)
+        attribute = driver.CUdevice_attribute
+        of = functools.partial(_call, driver.cuDeviceGetAttribute)
+        self.cc = (
+            of(attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, self._handle),
+            of(attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, self._handle),
+        )
+        self.processors = of(attribute.CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, self._handle)
+        self.name = _call(driver.cuDeviceGetName, 256, self._handle).split(b"\0")[0].decode()
+        self._context = _call(driver.cuDevicePrimaryCtxRetain, self._handle)
+        self._loaded = {}
+        self._lock = threading.Lock()
+
+    def launch(self, kernel, blocks, stream, values):
+        """Run `kernel` in so many blocks on a stream, with the values of its arguments in a row."""
+        driver = self._driver
+        status, current = driver.cuCtxGetCurrent()
+        pushed = int(current) != int(self._context)
+        if pushed:
+            _call(driver.cuCtxPushCurrent, self._context)
+        try:
+            handle = self._loaded.get(kernel) or self._load(kernel)
+            packed, _, pointers = kernel.parameters()
+            kernel.layout.pack_into(packed, 0, *values)
+            (status,) = driver.cuLaunchKernel(
+                handle, blocks, 1, 1, kernel.threads, 1, 1, 0, stream, pointers, 0
+            )
+            if status:
+                _call(lambda: (status,))
+        finally:
+            if pushed:
+                _call(driver.cuCtxPopCurrent)
+
+    def _load(self, kernel):
+        with self._lock:
+            if kernel not in self._loaded:
+                entry, cubin = kernel.assembled(self.cc)
+                module = _call(self._driver.cuModuleLoadData, cubin)
+                self._loaded[kernel] = _call(self._driver.cuModuleGetFunction, module, entry.encode())
+            return self._loaded[kernel]
+
+
+class SimulatedDevice:
+    """Numba's simulator in the place of a device."""
+
+    ordinal, name, cc, processors = 0, "Numba's simulator", (9, 0), 1
+
+    def __init__(self):
+        self.launched = []  # names of kernels, for tests
+
+    def launch(self, kernel, blocks, stream, values):
+        self.launched.append(kernel.name)
+        run = _simulated(kernel)
+        run[blocks, kernel.threads](*grouped(kernel.arguments, values))
+
+
+@functools.cache
+def _simulated(kernel):
+    return cuda.jit(kernel.function())
+
+
+@functools.cache
+def devices() -> int:
+    """How many devices there are.
+
+    Raises
+    ------
+    DriverError
+        If there is no driver, or it finds none; the message says which.
+    """
+    if SIMULATED:
+        return 1
+    from cuda.bindings import driver
+
+    try:
+        _call(driver.cuInit, 0)
+    except DriverError:
+        raise
+    except Exception as error:  # cuda.pathfinder's own, where the library is missing
+        raise DriverError(f"no NVIDIA driver was found ({type(error).__name__})") from error
+    return _call(driver.cuDeviceGetCount)
+
+
+@functools.cache
+def device(ordinal) -> Device:
+    """The device with a number, ready to launch on."""
+    devices()
+    return SimulatedDevice() if SIMULATED else Device(ordinal)

@@ -1,0 +1,191 @@
+"""What the vocabulary of formulas stands on, for a GPU: as LLVM code, and as Python for the simulator.
+
+Numba's simulator (``NUMBA_ENABLE_CUDASIM=1``) runs kernels as Python on numbers of NumPy, so each word has
+a twin with the same result; one rounding of a multiply-add comes from the C library.
+"""
+
+import ctypes
+import ctypes.util
+import functools
+
+import numpy as np
+from llvmlite import ir
+from numba import config, cuda
+
+__all__ = [
+    "BIAS",
+    "INTEGER",
+    "fma",
+    "inline",
+    "intrinsic",
+    "polynomial",
+    "power_of_two",
+    "select",
+    "simulated",
+    "square_root",
+    "stored_exponent",
+    "turn_sign",
+]
+
+SIMULATED = bool(config.ENABLE_CUDASIM)
+INTEGER = 1.5 * 2.0**52  # what a number is added to so that the nearest integer stands in its last bits
+BIAS, MANTISSA = 1023, 52
+# The same by the type of the number: bits of the mantissa, and that sum of INTEGER and BIAS.
+LAYOUTS = {32: (23, 1.5 * 2.0**23 + 127), 64: (MANTISSA, INTEGER + BIAS)}
+
+if SIMULATED:
+
+    def inline(function):
+        return function
+
+    def intrinsic(function):
+        """The simulator cannot compile; every intrinsic has a twin."""
+        return function
+else:
+    from numba.cuda.extending import intrinsic
+
+    inline = cuda.jit(device=True, forceinline=True)
+
+
+def simulated(twin):
+    """Decorator: take `twin` in the place of an intrinsic wherever the simulator runs."""
+
+    def choose(function):
+        return twin if SIMULATED else intrinsic(function)
+
+    return choose
+
+
+def _bits_of(value):
+    """The integer type as wide as an LLVM value."""
+    return ir.IntType(64 if value.type == ir.DoubleType() else 32)
+
+
+def _number(a):
+    """A number of NumPy; a literal of Python's is a float64."""
+    return np.float64(a) if type(a) is float else a
+
+
+def _integer_of(a):
+    """The bits of a number of NumPy, as one that wraps around."""
+    return a.view(f"u{a.itemsize}")
+
+
+def _c_fma():
+    """One rounding of a * b + c, by the C library."""
+    library = ctypes.CDLL(ctypes.util.find_library("m"))
+    functions = {}
+    for kind, name, c_type in ((np.float32, "fmaf", ctypes.c_float), (np.float64, "fma", ctypes.c_double)):
+        function = functions[kind] = getattr(library, name)
+        function.restype, function.argtypes = c_type, (c_type,) * 3
+
+    def fma(a, b, c):
+        kind = type(_number(a))
+        return kind(functions[kind](a, b, c))
+
+    return fma
+
+
+_fma = _c_fma() if SIMULATED else None
+
+
+@simulated(lambda condition, yes, no: yes if condition else no)
+def select(typing, condition, yes, no):
+    """One of two numbers that are both there already."""
+
+    def build(context, builder, signature, arguments):
+        return builder.select(*arguments)
+
+    return yes(condition, yes, no), build
+
+
+@simulated(_fma)
+def fma(typing, a, b, c):
+    """a * b + c, rounded once."""
+
+    def build(context, builder, signature, arguments):
+        return builder.fma(*arguments)
+
+    return a(a, b, c), build
+
+
+@simulated(np.sqrt)
+def square_root(typing, a):
+    """Correctly rounded; NaN of a negative number."""
+
+    def build(context, builder, signature, arguments):
+        (a,) = arguments
+        return builder.call(builder.module.declare_intrinsic("llvm.sqrt", [a.type]), [a])
+
+    return a(a), build
+
+
+@simulated(lambda a, s: -a if np.signbit(s) else a)
+def turn_sign(typing, a, s):
+    """a, with its sign turned where s has its sign bit set."""
+
+    def build(context, builder, signature, arguments):
+        bits = _bits_of(arguments[0])
+        a, s = (builder.bitcast(value, bits) for value in arguments)
+        sign = builder.and_(s, ir.Constant(bits, 1 << bits.width - 1))
+        return builder.bitcast(builder.xor(a, sign), arguments[0].type)
+
+    return a(a, s), build
+
+
+def _polynomial(x, coefficients):
+    kind = type(_number(x))
+    return functools.reduce(lambda total, c: _fma(total, x, c), map(kind, coefficients))
+
+
+@simulated(_polynomial)
+def polynomial(typing, x, coefficients):
+    """A polynomial by Horner's rule, highest coefficient first."""
+
+    def build(context, builder, signature, arguments):
+        x, numbers = arguments
+        total = None
+        for i, kind in enumerate(coefficients):
+            c = context.cast(builder, builder.extract_value(numbers, i), kind, signature.args[0])
+            total = c if total is None else builder.fma(total, x, c)
+        return total
+
+    return x(x, coefficients), build
+
+
+def _power_of_two(k):
+    k = _number(k)
+    mantissa, magic = LAYOUTS[8 * k.itemsize]
+    stored = _integer_of(k + type(k)(magic))
+    return (stored << stored.dtype.type(mantissa)).view(k.dtype)
+
+
+@simulated(_power_of_two)
+def power_of_two(typing, k):
+    """2^k for an integral k whose power is a normal number."""
+
+    def build(context, builder, signature, arguments):
+        (k,), bits = arguments, _bits_of(arguments[0])
+        mantissa, magic = LAYOUTS[bits.width]
+        biased = builder.bitcast(builder.fadd(k, ir.Constant(k.type, magic)), bits)
+        return builder.bitcast(builder.shl(biased, ir.Constant(bits, mantissa)), k.type)
+
+    return k(k), build
+
+
+def _stored_exponent(a):
+    exponent = _integer_of(_number(a)) >> np.uint64(MANTISSA)
+    return (exponent + _integer_of(np.float64(INTEGER))).view(np.float64)
+
+
+@simulated(_stored_exponent)
+def stored_exponent(typing, a):
+    """INTEGER and the exponent of a float64, with its bias."""
+
+    def build(context, builder, signature, arguments):
+        (a,), bits = arguments, _bits_of(arguments[0])
+        magic = builder.bitcast(ir.Constant(a.type, INTEGER), bits)
+        exponent = builder.lshr(builder.bitcast(a, bits), ir.Constant(bits, MANTISSA))
+        return builder.bitcast(builder.add(exponent, magic), a.type)
+
+    return a(a), build

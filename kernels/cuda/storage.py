@@ -1,0 +1,245 @@
+"""How numbers lie in device memory: 16 bytes at once or one by one, as the float32 or float64 computed in.
+
+A kernel never sees a pointer: it hands over places, addresses of the result and of each array, and
+`applied` makes of a function of numbers one that loads, computes and stores.
+"""
+
+import ctypes
+from dataclasses import dataclass
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+
+from .primitives import simulated
+
+__all__ = ["STORAGES", "VECTOR_BYTES", "Storage", "applied", "located"]
+
+VECTOR_BYTES = 16
+WORD, GLOBAL = ir.IntType(32), 1  # an address space
+
+
+@dataclass(frozen=True)
+class Storage:
+    """A dtype in memory.
+
+    Attributes
+    ----------
+    char : str
+        NumPy's character; "b" for bfloat16.
+    size : int
+        Bytes of a number.
+    real : numba type
+        What it is computed in.
+    """
+
+    char: str
+    size: int
+    real: types.Float
+
+    @property
+    def lanes(self):
+        """Numbers in a vector."""
+        return VECTOR_BYTES // self.size
+
+    # As LLVM code
+
+    def load(self, builder, place, lanes):
+        """The numbers at an address: one, or a whole vector."""
+        if self.size > 2:
+            kind = ir.FloatType() if self.size == 4 else ir.DoubleType()
+            if lanes == 1:
+                return [self._from(builder, place, kind)]
+            vector = self._from(builder, place, ir.VectorType(kind, lanes))
+            return [builder.extract_element(vector, WORD(i)) for i in range(lanes)]
+        if lanes == 1:
+            bits = self._from(builder, place, ir.IntType(16))
+            return [self._widened(builder, bits)]
+        words = self._from(builder, place, ir.VectorType(WORD, 4))
+        found = []
+        for i in range(4):
+            word = builder.extract_element(words, WORD(i))
+            for part in (word, builder.lshr(word, WORD(16))):
+                found.append(self._widened(builder, builder.trunc(part, ir.IntType(16))))
+        return found
+
+    def store(self, builder, place, numbers):
+        if self.size > 2:
+            if len(numbers) == 1:
+                return self._to(builder, place, numbers[0])
+            vector = ir.Constant(ir.VectorType(numbers[0].type, len(numbers)), ir.Undefined)
+            for i, number in enumerate(numbers):
+                vector = builder.insert_element(vector, number, WORD(i))
+            return self._to(builder, place, vector)
+        halves = [self._narrowed(builder, number) for number in numbers]
+        if len(halves) == 1:
+            return self._to(builder, place, halves[0])
+        words = ir.Constant(ir.VectorType(WORD, 4), ir.Undefined)
+        for i in range(4):
+            low, high = (builder.zext(half, WORD) for half in halves[2 * i : 2 * i + 2])
+            word = builder.or_(low, builder.shl(high, WORD(16)))
+            words = builder.insert_element(words, word, WORD(i))
+        return self._to(builder, place, words)
+
+    def _pointer(self, builder, place, kind):
+        return builder.inttoptr(place, ir.PointerType(kind, GLOBAL))
+
+    def _from(self, builder, place, kind):
+        loaded = builder.load(self._pointer(builder, place, kind))
+        loaded.align = VECTOR_BYTES if isinstance(kind, ir.VectorType) else self.size
+        return loaded
+
+    def _to(self, builder, place, value):
+        stored = builder.store(value, self._pointer(builder, place, value.type))
+        stored.align = VECTOR_BYTES if isinstance(value.type, ir.VectorType) else self.size
+
+    def _widened(self, builder, bits):
+        """The float32 of 16 bits."""
+        if self.char == "e":
+            return builder.fpext(builder.bitcast(bits, ir.HalfType()), ir.FloatType())
+        return builder.bitcast(builder.shl(builder.zext(bits, WORD), WORD(16)), ir.FloatType())
+
+    def _narrowed(self, builder, number):
+        """A float32 rounded to 16 bits, half to even."""
+        if self.char == "e":
+            return builder.bitcast(builder.fptrunc(number, ir.HalfType()), ir.IntType(16))
+        bits = builder.bitcast(number, WORD)
+        odd = builder.and_(builder.lshr(bits, WORD(16)), WORD(1))
+        rounded = builder.add(builder.add(bits, WORD(0x7FFF)), odd)
+        quiet = builder.or_(bits, WORD(0x400000))
+        chosen = builder.select(builder.fcmp_unordered("uno", number, number), quiet, rounded)
+        return builder.trunc(builder.lshr(chosen, WORD(16)), ir.IntType(16))
+
+    # As Python, on the memory of the process, which the simulator calls that of the device
+
+    @property
+    def dtype(self):
+        if self.char == "b":
+            import ml_dtypes
+
+            return np.dtype(ml_dtypes.bfloat16)
+        return np.dtype(self.char)
+
+    def _memory(self, place, lanes):
+        if place % (VECTOR_BYTES if lanes > 1 else self.size):
+            raise ValueError(f"{lanes} numbers of {self.size} bytes at the misaligned address {place:#x}")
+        return np.frombuffer((ctypes.c_char * (lanes * self.size)).from_address(place), self.dtype)
+
+    def read(self, place, lanes):
+        return list(self._memory(place, lanes).astype(str(self.real)))
+
+    def write(self, place, numbers):
+        self._memory(place, len(numbers))[:] = np.array(numbers, str(self.real)).astype(self.dtype)
+
+
+STORAGES = {
+    "e": Storage("e", 2, types.float32),
+    "b": Storage("b", 2, types.float32),
+    "f": Storage("f", 4, types.float32),
+    "d": Storage("d", 8, types.float64),
+}
+
+
+def applied(f, storage, pattern, lanes=1, count=1):
+    """An intrinsic ``run(places, numbers, offset, step)`` that stores what `f` makes of what it loads.
+
+    Parameters
+    ----------
+    f : function
+        Of numbers, compiled for the device.
+    storage : Storage
+    pattern : str
+        For each argument of `f`, "a": from an array, or "n": a number that is the same for all.
+    lanes : int
+        1 or `storage.lanes`.
+    count : int
+        Vectors that are loaded before any is computed: at `offset` bytes from each place, and every `step`.
+    """
+
+    def twin(places, numbers, offset, step):
+        out, *arrays = places
+        with np.errstate(all="ignore"):
+            found = [[storage.read(int(p + offset + k * step), lanes) for p in arrays] for k in range(count)]
+            for k, loaded in enumerate(found):
+                results = [f(*_arguments(pattern, lane, numbers)) for lane in zip(*loaded, strict=True)]
+                storage.write(int(out + offset + k * step), results)
+
+    @simulated(twin)
+    def run(context, places, numbers, offset, step):
+        def write(target, builder, signature, arguments):
+            places, numbers, offset, step = arguments
+            callee, resolved = _callee(context, target, f, (storage.real,) * len(pattern))
+            of_all = [builder.extract_value(numbers, i) for i in range(pattern.count("n"))]
+            bases = [builder.extract_value(places, i) for i in range(1 + pattern.count("a"))]
+            offsets = [offset]
+            for _ in range(1, count):
+                offsets.append(builder.add(offsets[-1], step))
+            loaded = [
+                [storage.load(builder, builder.add(base, at), lanes) for base in bases[1:]] for at in offsets
+            ]
+            for at, vectors in zip(offsets, loaded, strict=True):
+                results = []
+                for lane in zip(*vectors, strict=True):
+                    result = callee(builder, _arguments(pattern, lane, of_all))
+                    results.append(target.cast(builder, result, resolved, storage.real))
+                storage.store(builder, builder.add(bases[0], at), results)
+            return target.get_dummy_value()
+
+        return types.void(places, numbers, offset, step), write
+
+    return run
+
+
+def _arguments(pattern, arrays, numbers):
+    """A function's arguments in their order, from those of each kind."""
+    given = {"a": iter(arrays), "n": iter(numbers)}
+    return [next(given[kind]) for kind in pattern]
+
+
+def _callee(context, target, f, arguments):
+    """A device function for arguments of these types as something to call while building, and its result."""
+    kind = context.resolve_value_type(f)
+    signature = kind.get_call_type(context, arguments, {})
+    return target.get_function(kind, signature), signature.return_type
+
+
+def located(rank, count):
+    """An intrinsic ``find(places, i, lengths, strides)``: where number `i` lies in each of `count` arrays.
+
+    `lengths` has the lengths of all axes but the first; `strides` those of each array in turn along all axes,
+    in bytes.
+    """
+
+    def twin(places, i, lengths, strides):
+        positions = []
+        for n in reversed(lengths):
+            i, position = divmod(int(i), n)
+            positions.insert(0, position)
+        positions.insert(0, int(i))
+        parts = (strides[j * rank : (j + 1) * rank] for j in range(count))
+        offsets = (sum(p * s for p, s in zip(positions, part, strict=True)) for part in parts)
+        return tuple(place + offset for place, offset in zip(places, offsets, strict=True))
+
+    @simulated(twin)
+    def find(context, places, i, lengths, strides):
+        def write(target, builder, signature, arguments):
+            places, i, lengths, strides = arguments
+            positions = []
+            for axis in reversed(range(rank - 1)):
+                n = builder.extract_value(lengths, axis)
+                quotient = builder.udiv(i, n)
+                positions.insert(0, builder.sub(i, builder.mul(quotient, n)))
+                i = quotient
+            positions = [builder.zext(p, ir.IntType(64)) for p in (i, *positions)]
+            found = []
+            for j in range(count):
+                place = builder.extract_value(places, j)
+                for axis, position in enumerate(positions):
+                    stride = builder.extract_value(strides, j * rank + axis)
+                    place = builder.add(place, builder.mul(position, stride))
+                found.append(place)
+            return target.make_tuple(builder, signature.return_type, found)
+
+        return places(places, i, lengths, strides), write
+
+    return find
