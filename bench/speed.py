@@ -63,7 +63,7 @@ def parse(arguments):
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the page there")
     parser.add_argument("--only-write", action="store_true", help="measure nothing more")
     parser.add_argument("--op", action="append", help="activation (repeat for more; all by default)")
-    parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+    parser.add_argument("--dtype", choices=("float16", "bfloat16", "float32", "float64"), default="float32")
     parser.add_argument("--sizes", type=lambda text: [int(float(n)) for n in text.split(",")], default=SIZES)
     parser.add_argument("--threads", type=int, help="one number instead of one and all")
     parser.add_argument("--seconds", type=float, default=0.1, help="for each cell, all together (0.1)")

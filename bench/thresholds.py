@@ -3,7 +3,7 @@
     python bench/thresholds.py [--seconds S] [streaming] [arithmetic] [threads] [costs] [accuracy]
 
 streaming   `control.STREAMING_BYTES`: from which size of the result do stores past the cache pay?
-arithmetic  `usercode.STREAMING_COSTS`: do they pay, too, where computing an element takes longer?
+arithmetic  `control.STREAMING_COSTS`: up to which cost of an element do they pay at all?
 threads     `control.WORK_PER_THREAD`: what does waking a thread cost, and from which work does it pay?
 costs       `Row.cost` in the table: nanoseconds for 16 float32 elements in cache, on one thread.
 accuracy    `TABLES_WIN` in tools/write_kernels.py: which formulas of accuracy "fast" are no faster?
@@ -19,14 +19,15 @@ import timeit
 import numpy as np
 
 import fastrelu as fr
-from fastrelu import config, control, machine, peers, usercode
+from fastrelu import config, control, machine, peers
 from fastrelu.backends import cython
 from fastrelu.peers.timing import interleaved
 from fastrelu.table import ROWS
 
-OWN = control.get_num_threads(), control.WORK_PER_THREAD, control.STREAMING_BYTES
+OWN = control.get_num_threads(), control.WORK_PER_THREAD, control.STREAMING_BYTES, control.STREAMING_COSTS
 NEVER, ALWAYS = sys.maxsize, 0
 TOLERATED = 2  # a constant within this factor of what was measured is left alone
+IN_CACHE = 2048  # elements: three float32 arrays of them fit a first-level cache of 32 KiB
 WINS = 1.02  # a smaller gain is noise
 RESTS, REST = 15, 4e-3  # calls after so many seconds in which workers fall asleep
 MOST_WORK = 1 << 23  # element * cost: a thread more pays long before
@@ -44,9 +45,10 @@ class Forced:
         return self.timer.timeit(calls)
 
 
-def _decide_by(threads, work_per_thread, streaming_bytes):
+def _decide_by(threads, work_per_thread, streaming_bytes, streaming_costs=None):
     control._threads = threads
     control.WORK_PER_THREAD, control.STREAMING_BYTES = work_per_thread, streaming_bytes
+    control.STREAMING_COSTS = streaming_costs
     control._configure_kernels()
 
 
@@ -103,14 +105,23 @@ def streaming(seconds):
 
 
 def arithmetic(seconds):
-    """Do stores past the cache pay for what computes longer, too?"""
+    """Do stores past the cache pay for what computes longer, too?  A cost is what costs() measures, here."""
+    names = ("relu", "hard_swish", "softsign", "elu", "tanh", "gelu", "squareplus", "mish")
     for threads in sorted({1, OWN[0]}):
-        for name in ("relu", "leaky_relu", "tanh", "gelu"):
-            cost = next(row.cost for row in ROWS if row.name == name)
+        for dtype, limit in zip((np.float32, np.float64), OWN[3], strict=True):
             ways, size = ((threads, NEVER), (threads, ALWAYS)), machine.last_level_cache() // 2
-            ratio, _ = race(f"fr.{name}(x, out=out)", arrays(size), *ways, 10 * seconds)
-            print(f"  {name}, cost {cost}, {threads} thread(s): time of ordinary over streaming {ratio:.2f}")
-    print(f"  STREAMING_COSTS = {usercode.STREAMING_COSTS[0]}: of users' float32 functions, for each thread")
+            names_of, pays, loses = arrays(size * 4 // np.dtype(dtype).itemsize, dtype), [], []
+            for name in names:
+                cost = cost_of(f"fr.{name}(x, out=out)", dtype, seconds) / threads
+                ratio, _ = race(f"fr.{name}(x, out=out)", names_of, *ways, 10 * seconds)
+                (pays if ratio > 1 else loses).append(cost)
+                print(
+                    f"  {name}, {np.dtype(dtype).name}, {threads} thread(s): cost {cost:.1f} for each, "
+                    f"time of ordinary over streaming {ratio:.2f}"
+                )
+            found = f"pays up to {max(pays, default=0):.1f}, never from {max(loses, default=np.inf):.1f} on"
+            least = f"not at {min(loses):.1f}" if loses else "always"
+            print(f"  STREAMING_COSTS: {limit} for {np.dtype(dtype).name}; here it {found}, {least}")
 
 
 def race_after_rest(statement, names, first, second):
@@ -154,20 +165,25 @@ def threads(seconds):
     verdict("WORK_PER_THREAD", OWN[1], found)
 
 
+def cost_of(statement, dtype, seconds):
+    """Nanoseconds for 16 elements in cache, on one thread, without what a call costs."""
+    whole = arrays(IN_CACHE, dtype)
+    whole["y"] = np.abs(whole["x"])
+    both = whole, {name: array[:16] for name, array in whole.items()}
+    jobs = {len(names["x"]): Forced(statement, names, 1, NEVER) for names in both}
+    times = {n: timing.best for n, timing in interleaved(jobs, seconds).items()}
+    return (times[IN_CACHE] - times[16]) / (IN_CACHE - 16) * 16e9
+
+
 def costs(seconds):
-    size = 2048  # three float32 arrays of it fit a first-level cache of 32 KiB
     print(f"  {'':12}{'table':>6}" + "".join(f"{pass_:>17}" for pass_ in peers.PASSES) + f"{'float64':>9}")
     for row in ROWS:
         passes = {o.pass_: o.statement for o in peers.operations([row.name])}
-        measured = {}
-        for dtype in (np.float32, np.float64):
-            whole = arrays(size, dtype)
-            whole["y"] = np.abs(whole["x"])
-            for pass_, statement in passes.items():
-                both = whole, {name: array[:16] for name, array in whole.items()}
-                jobs = {len(names["x"]): Forced(statement, names, 1, NEVER) for names in both}
-                times = {n: timing.best for n, timing in interleaved(jobs, seconds).items()}
-                measured[pass_, dtype] = (times[size] - times[16]) / (size - 16) * 16e9
+        measured = {
+            (pass_, dtype): cost_of(statement, dtype, seconds)
+            for dtype in (np.float32, np.float64)
+            for pass_, statement in passes.items()
+        }
         typical = np.median([measured[pass_, np.float32] for pass_ in passes])
         wide = np.median([measured[pass_, np.float64] for pass_ in passes]) / typical
         cells = "".join(f"{measured.get((pass_, np.float32), np.nan):17.2f}" for pass_ in peers.PASSES)

@@ -32,6 +32,9 @@ ACCURACIES = ("high", "fast")
 # fit, and loading them costs less than losing them.  `bench/thresholds.py streaming` found the crossing
 # between 16 and 32 MiB on a Zen 4 with a cache of 32 MiB (2026-11-21).
 STREAMING_BYTES = machine.last_level_cache()
+# What costs more than this for each thread (`Row.cost`; float32, float64) stores as usual: the writing hides
+# behind the arithmetic, and streaming would only come on top.  `bench/thresholds.py arithmetic`.
+STREAMING_COSTS = 2, 4
 # A further thread for each such amount of element * cost (sixteenths of a nanosecond): about 20
 # microseconds of work.  `bench/thresholds.py threads`, same machine: workers that are awake pay from a
 # tenth of it, workers that sleep from 3 to 8 times as much; this stands between.
@@ -147,7 +150,9 @@ def _configure_kernels():
         with _lock:
             cython.ufuncs.set_cache_limit(min(_cache_limit, sys.maxsize))
             threads = min(_threads, cython.ufuncs.MOST_THREADS)
-            cython.ufuncs.configure(threads, WORK_PER_THREAD, STREAMING_BYTES, machine.usable_processors())
+            cython.ufuncs.configure(
+                threads, WORK_PER_THREAD, STREAMING_BYTES, machine.usable_processors(), STREAMING_COSTS
+            )
 
 
 def backends():

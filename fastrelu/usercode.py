@@ -17,10 +17,6 @@ from .widening import widened
 __all__ = ["Code"]
 
 TIMED, TIMES = 8192, 20  # elements, and how often
-# Where more than this is computed for each thread, in the units of `Row.cost`, ordinary stores hide behind
-# the arithmetic, and streaming ones cost time.  `bench/thresholds.py arithmetic` on a Zen 4, one thread:
-# ordinary ones took 1.43 of the time of streaming ones at cost 1, 0.63 to 0.81 at cost 8 (2026-11-22).
-STREAMING_COSTS = 2, 4
 
 
 def _numba():
@@ -79,7 +75,7 @@ class Code:
             _cost(address, self.kernel, c) for address, c in zip(self.compiled.addresses, "fd", strict=True)
         ]
         inputs, blocks = len(self.kernel.inputs), self.compiled.addresses
-        return cython.ufuncs.add_kernel(inputs, blocks, costs, STREAMING_COSTS)
+        return cython.ufuncs.add_kernel(inputs, blocks, costs)
 
     @functools.cached_property
     def ufunc(self):

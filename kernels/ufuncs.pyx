@@ -8,6 +8,7 @@ cimport numpy as cnp
 from cpython.object cimport PyObject, PyTypeObject
 from cpython.ref cimport Py_XDECREF
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
+from libc.limits cimport INT_MAX
 from libc.math cimport INFINITY
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int64_t, uint64_t
@@ -125,6 +126,7 @@ cdef extern from * nogil:
         int processors
         ptrdiff_t work_per_thread
         ptrdiff_t streaming_bytes
+        int streaming_costs[2]
     cdef struct Kernel:
         int index
         const Kernel* faster
@@ -135,7 +137,6 @@ cdef extern from * nogil:
         Storage computes_in
         int item_bytes
         int cost
-        int streaming_cost
         Generator generator
         uint64_t key
     cdef struct Plan:
@@ -322,7 +323,7 @@ cdef void set_kernel(Kernel* kernel, const Exports* exports, int compute, int in
     kernel.computes_in = <Storage> compute
     kernel.item_bytes = STORAGE_BYTES[compute]
     kernel.lanes = exports.register_bytes // kernel.item_bytes
-    kernel.cost = kernel.streaming_cost = cost  # whatever that is
+    kernel.cost = cost
     kernel.generator = NULL
     kernel.key = 0
 
@@ -343,12 +344,11 @@ MOST_INPUTS = MAX_INPUTS
 REGISTER_BYTES = MAX_REGISTER
 
 
-def add_kernel(int inputs, blocks, costs, streaming_costs):
+def add_kernel(int inputs, blocks, costs):
     """The index of a new kernel, whose blocks for float32 and float64 were compiled elsewhere.
 
-    `blocks` are their addresses, `costs` as the table's.  Stores stream up to `streaming_costs` for each thread;
-    beyond, computing hides what they save.  To the blocks a register is REGISTER_BYTES long, whatever the instruction set.  The
-    kernel stays for ever, for ufuncs point to it.
+    `blocks` are their addresses, `costs` as the table's.  To the blocks a register is REGISTER_BYTES long,
+    whatever the instruction set.  The kernel stays for ever, for ufuncs point to it.
     """
     cdef AddedKernels* made = <AddedKernels*> malloc(sizeof(AddedKernels))
     cdef Kernel** longer
@@ -360,7 +360,6 @@ def add_kernel(int inputs, blocks, costs, streaming_costs):
         set_kernel(&made.kernels[compute], tables.exports, compute, 0, inputs, costs[compute])
         made.kernels[compute].index = tables.fixed + count
         made.kernels[compute].block = &made.blocks[compute]
-        made.kernels[compute].streaming_cost = streaming_costs[compute]
         made.kernels[compute].lanes = MAX_REGISTER // made.kernels[compute].item_bytes
     if count == tables.added_room:  # the old array may be in use, and all of them together are small
         tables.added_room = 2 * count
@@ -400,12 +399,19 @@ def share_out(size_t share, size_t work, ptrdiff_t cost):
 MOST_THREADS = MAX_THREADS
 
 
-def configure(int max_threads, ptrdiff_t work_per_thread, ptrdiff_t streaming_bytes, int processors):
-    """Set what `plan` decides by; more threads than `processors` never wait awake."""
+def configure(
+    int max_threads, ptrdiff_t work_per_thread, ptrdiff_t streaming_bytes, int processors, streaming_costs=None
+):
+    """Set what `plan` decides by; more threads than `processors` never wait awake.
+
+    `streaming_costs` for float32 and float64; without them the cost of a kernel does not count.
+    """
     settings.max_threads = max_threads
     settings.processors = processors
     settings.work_per_thread = work_per_thread
     settings.streaming_bytes = streaming_bytes
+    for compute in range(2):
+        settings.streaming_costs[compute] = INT_MAX if streaming_costs is None else streaming_costs[compute]
 
 
 def runner():

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastrelu as fr
+from fastrelu.backends import cython
 
 pytestmark = [pytest.mark.every_isa, pytest.mark.usefixtures("kernels_only")]
 
@@ -108,6 +109,22 @@ def test_at_the_size_where_the_thresholds_really_are(name, dtype, kernels_only):
         assert explained(kernel, inputs).threads > 1
 
 
+@each_dtype
+@each_kernel
+def test_stores_stream_only_where_they_pay(name, dtype, thresholds):
+    """Above, every kernel streams, for its cost does not count there."""
+    from fastrelu import control
+
+    _, kernel = BY_NAME[name]
+    index, size = cython.KERNEL_INDEX[kernel.name], control.STREAMING_BYTES
+    most = dict(zip((np.float32, np.float64), control.STREAMING_COSTS, strict=True))[dtype]
+    cost = kernel.cost if dtype == np.float32 else 3 * kernel.cost
+    for threads in (1, 2):
+        cython.ufuncs.configure(threads, 1, control.STREAMING_BYTES, threads, control.STREAMING_COSTS)
+        assert cython.ufuncs.plan(index, np.dtype(dtype), size, False) == (threads, cost <= most * threads)
+        assert cython.ufuncs.plan(index, np.dtype(dtype), size, True) == (threads, False)
+
+
 def test_a_far_larger_array_than_the_cache_streams(kernels_only):
     from fastrelu import control
 
@@ -119,6 +136,7 @@ def test_a_far_larger_array_than_the_cache_streams(kernels_only):
     assert (plan.stores, plan.path) == ("streaming", "fast")
     assert fr.explain(fr.relu, x, out=x).stores == "ordinary"
     assert fr.explain(fr.relu, x[:-1]).stores == "ordinary"
+    assert fr.explain(fr.mish.backward, x, x).stores == "ordinary"
     y = fr.relu(x)
     assert np.all(y == 1)
 

@@ -76,15 +76,12 @@ def celu_bend_error(p):
 
 
 def lag_error(p):
-    def error(x):
-        true = x * mp.cosh(x) - mp.sinh(x)
-        return x**3 * (mp.mpf(1) / 3 + x**2 * polynomial(p, x**2)) / true - 1 if x else 0
+    def error(u):
+        x = mp.sqrt(u)
+        # The error has a limit at 0, the quotient has not.
+        return x**3 * (mp.mpf(1) / 3 + u * polynomial(p, u)) / (x - mp.tanh(x)) - 1 if u else 0
 
     return error
-
-
-def cosh_error(p):
-    return lambda x: (1 + x**2 / 2 + x**4 * polynomial(p, x**2)) / mp.cosh(x) - 1
 
 
 MILLS_LONG = (*coefficients.MILLS_LONG, sum(map(Fraction, coefficients.MILLS_LONG_CONSTANT)))
@@ -93,8 +90,8 @@ HALF_LN2 = 0.34657391
 # name: error(x), interval, log2 of the bound.
 BOUNDS = {
     "CELU_BEND": (celu_bend_error(coefficients.CELU_BEND), (0, 1), -65),
-    "TANHSHRINK_N": (lag_error(coefficients.TANHSHRINK_N), (0, 1), -65),
-    "TANHSHRINK_D": (cosh_error(coefficients.TANHSHRINK_D), (0, 1), -66.5),
+    "TANHSHRINK_FLOAT": (lag_error(coefficients.TANHSHRINK_FLOAT), (0, 0.5625), -28.6),
+    "TANHSHRINK_FULL": (lag_error(coefficients.TANHSHRINK_FULL), (0, 0.5625), -58.8),
     "EXP_FLOAT, exp": (exp_error(coefficients.EXP_FLOAT), (-HALF_LN2, HALF_LN2), -28),
     "EXP_FLOAT, expm1": (expm1_error(coefficients.EXP_FLOAT), (-HALF_LN2, HALF_LN2), -25.5),
     "EXP_SHORT, exp": (exp_error(coefficients.EXP_SHORT), (-HALF_LN2, HALF_LN2), -38.5),

@@ -233,27 +233,19 @@ def cancelling_entries():
     comment = f"P(z): 1 - (1 + z) exp(-z) = z^2 (1/2 - z/3 + z^2/8 + z^3 P(z)), z in [0, 1]. Error {error}."
     yield Entry("CELU_BEND", descending(p), comment)
 
+    near = (mp.mpf(0), mp.mpf("0.5625"))
+
     def lag(u):
         x = mp.sqrt(u)
-        return (x * mp.cosh(x) - mp.sinh(x)) / x**3
+        return (x - mp.tanh(x)) / x**3
 
-    def cosh(u):
-        return mp.cosh(mp.sqrt(u))
-
-    n = fit_doubles(lambda u: (lag(u) - third) / u, lambda u: u / lag(u), unit, 7)
-    error = bits(lambda u: (third + u * horner(n, u)) / lag(u) - 1, unit)
-    yield Entry(
-        "TANHSHRINK_N",
-        descending(n),
-        f"P(u): x cosh(x) - sinh(x) = x^3 (1/3 + u P(u)), u = x^2 in [0, 1]. Error {error}.",
-    )
-    d = fit_doubles(lambda u: (cosh(u) - 1 - u / 2) / u**2, lambda u: u**2 / cosh(u), unit, 6)
-    error = bits(lambda u: (1 + u / 2 + u**2 * horner(d, u)) / cosh(u) - 1, unit)
-    yield Entry(
-        "TANHSHRINK_D",
-        descending(d),
-        f"P(u): cosh(x) = 1 + u/2 + u^2 P(u), u = x^2 in [0, 1]. Error {error}.",
-    )
+    for name, degree, rounded in (("FLOAT", 5, to_float), ("FULL", 12, float)):
+        p = fit_doubles(
+            lambda u: (lag(u) - third) / u, lambda u: u / lag(u), near, degree, rounded=rounded
+        )
+        error = bits(lambda u, p=p: (third + u * horner(p, u)) / lag(u) - 1, near)
+        comment = f"P(u): x - tanh(x) = x^3 (1/3 + u P(u)), u = x^2 in [0, 9/16]. Error {error}."
+        yield Entry(f"TANHSHRINK_{name}", descending(p), comment)
 
 
 def mills(z):

@@ -104,7 +104,12 @@ def add_parser(subparsers):
         help="functions (default: all); package.module:name for your own",
     )
     parser.add_argument("--pass", dest="pass_", choices=PASSES, default="both", help="default: both")
-    parser.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="default: float32")
+    parser.add_argument(
+        "--dtype",
+        choices=("float16", "bfloat16", "float32", "float64"),
+        default="float32",
+        help="default: float32; bfloat16 needs ml_dtypes",
+    )
     parser.add_argument(
         "--sizes",
         type=_sizes,
@@ -324,7 +329,7 @@ def run(options) -> int:
     threads = options.threads or control.get_num_threads()
     lines = []
     with peers.session(names, threads):
-        one = Copy(np.zeros(1, options.dtype), 1)
+        one = Copy(np.zeros(1, peers.named_dtype(options.dtype)), 1)
         overhead = interleaved({"copy": one}, 0.01)["copy"].best
         for size, mode in itertools.product(options.sizes, options.mode):
             table, data = [], None

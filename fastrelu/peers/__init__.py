@@ -20,7 +20,7 @@ from collections.abc import Iterable
 
 from . import compiled, eager
 from .modes import MODES, in_mode
-from .work import PASSES, Data, Job, Operation, deviation, operations, own_job
+from .work import PASSES, Data, Job, Operation, deviation, named_dtype, operations, own_job
 
 __all__ = [
     "EAGER",
@@ -34,6 +34,7 @@ __all__ = [
     "deviation",
     "installed",
     "knows",
+    "named_dtype",
     "operations",
     "prepare",
     "session",
@@ -52,7 +53,9 @@ PEERS = tuple(REQUIRED)
 EAGER = frozenset(("numpy", "scipy", "torch"))  # those without a compilation step: whom to beat everywhere
 
 # A peer further away than this computes something else, or computes it wrongly.  Loose: peers lose digits.
-TOLERANCE = {"float16": 1e-2, "float32": 1e-5, "float64": 1e-10}
+TOLERANCE = {"float16": 1e-2, "bfloat16": 6e-2, "float32": 1e-5, "float64": 1e-10}
+# Who computes in 16 bits; the others lack the type, or most of their functions for it.
+HALVES = {"float16": ("numpy", "torch", "jax"), "bfloat16": ("torch", "jax")}
 
 
 def installed() -> tuple[str, ...]:
@@ -86,6 +89,8 @@ def prepare(peer: str, operation: Operation, data: Data, threads: int, mode: str
     def make(data):
         if peer == "fastrelu":
             return own_job(operation, data)
+        if peer not in HALVES.get(data.dtype.name, PEERS):
+            return None
         return _of(f"{peer}_job")(operation, data, threads)
 
     return in_mode(mode, make, operation, data)

@@ -319,12 +319,19 @@ def scipy_job(operation: Operation, data: Data, threads: int) -> Job | None:
     return Job("scipy", statement, {"np": np, "special": special, **data.arrays, **_scratch(data)}, data.out)
 
 
+def _tensor(torch, array):
+    """Over the same memory; torch does not know ml_dtypes' bfloat16."""
+    if array.dtype.name == "bfloat16":
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
+
+
 def torch_job(operation: Operation, data: Data, threads: int) -> Job | None:
     if not (statement := operation.line(TORCH)):
         return None
     import torch
 
-    names = {name: torch.from_numpy(array) for name, array in data.arrays.items()}
+    names = {name: _tensor(torch, array) for name, array in data.arrays.items()}
     dtype = names["x"].dtype
     names |= {"torch": torch, "nn": torch._C._nn, "aten": torch.ops.aten, "dtype": dtype}
     if "buffer" in statement:  # what the forward pass keeps on the CPU

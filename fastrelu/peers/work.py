@@ -141,6 +141,15 @@ def operations(names: Iterable[str] = (), passes: Iterable[str] = PASSES) -> lis
     return [o for name, made in by_name.items() if name in wanted for o in made if o.pass_ in passes]
 
 
+def named_dtype(dtype):
+    """NumPy's dtype, which for bfloat16 is that of ml_dtypes."""
+    if dtype != "bfloat16":
+        return np.dtype(dtype)
+    from ml_dtypes import bfloat16
+
+    return np.dtype(bfloat16)
+
+
 class Data:
     """The arrays of one measurement, the same for all who take part: `x`, `dy`, `y` and `out`.
 
@@ -149,7 +158,7 @@ class Data:
     """
 
     def __init__(self, operation: Operation, dtype, size: int, like: Data | None = None):
-        self.operation, self.dtype = operation, np.dtype(dtype)
+        self.operation, self.dtype = operation, named_dtype(dtype)
         if operation.is_reduction and size > ROW_LENGTH:
             self.shape = (size // ROW_LENGTH, ROW_LENGTH)
         else:
@@ -202,10 +211,12 @@ class Data:
 
     @functools.cached_property
     def expected(self) -> np.ndarray:
-        """The reference's result, sampled."""
+        """The reference's result, sampled; of 16 bits in more."""
         from .. import reference, reference_rows
 
         inputs = {name: self.sample(array) for name, array in self.arrays.items() if name != "out"}
+        if self.dtype.itemsize == 2:
+            inputs = {name: array.astype(np.float32) for name, array in inputs.items()}
         if self.operation.is_reduction:
             names = vars(reference_rows) | inputs
             return np.asarray(eval(self.operation.reference, names))
@@ -265,7 +276,16 @@ class Job:
         exec(self.statement, namespace)
         if self.over is not None:
             return self.over[0]
-        return self.out if self.mode == "out" else np.asarray(namespace["result"])
+        return self.out if self.mode == "out" else _array(namespace["result"])
+
+
+def _array(result):
+    """What a library returned, as an array; NumPy does not know torch's bfloat16."""
+    if "torch.bfloat16" in str(getattr(result, "dtype", "")):
+        import torch
+
+        return result.view(torch.int16).numpy().view(named_dtype("bfloat16"))
+    return np.asarray(result)
 
 
 def own_job(operation: Operation, data: Data) -> Job:

@@ -1,45 +1,107 @@
 # Sums, quotients and square roots only: softsign and squareplus.
 
-# abs(x), but no larger than what 1 + abs(x) may be without overflow of its square.
-cdef inline W bounded_magnitude(W x) noexcept nogil:
-    return at_most(magnitude(x), splat(x, 1e300))
+# abs(x), but no larger than where its quotients have reached their limits.
+cdef inline V bounded_magnitude(V x) noexcept nogil:
+    if V is vec_f:
+        return smaller(splat(x, 1e27), magnitude(x))
+    else:
+        return smaller(splat(x, 1e180), magnitude(x))
 
-cdef inline W softsign(W x) noexcept nogil:
-    cdef W z = bounded_magnitude(x)
-    return turn_sign(z / (1.0 + z), x)
+cdef inline V softsign(V x) noexcept nogil:
+    cdef V z = bounded_magnitude(x)
+    cdef V d = splat(x, 1.0) + z
+    return turn_sign(quotient(z, splat(x, 0.0), d, sum_error(splat(x, 1.0), z, d)), x)
 
-cdef inline W softsign_slope(W x) noexcept nogil:
-    cdef W share = 1.0 / (1.0 + magnitude(x))
-    # the square of what is tiny meets the subnormals once
-    cdef W tiny = where_gt(splat(x, 1e-100), share, splat(x, 300.0), splat(x, 0.0))
-    cdef W large = scaled(share, power_of_two(tiny))
-    cdef W small = power_of_two(0.0 - tiny)
-    return scaled(scaled(settled(large * large), small), small)
+# A power of two that brings the smallest squares away from the subnormals, which they meet once, at the end.
+cdef inline V square_scale(V x) noexcept nogil:
+    if V is vec_f:
+        return splat(x, 18446744073709551616.0)
+    else:
+        return splat(x, 1.3407807929942597e154)
 
-cdef inline W softsign_slope_from_y(W y) noexcept nogil:
-    cdef W rest = 1.0 - magnitude(y)
-    return rest * rest
+cdef inline V softsign_slope(V x) noexcept nogil:
+    cdef V z = bounded_magnitude(x)
+    cdef V d = splat(x, 1.0) + z
+    cdef V share = splat(x, 1.0) / d
+    cdef V rest = fused(splat(x, 0.0) - share, d, splat(x, 1.0)) - share * sum_error(splat(x, 1.0), z, d)
+    cdef V large = share * square_scale(x)
+    cdef V square = share * large
+    cdef V lost = fused((share + share) * rest, large, product_error(share, large, square))
+    return (square + lost) * (splat(x, 1.0) / square_scale(x))
+
+cdef inline V softsign_slope_from_y(V y) noexcept nogil:
+    cdef V rest = splat(y, 1.0) - magnitude(y)
+    cdef V lost = (splat(y, 1.0) - rest) - magnitude(y)
+    return times_pair(rest, rest, lost + lost)
 
 
 # With r = sqrt(x^2 + b) and h = (abs(x) + r) / 2, f is h above 0 and b / (4 h) below.
+#
+# Squares of plain registers overflow: a large b and its x are made smaller, and from `square_bound` on h is
+# abs(x).
+cdef inline V shrink_for(V b) noexcept nogil:
+    if V is vec_f:
+        return where_gt(b, splat(b, 1e18), splat(b, 1.0 / 4294967296.0), splat(b, 1.0))
+    else:
+        return where_gt(b, splat(b, 1e150), splat(b, 1.0 / 1.3407807929942597e154), splat(b, 1.0))
+
+cdef inline V square_bound(V x) noexcept nogil:
+    if V is vec_f:
+        return splat(x, 4611686018427387904.0)
+    else:
+        return splat(x, 1e153)
+
+cdef inline V squareplus(V x, V b) noexcept nogil:
+    cdef V shrink = shrink_for(b)
+    cdef V quarter = (b * splat(x, 0.25)) * (shrink * shrink)
+    cdef V size = magnitude(x * shrink)
+    cdef V z = smaller(square_bound(x), size)
+    cdef V square = z * z
+    cdef V whole = quarter * splat(x, 4.0)
+    cdef V total = square + whole
+    cdef V root = square_root(total)
+    cdef V half = splat(x, 0.5)
+    cdef V h = where_gt(size, z, size, half * z + half * root)
+    # one division serves the root's remainder and the quotient
+    cdef V inverse = splat(x, 1.0) / where_gt(size, z, size, root * h)
+    cdef V of_h = inverse * where_gt(size, z, splat(x, 1.0), root)
+    cdef V rest = product_error(z, z, square) + sum_error(square, whole, total)
+    rest = rest - product_error(root, root, total)
+    cdef V lost = (half * z - (h - half * root)) + (rest * splat(x, 0.25)) * (inverse * h)
+    lost = where_gt(size, z, splat(x, 0.0), lost)
+    cdef V share = quarter * of_h
+    cdef V below = fused((splat(x, 0.0) - share * lost) - product_error(share, h, quarter), of_h, share)
+    cdef V y = where_positive(x, h + lost, below) * (splat(x, 1.0) / shrink)
+    y = where_eq(size, splat(x, INFINITY), where_positive(x, x, splat(x, 0.0)), y)
+    return if_positive_and_finite(b, y)
+
 cdef inline W squareplus_mean(W x, W root) noexcept nogil:
     return scaled(magnitude(x), splat(x, 0.5)) + scaled(root, splat(x, 0.5))
-
-cdef inline W squareplus(W x, W b) noexcept nogil:
-    cdef W h = squareplus_mean(x, root_of_sum(x, b))
-    return if_positive_and_finite(b, where_positive(x, h, scaled(b, splat(x, 0.25)) / h))
 
 cdef inline W squareplus_slope(W x, W b) noexcept nogil:
     cdef W root = root_of_sum(x, b)
     cdef W h = squareplus_mean(x, root)
-    cdef W y = where_positive(x, h, scaled(b, splat(x, 0.25)) / h) / root
+    cdef W quarter = scaled(b, splat(x, 0.25))
+    cdef W y
+    if W is wide_f:
+        y = where_positive(x, h, quarter) / where_positive(x, root, h * root)
+    else:
+        y = where_positive(x, h, quarter / h) / root  # the product may overflow
     y = where_eq(magnitude(x), splat(x, INFINITY), where_positive(x, splat(x, 1.0), splat(x, 0.0)), y)
     return if_positive_and_finite(b, y)
 
 # (x + r) / 2 = y and (r - x) / 2 = b / (4 y).
-cdef inline W squareplus_slope_from_y(W y, W b) noexcept nogil:
-    cdef W share = y / (y + scaled(b, splat(y, 0.25)) / y)
-    return if_positive_and_finite(b, where_eq(y, splat(y, INFINITY), splat(y, 1.0), share))
+cdef inline V squareplus_slope_from_y(V y, V b) noexcept nogil:
+    cdef V shrink = shrink_for(b)
+    cdef V quarter = (b * splat(y, 0.25)) * (shrink * shrink)
+    cdef V z = smaller(square_bound(y), y * shrink)
+    cdef V square = z * z
+    cdef V total = square + quarter
+    cdef V lost = product_error(z, z, square) + sum_error(square, quarter, total)
+    cdef V inverse = splat(y, 1.0) / total
+    cdef V part = z * inverse
+    cdef V rest = ((splat(y, 0.0) - part * lost) - product_error(part, total, z)) * inverse
+    return if_positive_and_finite(b, times_pair(z, part, rest))
 
 cdef inline W squareplus_wrt_b(W x, W b) noexcept nogil:
     return if_positive_and_finite(b, splat(x, 0.25) / root_of_sum(x, b))

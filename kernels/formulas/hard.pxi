@@ -88,24 +88,33 @@ cdef inline V relu_squared_slope_from_y(V y) noexcept nogil:
     return where_gt(y, splat(y, 0.0), splat(y, 2.0) * square_root(y), zero_unless_nan(y))
 
 
-# Not above -3, not above 3, above, or NaN, which `between` has kept.
-cdef inline W in_pieces(W x, W end, W below, W between, W above) noexcept nogil:
+# Not above -end, not above end, above, or NaN, which `between` has kept.
+cdef inline X in_pieces(X x, X end, X below, X between, X above) noexcept nogil:
     return where_gt(x, end, above, where_ge(splat(x, 0.0) - end, x, below, between))
 
-cdef inline W hard_sigmoid(W x) noexcept nogil:
-    cdef W between = (x + 3.0) * constant(x, SIXTH[0], SIXTH[1])
-    return in_pieces(x, splat(x, 3.0), splat(x, 0.0), between, splat(x, 1.0))
+# What 3 + x loses is exact in both, and counts.
+cdef inline V hard_sigmoid(V x) noexcept nogil:
+    cdef V c = clamped(x, splat(x, -3.0), splat(x, 3.0))
+    cdef V total = c + splat(x, 3.0)
+    return times_constant(total, c - (total - splat(x, 3.0)), SIXTH)
 
-cdef inline W hard_sigmoid_slope(W x) noexcept nogil:
-    cdef W between = where_eq(x, x, constant(x, SIXTH[0], SIXTH[1]), x)
+cdef inline V hard_sigmoid_slope(V x) noexcept nogil:
+    cdef V between = where_eq(x, x, splat(x, SIXTH[0]), x)
     return in_pieces(x, splat(x, 3.0), splat(x, 0.0), between, splat(x, 0.0))
 
-cdef inline W hard_swish(W x) noexcept nogil:
-    cdef W between = x * ((x + 3.0) * constant(x, SIXTH[0], SIXTH[1]))
-    return in_pieces(x, splat(x, 3.0), splat(x, -0.0), between, x)
+cdef inline V hard_swish(V x) noexcept nogil:
+    cdef V c = larger(splat(x, -3.0), x)
+    cdef V total = c + splat(x, 3.0)
+    cdef V sixth = splat(x, SIXTH[0])
+    cdef V share = total * sixth
+    cdef V lost = fused(c - (total - splat(x, 3.0)), sixth, product_error(total, sixth, share))
+    cdef V y = times_pair(c, share, fused(total, constant_low(x, SIXTH), lost))
+    return where_gt(x, splat(x, 3.0), x, turn_sign(magnitude(y), x))
 
-cdef inline W hard_swish_slope(W x) noexcept nogil:
-    cdef W between = (x + x + 3.0) * constant(x, SIXTH[0], SIXTH[1])
+cdef inline V hard_swish_slope(V x) noexcept nogil:
+    cdef V twice = x + x
+    cdef V total = twice + splat(x, 3.0)
+    cdef V between = times_constant(total, twice - (total - splat(x, 3.0)), SIXTH)
     return in_pieces(x, splat(x, 3.0), splat(x, 0.0), between, splat(x, 1.0))
 
 

@@ -1,85 +1,157 @@
-# Logit, and log(exp(x) - 1) and log(1 - exp(-x)), each exact through its zero.
+# Logit, and log(exp(x) - 1) and log(1 - exp(-x)), each exact through its zero (math/compensated.pxi).
 #
 # A logarithm is k ln 2 + 2 atanh((m - b) / (m + b)) of a mantissa m and a number b of its size.
 
-cdef inline W log_sum(W k, W difference, W total) noexcept nogil:
-    return k * constant(k, LN2[0], LN2[1]) + twice_atanh(difference / total)
-
 # y for x > 0, its limit at 0, NaN below.
-cdef inline W on_positive(W x, W limit, W y) noexcept nogil:
-    return where_gt(splat(x, 0.0), x, splat(x, NAN), where_eq(x, splat(x, 0.0), limit, y))
+cdef inline V on_positive(V x, V limit, V y) noexcept nogil:
+    return where_gt(x, splat(x, 0.0), y, where_eq(x, splat(x, 0.0), limit, splat(x, NAN)))
 
 
 # Everything stands on c, the smaller of x and 1 - x, which is exact: logit(1 - c) = -logit(c).
-cdef inline W logit_side(W x) noexcept nogil:
-    return where_gt(x, splat(x, 0.5), 1.0 - x, x)
+cdef inline V logit_side(V x) noexcept nogil:
+    return where_gt(x, splat(x, 0.5), splat(x, 1.0) - x, x)
 
-cdef inline W if_a_margin(W eps, W y) noexcept nogil:
+cdef inline V if_a_margin(V eps, V y) noexcept nogil:
     return where_ge(splat(y, 0.5), eps, y, splat(y, NAN))
 
 # `dead` where x is clamped, with the left slope at the knots; `otherwise` elsewhere, NaN beyond 0 and 1.
-cdef inline W where_clamped(W x, W c, W eps, W dead_below, W dead_above, W otherwise) noexcept nogil:
-    cdef W inside = where_gt(splat(x, 0.0), c, splat(x, NAN), otherwise)
-    cdef W y = where_gt(x, splat(x, 0.5), where_gt(eps, c, dead_above, inside), where_ge(eps, c, dead_below, inside))
+cdef inline V where_clamped(V x, V c, V eps, V dead_below, V dead_above, V otherwise) noexcept nogil:
+    cdef V inside = where_gt(splat(x, 0.0), c, splat(x, NAN), otherwise)
+    cdef V y = where_gt(x, splat(x, 0.5), where_gt(eps, c, dead_above, inside), where_ge(eps, c, dead_below, inside))
     return if_a_margin(eps, y)
 
-cdef inline W logit(W x, W eps) noexcept nogil:
-    cdef W c = at_least(logit_side(x), eps)
-    cdef W k = where_gt(splat(x, 0.3333333333333333), c, exponent_above(c), splat(x, 0.0))
-    cdef W m = mantissa(c, k)
-    cdef W rest = 1.0 - c
-    cdef W y = on_positive(c, splat(x, -INFINITY), log_sum(k, m - rest, m + rest))
-    return if_a_margin(eps, where_gt(x, splat(x, 0.5), turn_sign(y, splat(x, -1.0)), y))
+cdef inline V logit(V x, V eps) noexcept nogil:
+    cdef V c = larger(eps, logit_side(x))
+    cdef V raised = lifted(c)
+    cdef V k = where_gt(raised, splat(x, 0.3333333333333333), splat(x, 0.0), binade(raised) + splat(x, 1.0))
+    cdef V m = raised * power_of_two(splat(x, 0.0) - k)
+    cdef V rest = splat(x, 1.0) - c
+    cdef V lost = (splat(x, 1.0) - rest) - c
+    cdef V total = rest + m
+    cdef V total_low = short_sum_error(rest, m, total) + lost
+    cdef V y = plain_log_ratio(k - lift(c), m - rest, splat(x, 0.0) - lost, total, total_low)
+    return if_a_margin(eps, turn_sign(on_positive(c, splat(x, -INFINITY), y), splat(x, 0.5) - x))
 
-cdef inline W logit_slope(W x, W eps) noexcept nogil:
-    cdef W c = logit_side(x)
-    cdef W zero = splat(x, 0.0)
-    return where_clamped(x, c, eps, zero, zero, magnitude(1.0 / (c * (1.0 - c))))
+# 1 / (c (1 - c)).
+cdef inline V logit_steepness(V c) noexcept nogil:
+    cdef V rest = splat(c, 1.0) - c
+    cdef V product = c * rest
+    cdef V lost = fused(c, (splat(c, 1.0) - rest) - c, product_error(c, rest, product))
+    return bounded_quotient(splat(c, 1.0), splat(c, 0.0), product, lost)
 
-cdef inline W logit_wrt_eps(W x, W eps) noexcept nogil:
-    cdef W c = logit_side(x)
-    cdef W moved = 1.0 / (eps * (1.0 - eps))
-    return where_clamped(x, c, eps, moved, 0.0 - moved, where_eq(c, c, splat(x, 0.0), c))
+cdef inline V logit_slope(V x, V eps) noexcept nogil:
+    cdef V c = logit_side(x)
+    cdef V zero = splat(x, 0.0)
+    return where_clamped(x, c, eps, zero, zero, logit_steepness(c))
+
+cdef inline V logit_wrt_eps(V x, V eps) noexcept nogil:
+    cdef V c = logit_side(x)
+    cdef V moved = where_gt(eps, splat(x, -INFINITY), logit_steepness(eps), splat(x, -0.0))
+    return where_clamped(x, c, eps, moved, splat(x, 0.0) - moved, where_eq(c, c, splat(x, 0.0), c))
 
 
 # log(1 - exp(-x)): of n = 1 - exp(-x) itself up to ln 2, from there log1p(-exp(-x)) (Maechler 2012).
-cdef inline W log1mexp(W x) noexcept nogil:
-    cdef W a = negative_magnitude(x)
-    cdef W e = exp_nonpositive(a)
-    cdef W n = magnitude(expm1_nonpositive(a))
-    cdef W k = exponent_above(n)
-    cdef W m = mantissa(n, k)
-    cdef W middle = splat(x, LN2[0])
-    cdef W difference = where_gt(x, middle, 0.0 - e, m - 1.0)
-    cdef W y = log_sum(where_gt(x, middle, splat(x, 0.0), k), difference, where_gt(x, middle, 2.0 - e, m + 1.0))
-    y = turn_sign(magnitude(restore_tail(y, a)), splat(x, -1.0))
-    return on_positive(x, splat(x, -INFINITY), y)
+cdef inline V log1mexp(V x) noexcept nogil:
+    cdef V c = larger(plain_floor(x), negative_magnitude(x))
+    cdef V k = nearest_exponent(c)
+    cdef V power = plain_power(k)
+    cdef V high = remainder_high(c, k)
+    cdef V low = excess_low(high, k)
+    cdef V t = high + low
+    cdef V t_low = short_sum_error(high, low, t)
+    cdef V middle = splat(x, LN2[0])
+    # minus exp(-x), or n
+    cdef V base = where_gt(x, middle, splat(x, 0.0), splat(x, 1.0)) - power
+    cdef V part = power * t
+    cdef V n = base - part
+    cdef V n_low = ((base - n) - part) - power * t_low
+    cdef V raised = lifted(n)
+    cdef V exponent = where_gt(x, middle, splat(x, 0.0), binade(raised) + splat(x, 1.0))
+    cdef V shrink = power_of_two(splat(x, 0.0) - exponent)
+    cdef V m = where_gt(x, middle, n, raised * shrink)
+    cdef V m_low = n_low * shrink
+    cdef V difference = where_gt(x, middle, n, m - splat(x, 1.0))
+    cdef V whole = where_gt(x, middle, splat(x, 2.0), splat(x, 1.0))
+    cdef V total = whole + m
+    cdef V total_low = short_sum_error(whole, m, total) + m_low
+    exponent = where_gt(x, middle, splat(x, 0.0), exponent - lift(n))
+    cdef V y = plain_log_ratio(exponent, difference, m_low, total, total_low)
+    y = y * power_of_two(k - plain_head(k))
+    return on_positive(x, splat(x, -INFINITY), turn_sign(magnitude(y), splat(x, -1.0)))
 
-cdef inline W log1mexp_slope(W x) noexcept nogil:
-    cdef W a = negative_magnitude(x)
-    cdef W y = restore_tail(exp_nonpositive(a) / magnitude(expm1_nonpositive(a)), a)
+# 1 - exp(-x) and what it has lost.
+cdef inline V complement(V x) noexcept nogil:
+    cdef V c = larger(plain_floor(x), negative_magnitude(x))
+    cdef V k = nearest_exponent(c)
+    cdef V power = plain_power(k)
+    cdef V high = remainder_high(c, k)
+    return (splat(x, 1.0) - power) - power * (high + excess_low(high, k))
+
+cdef inline V complement_lost(V x) noexcept nogil:
+    cdef V c = larger(plain_floor(x), negative_magnitude(x))
+    cdef V k = nearest_exponent(c)
+    cdef V power = plain_power(k)
+    cdef V high = remainder_high(c, k)
+    cdef V low = excess_low(high, k)
+    cdef V t = high + low
+    cdef V base = splat(x, 1.0) - power
+    cdef V n = base - power * t
+    cdef V lost = ((base - n) - power * t) + ((splat(x, 1.0) - base) - power)
+    return lost - power * short_sum_error(high, low, t)
+
+cdef inline V log1mexp_slope(V x) noexcept nogil:
+    cdef V c = larger(plain_floor(x), negative_magnitude(x))
+    cdef V k = nearest_exponent(c)
+    cdef V high = remainder_high(c, k)
+    cdef V low = excess_low(high, k)
+    cdef V t = high + low
+    cdef V e = splat(x, 1.0) + t
+    cdef V e_low = short_sum_error(splat(x, 1.0), t, e) + short_sum_error(high, low, t)
+    cdef V y = bounded_quotient(e, e_low, complement(x), complement_lost(x))
+    return on_positive(x, splat(x, INFINITY), (y * plain_power(k)) * power_of_two(k - plain_head(k)))
+
+cdef inline V softplus_inverse_slope(V x) noexcept nogil:
+    cdef V y = bounded_quotient(splat(x, 1.0), splat(x, 0.0), complement(x), complement_lost(x))
     return on_positive(x, splat(x, INFINITY), y)
 
 
-# log(exp(x) - 1).  One exponential serves three sides: exp(x) - 1 up to log 1.5, from 1/4 on as h (h + 2),
-# h = exp(x / 2) - 1, which is better than the whole; around its value 1,
+# log(exp(x) - 1).  One exponential serves three sides: exp(x) - 1 itself for small x; around its value 1,
 # 1 + 2 (exp(x - ln 2) - 1); beyond log 3 it is exp(x) (1 - exp(-x)).
-cdef inline W softplus_inverse(W x) noexcept nogil:
-    cdef W low = splat(x, 0.4054651081081644)
-    cdef W high = splat(x, 1.0986122886681098)
-    cdef W from_root = ((x - LN2[0]) - LN2[1]) - LN2_REST
-    cdef W part = where_gt(x, splat(x, 0.25), scaled(x, splat(x, 0.5)), x)
-    cdef W t = where_gt(x, high, splat(x, 0.0) - x, where_gt(x, low, from_root, part))
-    cdef W h = expm1_nonpositive(t)
-    cdef W e = where_gt(x, low, h, where_gt(x, splat(x, 0.25), h * (h + 2.0), h))
-    cdef W k = exponent_above(e)
-    cdef W m = mantissa(e, k)
-    cdef W difference = where_gt(x, high, -1.0 - e, where_gt(x, low, e * 2.0, m - 1.0))
-    cdef W total = where_gt(x, high, 1.0 - e, where_gt(x, low, 2.0 + e * 2.0, m + 1.0))
-    cdef W y = log_sum(where_gt(x, low, splat(x, 0.0), k), difference, total)
-    y = where_gt(x, high, x + y, y)
-    return on_positive(x, splat(x, -INFINITY), y)
-
-cdef inline W softplus_inverse_slope(W x) noexcept nogil:
-    cdef W y = 1.0 / magnitude(expm1_nonpositive(negative_magnitude(x)))
-    return on_positive(x, splat(x, INFINITY), y)
+cdef inline V softplus_inverse(V x) noexcept nogil:
+    cdef V low_end = splat(x, 0.4453125)
+    cdef V high_end = splat(x, 1.0986122886681098)
+    cdef V zero = splat(x, 0.0)
+    cdef V shifted = where_gt(x, low_end, x - splat(x, LN2[0]), x)
+    cdef V c = larger(plain_floor(x), where_gt(x, high_end, zero - x, shifted))
+    cdef V c_low = where_gt(x, high_end, zero, where_gt(x, low_end, zero - constant_low(x, LN2), zero))
+    cdef V k = nearest_exponent(c)
+    cdef V power = plain_power(k)
+    cdef V high = remainder_high(c, k)
+    cdef V low = remainder_low(c_low, k)
+    # r^2 / 2 keeps what it has lost: below log 1.5 that doubles, and the logarithm's slope triples it
+    cdef V r = high + low
+    cdef V half = splat(x, 0.5) * r
+    cdef V square = half * r
+    cdef V rest = fma(excess_bend(r), splat(x, 2.0), splat(x, -1.0))
+    rest = fma(square, rest, low + product_error(half, r, square))
+    cdef V leading = high + square
+    rest = short_sum_error(high, square, leading) + rest
+    cdef V t = leading + rest
+    cdef V t_low = short_sum_error(leading, rest, t)
+    # exp(c) - 1, beyond the high end exp(c)
+    cdef V base = power - where_gt(x, high_end, zero, splat(x, 1.0))
+    cdef V part = power * t
+    cdef V e = base + part
+    cdef V e_low = short_sum_error(base, part, e) + power * t_low
+    cdef V raised = lifted(e)
+    cdef V exponent = where_gt(x, low_end, zero, binade(raised) + splat(x, 1.0))
+    cdef V shrink = power_of_two(zero - exponent)
+    cdef V m = where_gt(x, high_end, zero - e, where_gt(x, low_end, e, raised * shrink))
+    cdef V m_low = where_gt(x, high_end, zero - e_low, e_low * shrink)
+    cdef V difference = where_gt(x, low_end, m, m - splat(x, 1.0))
+    cdef V whole = where_gt(x, high_end, splat(x, 2.0), splat(x, 1.0))
+    cdef V total = whole + m
+    cdef V total_low = short_sum_error(whole, m, total) + m_low
+    exponent = where_gt(x, low_end, zero, exponent - lift(e))
+    cdef V y = plain_log_ratio(exponent, difference, m_low, total, total_low)
+    return on_positive(x, splat(x, -INFINITY), where_gt(x, high_end, x + y, y))

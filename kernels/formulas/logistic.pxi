@@ -123,16 +123,47 @@ cdef inline V tanh_slope_from_y(V y) noexcept nogil:
     return fused(splat(y, 0.0) - y, y, splat(y, 1.0))
 
 
-# x - tanh(x) = (x cosh(x) - sinh(x)) / cosh(x), whose series have positive terms only, up to 1.
+# x - tanh(x), up to 3/4 by what is left of the series.
 cdef inline W tanhshrink(W x) noexcept nogil:
     cdef W z = magnitude(x)
     cdef W n = expm1_nonpositive(scaled(z, splat(x, -2.0)))
-    cdef W c = at_most(z, splat(x, 1.0))
+    cdef W c = at_most(z, splat(x, 0.75))
     cdef W u = c * c
-    cdef W lag = constant(x, THIRD[0], THIRD[1]) + rough_product(u, rough_polynomial(u, TANHSHRINK_N))
-    cdef W rise = rough_product(rough_product(u, u), rough_polynomial(u, TANHSHRINK_D))
-    cdef W near = c * (u * lag / (1.0 + (scaled(u, splat(x, 0.5)) + rise)))
-    return turn_sign(where_gt(z, splat(x, 1.0), z + n / (n + 2.0), near), x)
+    cdef W lag = constant(x, THIRD[0], THIRD[1]) + rough_product(u, rough_polynomial(u, TANHSHRINK_FULL))
+    return turn_sign(where_gt(z, splat(x, 0.75), z + n / (n + 2.0), c * (u * lag)), x)
+
+cdef inline V tanhshrink_position(V x) noexcept nogil:
+    return magnitude(x)
+
+cdef inline V tanhshrink_bend(V u) noexcept nogil:
+    if V is vec_f:
+        return u * polynomial(u, TANHSHRINK_FLOAT)
+    else:
+        return u * polynomial(u, TANHSHRINK_FULL)
+
+# Up to where the series is better than the table.
+cdef inline V tanhshrink_bound(V x) noexcept nogil:
+    if V is vec_f:
+        return splat(x, 0.75)
+    else:
+        return splat(x, 0.5)
+
+cdef inline V tanhshrink_from_tanh_ratio(V x, V at, V high, V low, V scale) noexcept nogil:
+    cdef V z = magnitude(x)
+    cdef V total = fused(at, high, at * low)
+    cdef V lost = fused(at, high, splat(x, 0.0) - total) + at * low
+    cdef V far = z - total
+    far = far + (((z - far) - total) - lost)
+    far = where_gt(z, at, z - splat(x, 1.0), far)  # beyond the table's end tanh(x) is 1
+    # 2^32 x^3, which what it has lost does not take below the normal numbers
+    cdef V u = z * z
+    cdef V large = z * splat(x, 4294967296.0)
+    cdef V cube = large * u
+    cdef V third = splat(x, THIRD[0])
+    cdef V rest = fused(large, product_error(z, z, u), product_error(large, u, cube))
+    cdef V near = fused(cube, third, fused(cube, constant_low(x, THIRD) + tanhshrink_bend(u), rest * third))
+    near = near * splat(x, 1.0 / 4294967296.0)
+    return turn_sign(where_gt(z, tanhshrink_bound(x), far, near), x)
 
 cdef inline W tanhshrink_slope(W x) noexcept nogil:
     cdef W t = tanh(x)

@@ -37,20 +37,60 @@ ALWAYS_INLINE R apply(R (*formula)(A...), const Operands& o, ptrdiff_t i, std::i
     return formula(take((A*)0, (const T*)o.in[FIRST + I] + i * o.advance[FIRST + I])...);
 }
 
+// Parameters of plain formulas that are one value for all are read once, and what follows from them alone is
+// computed once: such formulas cost little more than their loads.
+template<class R, size_t N> struct Held {
+    R value[N];
+};
+template<class T> constexpr bool holds_parameters(vec<T>*) { return true; }
+template<class T> constexpr bool holds_parameters(wide<T>*) { return false; }
+template<int FIRST> ALWAYS_INLINE bool all_held(const Operands& o, int arguments) {
+    bool held = o.registers > 0;
+    for (int j = FIRST + 1; j < FIRST + arguments; j++) held &= o.advance[j] == 0;
+    return held;
+}
+
+template<int FIRST, class R, class... A, size_t... I>
+ALWAYS_INLINE Held<R, sizeof...(A)> hold(R (*)(A...), const Operands& o, std::index_sequence<I...>) {
+    typedef decltype(scalar_of((R*)0)) T;
+    return {take((A*)0, (const T*)o.in[FIRST + I])...};
+}
+template<int FIRST, class R, class... A, size_t... I>
+ALWAYS_INLINE R apply_held(R (*formula)(A...), const Operands& o, ptrdiff_t i,
+                           const Held<R, sizeof...(A)>& held, std::index_sequence<I...>) {
+    typedef decltype(scalar_of((R*)0)) T;
+    return formula((I ? held.value[I] : take((A*)0, (const T*)o.in[FIRST] + i * o.advance[FIRST]))...);
+}
+
+// to(i, formula of register i) for every register.
+template<int FIRST, class To, class R, class... A>
+ALWAYS_INLINE void for_each_register(const To& to, R (*formula)(A...), const Operands& o) {
+    const auto indices = std::index_sequence_for<A...>();
+    if constexpr (sizeof...(A) > 1 && holds_parameters((R*)0))
+        if (all_held<FIRST>(o, sizeof...(A))) {
+            const Held<R, sizeof...(A)> held = hold<FIRST>(formula, o, indices);
+            for (ptrdiff_t i = 0; i < o.registers; i++) to(i, apply_held<FIRST>(formula, o, i, held, indices));
+            return;
+        }
+    for (ptrdiff_t i = 0; i < o.registers; i++) to(i, apply<FIRST>(formula, o, i, indices));
+}
+
 template<class R, class... A> ALWAYS_INLINE void forward(R (*formula)(A...), const Operands& operands) {
     typedef decltype(scalar_of((R*)0)) T;
     const Operands o = operands;
-    for (ptrdiff_t i = 0; i < o.registers; i++)
-        put((T*)o.out + i * vec<T>::lanes, apply<0>(formula, o, i, std::index_sequence_for<A...>()));
+    const auto to = [&](ptrdiff_t i, R y)
+            __attribute__((always_inline)) { put((T*)o.out + i * vec<T>::lanes, y); };
+    for_each_register<0>(to, formula, o);
 }
 
 template<class R, class... A> ALWAYS_INLINE void backward(R (*slope)(A...), const Operands& operands) {
     typedef decltype(scalar_of((R*)0)) T;
     const Operands o = operands;
-    for (ptrdiff_t i = 0; i < o.registers; i++) {
+    const auto to = [&](ptrdiff_t i, R f) __attribute__((always_inline)) {
         R dy = take((R*)0, (const T*)o.in[0] + i * o.advance[0]);
-        put((T*)o.out + i * vec<T>::lanes, chain(dy, apply<1>(slope, o, i, std::index_sequence_for<A...>())));
-    }
+        put((T*)o.out + i * vec<T>::lanes, chain(dy, f));
+    };
+    for_each_register<1>(to, slope, o);
 }
 
 // The same where all operands are stored in 16 bits, for formulas that are cheaper than a way through

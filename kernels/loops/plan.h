@@ -10,7 +10,8 @@ struct Settings {
     std::atomic<int> max_threads;
     std::atomic<int> processors;             // more threads than these never wait awake
     std::atomic<ptrdiff_t> work_per_thread;  // a thread more for each such amount of elements * cost
-    std::atomic<ptrdiff_t> streaming_bytes;  // out of place and from here on: stores past the cache
+    std::atomic<ptrdiff_t> streaming_bytes;  // out of place and from here on: stores past the cache ...
+    std::atomic<int> streaming_costs[2];     // ... of float32 and float64 whose cost is no more, for each thread
 };
 
 // The threads that pay for an amount of elements * cost.
@@ -31,7 +32,6 @@ struct Kernel {
     Storage computes_in;  // an integer's kernel takes operands of just that type
     int item_bytes;       // of that type
     int cost;             // of an element: rough nanoseconds per 16 of them
-    int streaming_cost;   // up to so much for each thread the result may be stored past the cache
     Generator generator;  // of its last input, in a kernel for one call with draws
     uint64_t key;
 };
@@ -55,8 +55,9 @@ struct Plan {
 static inline Plan make_plan(const Kernel& kernel, ptrdiff_t size, bool in_place, Storage to,
                              const Settings& settings) {
     const int threads = threads_for(size * kernel.cost, settings);
+    const ptrdiff_t most = settings.streaming_costs[kernel.item_bytes == sizeof(double)];
     return {threads, !in_place && size * STORAGE_BYTES[to] >= settings.streaming_bytes &&
-                             kernel.cost <= kernel.streaming_cost * threads};
+                             kernel.cost <= most * threads};
 }
 
 // What other compiled modules (and, by cimport, other people's) need to run a kernel.

@@ -13,20 +13,3 @@ cdef inline W twice_atanh(W s) noexcept nogil:
 # log(1 + e), -1/2 <= e <= 1: no logarithm of a rounded 1 + e.
 cdef inline W log1p_unit(W e) noexcept nogil:
     return twice_atanh(e / (e + 2.0))
-
-# What takes a positive number out of double's subnormals, as an exponent; floats are none in double lanes.
-cdef inline W subnormal_shift(W a) noexcept nogil:
-    if W is wide_f:
-        return splat(a, 0.0)
-    else:
-        return where_gt(splat(a, 1e-290), a, splat(a, 100.0), splat(a, 0.0))
-
-# k for which a is in [1/2, 1) 2^k, a positive.
-cdef inline W exponent_above(W a) noexcept nogil:
-    cdef W shift = subnormal_shift(a)
-    return (binade(scaled(a, power_of_two(shift))) + 1.0) - shift
-
-# a 2^-k.
-cdef inline W mantissa(W a, W k) noexcept nogil:
-    cdef W shift = subnormal_shift(a)
-    return scaled(scaled(a, power_of_two(shift)), power_of_two(0.0 - (k + shift)))

@@ -65,6 +65,17 @@ cdef inline V plain_expm1(V x) noexcept nogil:
     cdef V power = power_of_two(k)
     return fma(power, plain_excess(c, k), power - splat(x, 1.0))
 
+# k ln 2 + 2 atanh(s).
+cdef inline V plain_log_of_ratio(V k, V s) noexcept nogil:
+    cdef V v = s * s
+    cdef V y
+    if V is vec_f:
+        y = fma(s * v, polynomial(v, ATANH_FLOAT), s + s)
+        return fma(k, splat(k, LN2_SPLIT_FLOAT[0]), fma(k, splat(k, LN2_SPLIT_FLOAT[1]), y))
+    else:
+        y = fma(s * v, polynomial(v, ATANH_FULL), s + s)
+        return fma(k, splat(k, LN2_SPLIT[0]), fma(k, splat(k, LN2_SPLIT[1]), y))
+
 # log(1 + 2^k p) / 2^k for k <= 0, by its odd series as in log1p_unit.
 cdef inline V plain_log1p(V p, V power) noexcept nogil:
     cdef V s = p / fma(power, p, splat(p, 2.0))
@@ -75,7 +86,7 @@ cdef inline V plain_log1p(V p, V power) noexcept nogil:
     else:
         return fma(s * v, polynomial(v, ATANH_FULL), s + s)
 
-# The same for c, which is a = b x within limits: what rounding the product has lost counts between them.
+# plain_excess of c, which is a = b x within limits: what rounding the product has lost counts between them.
 cdef inline V plain_excess_of_product(V b, V x, V a, V c, V k) noexcept nogil:
     cdef V lost = where_eq(a, c, product_error(b, x, a), splat(x, 0.0))
     return plain_expm1_remainder(plain_remainder(c, k) + lost)

@@ -41,6 +41,7 @@ cdef extern from * nogil:
     vec[T] nearest_integer[T](vec[T], vec[T])
     vec[T] polynomial[T](vec[T], const double*)
     vec[T] power_of_two[T](vec[T])
+    vec[T] binade[T](vec[T])
     vec[T] times_power_of_two[T](vec[T], vec[T])
     wide[T] splat[T](wide[T], double)
     wide[T] constant[T](wide[T], double, double)

@@ -54,6 +54,26 @@ cdef inline V silu_slope_fast(V x, V beta) noexcept nogil:
     return if_positive_and_finite(beta, gate_slope(x, c, k, t))
 
 
+# silu of beta x = a + lost.
+cdef inline V gelu_sigmoid_excess(V c, V a, V lost, V k) noexcept nogil:
+    return plain_expm1_remainder(plain_remainder(c, k) + where_eq(a, c, lost, splat(c, 0.0)))
+
+cdef inline V gelu_sigmoid_fast(V x) noexcept nogil:
+    cdef V a = gelu_sigmoid_position(x)
+    cdef V c = clamped(a, plain_floor(x), plain_ceiling(x))
+    cdef V k = nearest_exponent(c)
+    cdef V p = splat(x, 1.0) + gelu_sigmoid_excess(c, a, gelu_sigmoid_position_error(x), k)
+    cdef V ratio = p / multiply_add(plain_power(k), p, splat(x, 1.0))
+    return times_power_of_two(larger(plain_floor(x), x) * ratio, k)
+
+cdef inline V gelu_sigmoid_slope_fast(V x) noexcept nogil:
+    cdef V z = negative_magnitude(x)
+    cdef V a = gelu_sigmoid_position(z)
+    cdef V c = larger(plain_floor(x), a)
+    cdef V k = nearest_exponent(c)
+    return gate_slope(x, c, k, gelu_sigmoid_excess(c, a, gelu_sigmoid_position_error(z), k))
+
+
 # x n / (n + 2), n = e (e + 2).
 cdef inline V mish_fast(V x) noexcept nogil:
     cdef V c = clamped(x, plain_floor(x), plain_ceiling(x))
