@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import docstrings, interop
+from . import device_calls, docstrings, interop
 from .arguments import TableCallable, float_type, is_extension
 from .backends import cython
 from .backward import Backward
@@ -73,6 +73,8 @@ class Activation(TableCallable):
         given = {name: keywords.pop(name) for name in docstrings.UFUNC_ARGUMENTS if name in keywords}
         self._no_more(keywords)
 
+        if device_calls.any_on_device(x, given.get("out"), *parameters.values()):
+            return device_calls.forward(self, x, parameters, axis, given)
         if any(map(interop.has_array_ufunc, (x, given.get("out"), *parameters.values()))):
             return self.ufunc(x, *parameters.values(), **given)
 

@@ -56,6 +56,18 @@ class TableCallable(FastCall):
         """The callable that runs a kernel of this object, with a ufunc's signature."""
         return dispatch.elementwise(kernel)
 
+    def _on_device(self, kernel, char, cc):
+        """The device function that runs a kernel of this object on arrays of a dtype."""
+        from fastrelu.kernels.cuda import elementwise
+
+        return elementwise.function_of(kernel.name, char, dispatch.control.ACCURACY.get())
+
+    def _summed_on_device(self, kernel, char, cc):
+        """The same for results that are summed, which are not rounded before."""
+        from fastrelu.kernels.cuda import elementwise
+
+        return elementwise.term_of(kernel.name, kernel.summed, char)
+
     def _reads(self, *arrays):
         """Whether kernels read these arrays of an extension dtype as they are."""
         return dispatch.reads_bfloat16() and all(a.dtype.name == "bfloat16" for a in arrays)

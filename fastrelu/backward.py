@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from . import dispatch, docstrings, interop
+from . import device_calls, dispatch, docstrings, interop
 from .arguments import TableCallable, float_type, is_extension
 from .backends import cython
 from .row import Row
@@ -64,6 +64,10 @@ class Backward(TableCallable):
         wanted = self._wanted(wrt)
         pass_, source_name, source = self._source(x, y, at_zero, wanted)
 
+        if device_calls.any_on_device(dy, source, *parameters.values(), *_each(out)):
+            return device_calls.backward(
+                self, dy, source_name, source, parameters, axis, at_zero, pass_, wanted, wrt, out
+            )
         if any(map(interop.has_array_ufunc, (dy, source, *parameters.values(), *_each(out)))):
             return self._by_ufunc(dy, source, parameters, at_zero, pass_, wanted, wrt, out)
         gradient, array = self._real("dy", dy), self._real(source_name, source)
@@ -213,16 +217,17 @@ class Backward(TableCallable):
                     f"the derivative is not a function of the output; expected x, or {needs.requirement}"
                 )
 
-    def _outs(self, out, wanted, shapes, dtype):
+    def _each_out(self, out, wanted):
         """`out` for each wanted gradient: an array is the one of x, a tuple has one (or None) for each."""
-        if isinstance(out, tuple):
-            if len(out) != len(wanted):
-                self._fail(
-                    ValueError, "out", f"a tuple of {len(out)}", f"one array or None for each of {wanted}"
-                )
-            outs = dict(zip(wanted, out, strict=True))
-        else:
-            outs = dict.fromkeys(wanted) | {wanted[0]: out}
+        if not isinstance(out, tuple):
+            return dict.fromkeys(wanted) | {wanted[0]: out}
+        if len(out) != len(wanted):
+            self._fail(ValueError, "out", f"a tuple of {len(out)}", f"one array or None for each of {wanted}")
+        return dict(zip(wanted, out, strict=True))
+
+    def _outs(self, out, wanted, shapes, dtype):
+        """`out` for each wanted gradient, each of which must be able to take it."""
+        outs = self._each_out(out, wanted)
         for name, array in outs.items():
             if array is None:
                 continue

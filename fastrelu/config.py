@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 
 from . import control, machine
-from .backends import BACKENDS, cython
+from .backends import cython, known
 
 __all__ = ["configuration", "show_config"]
 
@@ -48,7 +48,7 @@ def configuration() -> dict:
         },
         "backends": {
             name: ("available: " if b.available else "not available: ") + b.detail
-            for name, b in BACKENDS.items()
+            for name, b in known().items()
         },
     }
 

@@ -167,7 +167,7 @@ def backends():
     >>> fr.backends()["numpy"].available
     True
     """
-    return dict(_backends.BACKENDS)
+    return _backends.known()
 
 
 def set_backend(name):

@@ -108,6 +108,11 @@ class _Own:
     def _sums(self, kernel, dtype):
         return None
 
+    def _on_device(self, kernel, char, cc):
+        return self.codes[kernel.pass_].on_device(char, cc)
+
+    _summed_on_device = _on_device
+
     def _reads(self, *arrays):
         return False
 

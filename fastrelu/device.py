@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -51,12 +51,26 @@ class View:
     writeable: bool = True
 
     @property
+    def ndim(self):
+        return len(self.shape)
+
+    @property
     def size(self):
         return math.prod(self.shape)
 
     @property
-    def kind(self):
-        return f"{NAMES[self.char]} array of device {self.device}"
+    def extent(self):
+        """The first address and the one behind the last byte."""
+        ends = [(n - 1) * step for n, step in zip(self.shape, self.strides, strict=True)]
+        low = sum(end for end in ends if end < 0)
+        high = sum(end for end in ends if end > 0)
+        return self.place + low, self.place + high + SIZES[self.char]
+
+    def reshape(self, shape):
+        """A vector with further axes of length 1."""
+        (n,), (step,) = self.shape, self.strides
+        lengths = tuple(n if length != 1 else 1 for length in shape)
+        return replace(self, shape=lengths, strides=tuple(step if one != 1 else 0 for one in lengths))
 
 
 class Unsuitable(TypeError):
@@ -255,9 +269,8 @@ def view(name, argument, array) -> View:
     try:
         if library is None:
             kinds = ", ".join(dict.fromkeys(one.package for one in LIBRARIES.values()))
-            raise Unsuitable(
-                f"a {type(array).__module__}.{type(array).__qualname__}; expected an array of {kinds}"
-            )
+            kind = f"{type(array).__module__}.{type(array).__qualname__}"
+            raise Unsuitable(f"a {kind} on a device; expected an array of {kinds}")
         return library.view(array)
     except Unsuitable as error:
         raise TypeError(f"{name}: argument {argument!r} is {error}") from None

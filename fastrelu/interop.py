@@ -51,8 +51,7 @@ def to_numpy(name, argument, value):
                 f"{name}: argument {argument!r} is a {kind} that cannot be shared: {error}"
             ) from error
     raise TypeError(
-        f"{name}: argument {argument!r} is a {kind} on a device; expected an array in host memory "
-        "(no CUDA backend in this version)"
+        f"{name}: argument {argument!r} is a {kind} on a device; expected an array in host memory"
     )
 
 

@@ -60,9 +60,22 @@ class Code:
         try:
             return custom.compiled(self.function, arguments, arguments < len(self.kernel.inputs))
         except custom.CompileError as error:
-            where, reason = error.args
-            name = self.kernel.name.partition(":")[2]
-            raise TypeError(f"{name} does not compile: {reason} ({where})") from None
+            raise self._refused(error) from None
+
+    def on_device(self, char, cc):
+        """The device function for a dtype and a compute capability."""
+        from fastrelu.kernels.cuda import custom
+
+        arguments = len(self.kernel.arguments)
+        try:
+            return custom.function_of(self.function, arguments, arguments < len(self.kernel.inputs), char, cc)
+        except custom.CompileError as error:
+            raise self._refused(error) from None
+
+    def _refused(self, error):
+        where, reason = error.args
+        name = self.kernel.name.partition(":")[2]
+        return TypeError(f"{name} does not compile: {reason} ({where})")
 
     @property
     def is_compiled(self):

@@ -102,7 +102,7 @@ def test_use_backend_is_local_to_its_context():
 def test_use_backend_nests_and_leaves_by_exception():
     here = backend_and_path()
     with fr.use_backend("numpy"):
-        for inner in [b.name for b in fr.backends().values() if b.available]:
+        for inner in [b.name for b in fr.backends().values() if b.available and b.name != "cuda"]:
             with fr.use_backend(inner):
                 assert backend_and_path()[0] == inner
             assert backend_and_path()[0] == "numpy"

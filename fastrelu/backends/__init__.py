@@ -13,7 +13,7 @@ import numpy as np
 
 from ..draws import draws
 
-__all__ = ["BACKENDS", "Backend", "automatic", "named"]
+__all__ = ["BACKENDS", "Backend", "automatic", "known", "named"]
 
 
 @dataclass(frozen=True)
@@ -67,17 +67,20 @@ class Backend:
     first_kernel: int | None = field(default=None, repr=False)
 
 
-def _not_yet(name, what):
-    return Backend(name, False, f"{what} kernels are not part of this version")
-
-
 def _records():
     from . import cython, numba, numpy
 
-    return [cython.BACKEND, numba.BACKEND, _not_yet("cuda", "CUDA"), numpy.BACKEND]
+    return [cython.BACKEND, numba.BACKEND, numpy.BACKEND]
 
 
-BACKENDS = {backend.name: backend for backend in _records()}
+BACKENDS = {backend.name: backend for backend in _records()}  # for arrays in host memory
+
+
+def known():
+    """All backends by name, the one of device arrays included, which looks for a driver first."""
+    from . import cuda
+
+    return BACKENDS | {"cuda": cuda.record()}
 
 
 def automatic() -> Backend:
@@ -95,10 +98,18 @@ def named(name, asked_by) -> Backend:
     """
     backend = BACKENDS.get(name) if isinstance(name, str) else None
     if backend is None:
-        raise ValueError(f"{asked_by}: unknown backend {name!r}; expected one of {', '.join(BACKENDS)}")
+        everything = known()
+        if not isinstance(name, str) or name not in everything:
+            raise ValueError(f"{asked_by}: unknown backend {name!r}; expected one of {', '.join(everything)}")
+        backend = everything[name]
     if not backend.available:
         usable = ", ".join(b.name for b in BACKENDS.values() if b.available)
         raise ValueError(
             f"{asked_by}: backend {name!r} is not available: {backend.detail}; available: {usable}"
+        )
+    if backend.name not in BACKENDS:
+        raise ValueError(
+            f"{asked_by}: backend {name!r} computes with arrays on a device, by itself, and with no others; "
+            f"expected one of {', '.join(BACKENDS)}"
         )
     return backend

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 from numba import types
 
-__all__ = ["Assembled", "Ptx", "assembled", "ptx"]
+__all__ = ["Assembled", "Ptx", "assembled", "compile_device", "ptx"]
 
 _lock = threading.RLock()
 
@@ -56,6 +56,12 @@ def _compiling_for(cc):
             yield
         finally:
             dispatcher.get_current_device = asked
+
+
+def compile_device(function, arguments, cc):
+    """Compile a device function for arguments of these types, which says what is wrong with it."""
+    with _compiling_for(cc):
+        function.compile_device(arguments)
 
 
 def ptx(kernel, arguments, cc, threads) -> Ptx:

@@ -1,6 +1,8 @@
-"""The elementwise kernels: over contiguous memory by vectors, and over any strides one by one."""
+"""The elementwise kernels: over contiguous memory by vectors, and over any strides number by number."""
 
 import functools
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from numba import cuda, types
 
@@ -8,82 +10,103 @@ from . import formulas
 from .launch import Kernel
 from .storage import STORAGES, VECTOR_BYTES, applied, located
 
-__all__ = ["MOST_AXES", "flat", "flat_kernel", "function_of", "strided", "strided_kernel"]
+__all__ = ["Function", "compiled", "flat", "function_of", "strided", "term_of"]
 
-MOST_AXES = 8
-# Vectors that a thread loads before it computes, by the cost of the row: what is cheap waits for memory only.
-IN_FLIGHT = {1: 4, 2: 4}
+# Vectors that a thread loads before it computes: what is cheap does nothing but wait for memory.
+CHEAP, IN_FLIGHT = 2, {True: 4, False: 2}
 INDEX = types.int64
 
 
-def function_of(name, char, accuracy):
-    """The device function of a kernel of the table, for a dtype at an accuracy, and whether it is single."""
+@dataclass(frozen=True)
+class Function:
+    """A device function of numbers.
+
+    Attributes
+    ----------
+    name : str
+        Under which its kernels are kept.
+    body : callable
+    gives_pairs : bool
+        Whether its results are pairs of float64.
+    kept : bool
+        Whether its name says all that it depends on, so that machine code may be kept on disk.
+    """
+
+    name: str
+    body: Callable
+    gives_pairs: bool = False
+    kept: bool = True
+
+
+@functools.cache
+def function_of(name, char, accuracy) -> Function:
+    """The function of a kernel of the table for a dtype at an accuracy."""
     name = name.replace(".", "_")
-    if char == "d":
-        return getattr(formulas, f"{name}_d")
-    if char in "eb" or accuracy == "fast":
-        return getattr(formulas, f"{name}_s", None) or getattr(formulas, f"{name}_f")
-    return getattr(formulas, f"{name}_f")
+    precision = "d" if char == "d" else "f"
+    if (char in "eb" or (char, accuracy) == ("f", "fast")) and hasattr(formulas, f"{name}_s"):
+        precision = "s"
+    return Function(f"{name}_{precision}", getattr(formulas, f"{name}_{precision}"))
 
 
 @functools.cache
-def flat_kernel(kernel, char, accuracy, pattern):
-    """The `Kernel` of a kernel of the table over contiguous arrays."""
-    storage = STORAGES[char]
-    count = IN_FLIGHT.get(kernel.cost, 2 if char != "d" else 1)
-    f = function_of(kernel.name, char, accuracy)
-    places = types.UniTuple(INDEX, 1 + pattern.count("a"))
-    numbers = types.UniTuple(storage.real, pattern.count("n"))
-    return Kernel(
-        f"{f.__name__}.{char}.{pattern}.flat",
-        functools.partial(flat, f, storage, pattern, count),
-        (places, numbers, INDEX, INDEX, INDEX),
-    )
+def term_of(name, summed, char) -> Function:
+    """The function whose results are summed: of a gradient of parameters without rounding, else as it is."""
+    name = f"{name.replace('.', '_')}{'_term' if summed else ''}_{'d' if char == 'd' else 'f'}"
+    return Function(name, getattr(formulas, name), summed and char == "d")
 
 
 @functools.cache
-def strided_kernel(kernel, char, accuracy, pattern, rank):
-    """The `Kernel` of a kernel of the table over arrays of any strides, of up to 2^32 - 1 numbers."""
+def compiled(function, cost, char, pattern, rank) -> Kernel:
+    """The kernel that runs a function over arrays: contiguous ones where `rank` is 0.
+
+    Parameters
+    ----------
+    function : Function
+    cost : int
+        That of its row.
+    char : str
+        The dtype; see `STORAGES`.
+    pattern : str
+        Which arguments are arrays; see `applied`.
+    rank : int
+        How many axes there are.
+    """
     storage, arrays = STORAGES[char], 1 + pattern.count("a")
-    f = function_of(kernel.name, char, accuracy)
-    return Kernel(
-        f"{f.__name__}.{char}.{pattern}.{rank}",
-        functools.partial(strided, f, storage, pattern, rank),
-        (
-            types.UniTuple(INDEX, arrays),
-            types.UniTuple(storage.real, pattern.count("n")),
-            INDEX,
-            types.UniTuple(types.uint32, rank - 1),
-            types.UniTuple(INDEX, rank * arrays),
-        ),
-    )
+    arguments = types.UniTuple(INDEX, arrays), types.UniTuple(storage.real, pattern.count("n")), INDEX
+    if rank == 0:
+        count = 1 if char == "d" and cost > CHEAP else IN_FLIGHT[cost <= CHEAP]
+        make = functools.partial(flat, function.body, storage, pattern, count)
+        arguments += INDEX, INDEX
+    else:
+        make = functools.partial(strided, function.body, storage, pattern, rank)
+        arguments += types.UniTuple(types.uint32, rank - 1), types.UniTuple(INDEX, rank * arrays)
+    return Kernel(f"{function.name}.{char}.{pattern}.{rank}", make, arguments, kept=function.kept)
 
 
 def flat(f, storage, pattern, count):
-    """A kernel over contiguous arrays of one length that are alike in alignment.
+    """A kernel over contiguous arrays of one length.
 
     ``kernel(places, numbers, n, head, vectors)``: `head` numbers stand before the first whole vector, then
-    `vectors` of them; none where the arrays are not alike.  Each thread has `count` vectors in flight.
+    `vectors` of them, none where arrays differ in alignment.  Each thread has `count` vectors in flight.
     """
     one_by_one = applied(f, storage, pattern)
     by_vector = applied(f, storage, pattern, storage.lanes)
     by_vectors = applied(f, storage, pattern, storage.lanes, count)
-    size, ahead, in_vectors = storage.size, count - 1, storage.lanes
+    size, ahead, lanes = storage.size, count - 1, storage.lanes
 
     def kernel(places, numbers, n, head, vectors):
-        start, step = cuda.grid(1), cuda.gridsize(1)
-        i = types.int64(start)
-        begin, stride = head * size, types.int64(step) * VECTOR_BYTES
+        start, step = types.int64(cuda.grid(1)), types.int64(cuda.gridsize(1))
+        begin, stride = head * size, step * VECTOR_BYTES
+        i = start
         while i + ahead * step < vectors:
             by_vectors(places, numbers, begin + i * VECTOR_BYTES, stride)
             i += (ahead + 1) * step
         while i < vectors:
             by_vector(places, numbers, begin + i * VECTOR_BYTES, stride)
             i += step
-        rest = n - vectors * in_vectors
-        i = types.int64(start)
-        while i < rest:
-            after = i if i < head else i + vectors * in_vectors
+        i = start
+        while i < n - vectors * lanes:
+            after = i if i < head else i + vectors * lanes
             one_by_one(places, numbers, after * size, stride)
             i += step
 
@@ -91,7 +114,7 @@ def flat(f, storage, pattern, count):
 
 
 def strided(f, storage, pattern, rank):
-    """A kernel over arrays with strides of their own, those of 0 included.
+    """A kernel over arrays with strides of their own, those of 0 included, of less than 2^32 numbers.
 
     ``kernel(places, numbers, n, lengths, strides)``: see `located`.
     """
@@ -99,7 +122,7 @@ def strided(f, storage, pattern, rank):
     run = applied(f, storage, pattern)
 
     def kernel(places, numbers, n, lengths, strides):
-        i, step = types.int64(cuda.grid(1)), cuda.gridsize(1)
+        i, step = types.int64(cuda.grid(1)), types.int64(cuda.gridsize(1))
         while i < n:
             run(find(places, types.uint32(i), lengths, strides), numbers, 0, 0)
             i += step

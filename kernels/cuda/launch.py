@@ -25,28 +25,13 @@ from fastrelu import codecache
 from fastrelu.spinner import spinning
 
 from . import compiling
-from .primitives import SIMULATED
+from .driver import SIMULATED, call, devices
 
-__all__ = ["BLOCKS_A_PROCESSOR", "THREADS", "Device", "DriverError", "Kernel", "device", "devices"]
+__all__ = ["BLOCKS_A_PROCESSOR", "THREADS", "Device", "Kernel", "device"]
 
 THREADS = 4 if SIMULATED else 256  # of a block: in the simulator each is one of the system's
 BLOCKS_A_PROCESSOR = 8
 FORMATS = {types.int64: "q", types.int32: "i", types.uint32: "I", types.float32: "f", types.float64: "d"}
-
-
-class DriverError(RuntimeError):
-    """A call of the driver failed: which one, and what it said."""
-
-
-def _call(function, *arguments):
-    """A call of the driver: its results without the status, or an error."""
-    from cuda.bindings import driver
-
-    status, *results = function(*arguments)
-    if status != driver.CUresult.CUDA_SUCCESS:
-        said = driver.cuGetErrorString(status)[1]
-        raise DriverError(f"{function.__name__}: {said.decode() if said else status.name}")
-    return results[0] if len(results) == 1 else results
 
 
 def flattened(arguments):
@@ -78,19 +63,22 @@ class Kernel:
     Attributes
     ----------
     name : str
-        Unique: machine code is kept on disk under it.
+        Unique.
     function : callable
         Makes the function of Python; only compiling calls it.
     arguments : tuple of numba types
         Integers, reals and tuples of them.
     threads : int
         Of a block.
+    kept : bool
+        Whether its machine code is kept on disk under its name.
     """
 
     name: str
     function: Callable
     arguments: tuple
     threads: int = THREADS
+    kept: bool = True
     _memory: threading.local = field(default_factory=threading.local, repr=False)
 
     @functools.cached_property
@@ -105,7 +93,7 @@ class Kernel:
     def assembled(self, cc):
         """Its entry and machine code, from disk where they have been made before."""
         key = hashlib.sha256(f"{self.name} {self.threads} {cc} {_maker()}".encode()).hexdigest()
-        path = codecache.path_for(compiling.ptx, self.name, f"sm_{cc[0]}{cc[1]}")
+        path = codecache.path_for(compiling.ptx, self.name, f"sm_{cc[0]}{cc[1]}") if self.kept else None
         found = path and codecache.load(path, key)
         if found:
             return found
@@ -158,16 +146,16 @@ class Device:
         from cuda.bindings import driver
 
         self._driver, self.ordinal = driver, ordinal
-        self._handle = _call(driver.cuDeviceGet, ordinal)
+        self._handle = call(driver.cuDeviceGet, ordinal)
         attribute = driver.CUdevice_attribute
-        of = functools.partial(_call, driver.cuDeviceGetAttribute)
+        of = functools.partial(call, driver.cuDeviceGetAttribute)
         self.cc = (
             of(attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, self._handle),
             of(attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, self._handle),
         )
         self.processors = of(attribute.CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, self._handle)
-        self.name = _call(driver.cuDeviceGetName, 256, self._handle).split(b"\0")[0].decode()
-        self._context = _call(driver.cuDevicePrimaryCtxRetain, self._handle)
+        self.name = call(driver.cuDeviceGetName, 256, self._handle).split(b"\0")[0].decode()
+        self._context = call(driver.cuDevicePrimaryCtxRetain, self._handle)
         self._loaded = {}
         self._lock = threading.Lock()
 
@@ -177,7 +165,7 @@ class Device:
         status, current = driver.cuCtxGetCurrent()
         pushed = int(current) != int(self._context)
         if pushed:
-            _call(driver.cuCtxPushCurrent, self._context)
+            call(driver.cuCtxPushCurrent, self._context)
         try:
             handle = self._loaded.get(kernel) or self._load(kernel)
             packed, _, pointers = kernel.parameters()
@@ -186,17 +174,17 @@ class Device:
                 handle, blocks, 1, 1, kernel.threads, 1, 1, 0, stream, pointers, 0
             )
             if status:
-                _call(lambda: (status,))
+                call(lambda: (status,))
         finally:
             if pushed:
-                _call(driver.cuCtxPopCurrent)
+                call(driver.cuCtxPopCurrent)
 
     def _load(self, kernel):
         with self._lock:
             if kernel not in self._loaded:
                 entry, cubin = kernel.assembled(self.cc)
-                module = _call(self._driver.cuModuleLoadData, cubin)
-                self._loaded[kernel] = _call(self._driver.cuModuleGetFunction, module, entry.encode())
+                module = call(self._driver.cuModuleLoadData, cubin)
+                self._loaded[kernel] = call(self._driver.cuModuleGetFunction, module, entry.encode())
             return self._loaded[kernel]
 
 
@@ -217,28 +205,6 @@ class SimulatedDevice:
 @functools.cache
 def _simulated(kernel):
     return cuda.jit(kernel.function())
-
-
-@functools.cache
-def devices() -> int:
-    """How many devices there are.
-
-    Raises
-    ------
-    DriverError
-        If there is no driver, or it finds none; the message says which.
-    """
-    if SIMULATED:
-        return 1
-    from cuda.bindings import driver
-
-    try:
-        _call(driver.cuInit, 0)
-    except DriverError:
-        raise
-    except Exception as error:  # cuda.pathfinder's own, where the library is missing
-        raise DriverError(f"no NVIDIA driver was found ({type(error).__name__})") from error
-    return _call(driver.cuDeviceGetCount)
 
 
 @functools.cache

@@ -10,7 +10,9 @@ import functools
 
 import numpy as np
 from llvmlite import ir
-from numba import config, cuda
+from numba import cuda
+
+from .driver import SIMULATED
 
 __all__ = [
     "BIAS",
@@ -27,7 +29,6 @@ __all__ = [
     "turn_sign",
 ]
 
-SIMULATED = bool(config.ENABLE_CUDASIM)
 INTEGER = 1.5 * 2.0**52  # what a number is added to so that the nearest integer stands in its last bits
 BIAS, MANTISSA = 1023, 52
 # The same by the type of the number: bits of the mantissa, and that sum of INTEGER and BIAS.

@@ -13,7 +13,16 @@ from numba import types
 
 from .primitives import simulated
 
-__all__ = ["STORAGES", "VECTOR_BYTES", "Storage", "applied", "located"]
+__all__ = [
+    "STORAGES",
+    "VECTOR_BYTES",
+    "Storage",
+    "applied",
+    "evaluated",
+    "loaded",
+    "located",
+    "stored",
+]
 
 VECTOR_BYTES = 16
 WORD, GLOBAL = ir.IntType(32), 1  # an address space
@@ -190,6 +199,65 @@ def applied(f, storage, pattern, lanes=1, count=1):
     return run
 
 
+def evaluated(f, storage, pattern):
+    """An intrinsic ``value(places, numbers)``: what `f` makes of one number of each array; see `applied`."""
+
+    def twin(places, numbers):
+        with np.errstate(all="ignore"):
+            return f(*_arguments(pattern, [storage.read(int(p), 1)[0] for p in places], numbers))
+
+    @simulated(twin)
+    def value(context, places, numbers):
+        arguments = (storage.real,) * len(pattern)
+        result = context.resolve_value_type(f).get_call_type(context, arguments, {}).return_type
+
+        def write(target, builder, signature, arguments):
+            places, numbers = arguments
+            callee, _ = _callee(context, target, f, (storage.real,) * len(pattern))
+            of_all = [builder.extract_value(numbers, i) for i in range(pattern.count("n"))]
+            bases = [builder.extract_value(places, i) for i in range(pattern.count("a"))]
+            loaded = [storage.load(builder, base, 1)[0] for base in bases]
+            return callee(builder, _arguments(pattern, loaded, of_all))
+
+        return result(places, numbers), write
+
+    return value
+
+
+def loaded(storage, lanes=1):
+    """An intrinsic ``read(place)``: a tuple of numbers that lie behind each other."""
+
+    @simulated(lambda place: tuple(storage.read(int(place), lanes)))
+    def read(context, place):
+        def write(target, builder, signature, arguments):
+            numbers = storage.load(builder, arguments[0], lanes)
+            return target.make_tuple(builder, signature.return_type, numbers)
+
+        return types.UniTuple(storage.real, lanes)(place), write
+
+    return read
+
+
+def stored(storage):
+    """An intrinsic ``write(place, numbers)``: as many as there are, or one vector of them."""
+
+    @simulated(lambda place, numbers: storage.write(int(place), numbers))
+    def put(context, place, numbers):
+        def write(target, builder, signature, arguments):
+            place, given = arguments
+            kinds = signature.args[1]
+            values = [
+                target.cast(builder, builder.extract_value(given, i), kind, storage.real)
+                for i, kind in enumerate(kinds)
+            ]
+            storage.store(builder, place, values)
+            return target.get_dummy_value()
+
+        return types.void(place, numbers), write
+
+    return put
+
+
 def _arguments(pattern, arrays, numbers):
     """A function's arguments in their order, from those of each kind."""
     given = {"a": iter(arrays), "n": iter(numbers)}
@@ -200,7 +268,15 @@ def _callee(context, target, f, arguments):
     """A device function for arguments of these types as something to call while building, and its result."""
     kind = context.resolve_value_type(f)
     signature = kind.get_call_type(context, arguments, {})
-    return target.get_function(kind, signature), signature.return_type
+    function, (*_, last) = target.get_function(kind, signature), signature.args
+
+    def call(builder, values):
+        if isinstance(last, types.StarArgTuple):  # def f(a, *others)
+            alone = len(signature.args) - 1
+            values = [*values[:alone], target.make_tuple(builder, last, values[alone:])]
+        return function(builder, values)
+
+    return call, signature.return_type
 
 
 def located(rank, count):

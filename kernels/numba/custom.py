@@ -44,7 +44,10 @@ __all__ = [
     "REGISTER_BYTES",
     "CompileError",
     "Compiled",
+    "check_raises_nothing",
     "compiled",
+    "reason",
+    "where",
 ]
 
 REALS = types.float32, types.float64
@@ -132,34 +135,40 @@ def _compile(function, inputs, gradient, key, path):
 # --- the user's function ------------------------------------------------------------------------------------
 
 
+def check_raises_nothing(function):
+    """A function that raises cannot be compiled into a loop, nor into a kernel."""
+    for step in dis.get_instructions(function):
+        if step.opname == "RAISE_VARARGS":
+            at = f"{function.__code__.co_filename}:{step.positions.lineno}"
+            raise CompileError(at, "it raises an exception, which no loop can; return math.nan instead")
+
+
 def _typed(function, real, inputs):
     """The function, compiled for numbers of one type."""
     if numba.config.DISABLE_JIT:
-        raise CompileError(_where(function, None), "NUMBA_DISABLE_JIT is set")
-    for step in dis.get_instructions(function):
-        if step.opname == "RAISE_VARARGS":
-            where = f"{function.__code__.co_filename}:{step.positions.lineno}"
-            raise CompileError(where, "it raises an exception, which no loop can; return math.nan instead")
+        raise CompileError(where(function, None), "NUMBA_DISABLE_JIT is set")
+    check_raises_nothing(function)
     jitted = numba.njit(error_model="numpy", forceinline=True)(function)
     arguments = (real,) * inputs
     try:
         jitted.compile(arguments)
     except Exception as error:  # Numba's own, and whatever Python says of a name that is not there
-        raise CompileError(_where(function, getattr(error, "loc", None)), _reason(error)) from None
+        raise CompileError(where(function, getattr(error, "loc", None)), reason(error)) from None
     made = jitted.overloads[arguments]
     result = types.unliteral(made.signature.return_type)
     if not isinstance(result, (types.Float, types.Integer, types.Boolean)):
-        raise CompileError(_where(function, None), f"it returns {result}; expected a real number")
+        raise CompileError(where(function, None), f"it returns {result}; expected a real number")
     return made
 
 
-def _where(function, loc):
+def where(function, loc):
+    """The place in the user's file that a compilation did not get past."""
     code = function.__code__
     inside = loc is not None and loc.filename == code.co_filename
     return f"{code.co_filename}:{loc.line if inside else code.co_firstlineno}"
 
 
-def _reason(error):
+def reason(error):
     """Numba's message without what it says of its own workings."""
     text = re.sub(r"\x1b\[\d*m", "", str(error))
     lines = [line.strip() for line in text.splitlines()]

@@ -1,0 +1,289 @@
+"""Calls on device arrays: checked before anything is launched, with results of the caller's kind.
+
+Nothing here waits for the device, and no number is fetched from it: what can only be seen there, as a
+parameter beyond its domain in an array, is NaN in its lane.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+
+from .device import SIZES, View, dtype_name, is_on_device, library_of, view
+from .device_layout import broadcast, passes, summation
+
+__all__ = ["any_on_device", "backward", "forward", "launches"]
+
+HOST = {np.ndarray, float, int, type(None), list, tuple, str, bool, np.float32, np.float64}
+# Keywords of ufuncs, with what they may say here.
+ORDINARY = {"where": (True,), "casting": ("no", "equiv", "safe", "same_kind", "unsafe"), "order": ("K",)}
+UNKNOWN = np.array([math.nan])  # for an array of which nothing is fetched
+
+
+def any_on_device(*values):
+    """Whether one of these is an array on a device."""
+    return any(type(v) not in HOST and is_on_device(v) for v in values)
+
+
+def _kind(value):
+    return f"{type(value).__module__}.{type(value).__qualname__}"
+
+
+def _launching():
+    try:
+        from fastrelu.kernels.cuda import launch
+    except ModuleNotFoundError as missing:
+        if missing.name.partition(".")[0] not in ("numba", "numba_cuda", "llvmlite", "cuda"):
+            raise
+        raise RuntimeError(
+            f"arrays on a device need CUDA kernels, and {missing.name} is not installed: "
+            "pip install 'fastrelu[cuda]'"
+        ) from None
+    return launch
+
+
+# Arguments
+
+
+class Operands:
+    """The arguments of one call as they are checked; all lie where the first array does.
+
+    Attributes
+    ----------
+    array : object
+        The caller's array, whose kind the result has.
+    lead : View
+    """
+
+    def __init__(self, f, argument, array, others):
+        self.f, self.argument, self.array = f, argument, array
+        if not is_on_device(array):
+            name, other = next((n, o) for n, o in others.items() if any_on_device(o))
+            expected = f"an array on a device, as argument {name!r} is, a {_kind(other)}"
+            f._fail(TypeError, argument, f"a {_kind(array)} in host memory", expected)
+        self.library = library_of(array)
+        self.lead = view(f.__qualname__, argument, array)
+
+    def view(self, argument, array) -> View:
+        """An array beside the first one."""
+        f, lead = self.f, self.lead
+        if array is self.array:
+            return lead
+        beside = f"device {lead.device}, where {self.argument} is"
+        if not is_on_device(array):
+            f._fail(TypeError, argument, f"a {_kind(array)} in host memory", f"an array on {beside}")
+        if library_of(array) is not self.library:
+            f._fail(TypeError, argument, f"a {_kind(array)}", f"a {_kind(self.array)}, as {self.argument}")
+        found = view(f.__qualname__, argument, array)
+        if found.device != lead.device:
+            f._fail(ValueError, argument, f"on device {found.device}", beside)
+        if found.char != lead.char:
+            expected = f"{dtype_name(lead.char)}, that of {self.argument}"
+            f._fail(TypeError, argument, f"of dtype {dtype_name(found.char)}", expected)
+        return found
+
+    def number(self, argument, value):
+        """A number of the host, rounded to the dtype, or an array beside the first one."""
+        if type(value) is float:
+            return np.float64(_rounded(value, self.lead.char))
+        if is_on_device(value) or np.ndim(value):
+            return self.view(argument, value)
+        return np.float64(_rounded(float(self.f._real(argument, value)), self.lead.char))
+
+    def parameter(self, p, value):
+        number = self.number(p.name, value)
+        if type(number) is not View and p.constrained and not p.accepts(number):
+            self.f._fail(ValueError, p.name, value, p.requirement)
+        return number
+
+    def out(self, argument, array, shape) -> View:
+        """Memory to write a result of `shape` to."""
+        f, found = self.f, self.view(argument, array)
+        if not found.writeable:
+            f._fail(ValueError, argument, "read-only", "a writeable array")
+        if found.shape != shape:
+            f._fail(ValueError, argument, f"of shape {found.shape}", f"shape {shape}")
+        if any(n > 1 and step == 0 for n, step in zip(found.shape, found.strides, strict=True)):
+            expected = "one where each has its own"
+            f._fail(ValueError, argument, "an array whose numbers share memory", expected)
+        return found
+
+    def overlaps(self, target, views):
+        """Whether a result lies where an operand does: over all of it as it is, or it is an error."""
+        (low, high), found = target.extent, False
+        for one in views:
+            if type(one) is not View or not one.size or not target.size:
+                continue
+            start, end = one.extent
+            if low < end and start < high:
+                found = True
+                if (one.place, one.shape, one.strides) != (target.place, target.shape, target.strides):
+                    expected = "that very array, or other memory"
+                    self.f._fail(ValueError, "out", "over another part of an operand's memory", expected)
+        return found
+
+
+@functools.lru_cache(maxsize=4096)
+def _rounded(value, char):
+    """A number as one of the dtype."""
+    with np.errstate(all="ignore"):
+        if char != "b":
+            return float(np.float64(value).astype(char))
+        number = np.float32(value)
+        if np.isnan(number):
+            return math.nan
+        bits = int(number.view(np.uint32))
+        bits = bits + 0x7FFF + (bits >> 16 & 1) & 0xFFFF0000
+        return float(np.uint32(bits).view(np.float32))
+
+
+def _only_ordinary(f, lead, given):
+    for name, value in given.items():
+        asked = name == "dtype" and value is not None and np.dtype(value).name != dtype_name(lead.char)
+        if asked or (name in ORDINARY and not any(value is o or value == o for o in ORDINARY[name])):
+            expected = f"nothing else than its default: x is on device {lead.device}"
+            f._fail(TypeError, name, repr(value), expected)
+
+
+# Launching
+
+
+def _divided(operands):
+    """The pattern of views and numbers, each kind by itself."""
+    pattern = "".join("a" if type(o) is View else "n" for o in operands)
+    views = [o for o in operands if type(o) is View]
+    return pattern, views, [float(o) for o in operands if type(o) is not View]
+
+
+def launches(f, kernel, out, operands):
+    """What runs an elementwise kernel: kernels, blocks, and the values of their arguments."""
+    from fastrelu.kernels.cuda import elementwise
+
+    launch = _launching()
+    on = launch.device(out.device)
+    pattern, views, numbers = _divided(operands)
+    function = f._on_device(kernel, out.char, on.cc)
+    for one in passes(out, tuple(broadcast(v, out.shape) for v in views)):
+        compiled = elementwise.compiled(function, kernel.cost, out.char, pattern, one.rank)
+        blocks = min(-(-one.items // compiled.threads), on.processors * launch.BLOCKS_A_PROCESSOR)
+        yield compiled, blocks, (*one.places, *numbers, *one.rest)
+
+
+def _aligned(f, views):
+    for one in views:
+        size = SIZES[one.char]
+        if one.place % size or any(step % size for step in one.strides):
+            raise ValueError(
+                f"{f.__qualname__}: an array of {dtype_name(one.char)} begins or steps between its numbers"
+            )
+
+
+def _run(f, kernel, out, operands, stream):
+    _aligned(f, [out, *(o for o in operands if type(o) is View)])
+    for compiled, blocks, values in launches(f, kernel, out, operands):
+        _launching().device(out.device).launch(compiled, blocks, stream, values)
+
+
+def _run_sums(f, kernel, out, operands, shape, kept_shape, called, stream):
+    """Sum a kernel's results of `shape` over the axes that `kept_shape` lacks, into `out`."""
+    from fastrelu.kernels.cuda import sums
+
+    _aligned(f, [out, *(o for o in operands if type(o) is View)])
+    launch = _launching()
+    on = launch.device(out.device)
+    pattern, views, numbers = _divided(operands)
+    plan = summation(
+        out,
+        tuple(broadcast(v, shape) for v in views),
+        shape,
+        kept_shape,
+        launch.THREADS,
+        sums.WIDTH,
+        on.processors * launch.BLOCKS_A_PROCESSOR,
+    )
+    workspace = called.library.workspace(called.array, 2 * max(1, plan.parts * plan.kept))
+    work = called.library.view(workspace).place
+    kernels = (
+        sums.partial(f._summed_on_device(kernel, out.char, on.cc), out.char, pattern, *plan.ranks),
+        sums.finished(out.char, plan.ranks[0]),
+    )
+    places = [v.place for v in views]
+    if plan.kept:
+        on.launch(kernels[0], plan.blocks, stream, (*places, *numbers, work, *plan.partial))
+        blocks = -(-plan.kept // kernels[1].threads)
+        on.launch(kernels[1], blocks, stream, (out.place, work, *plan.finished))
+
+
+# Calls
+
+
+def forward(f, x, parameters, axis, given):
+    """The forward pass, its arguments as `Activation._call` has sorted them."""
+    out = given.pop("out", None)
+    called = Operands(f, "x", x, {**parameters, "out": out})
+    _only_ordinary(f, called.lead, given)
+    cast = [called.parameter(p, parameters[p.name]) for p in f.row.parameters]
+    f._check_order(cast)
+    if axis is not None:
+        cast = [f._along_channels(c, axis, called.lead.shape) for c in cast]
+    shape = f._result_shape(called.lead, cast)
+    if isinstance(out, tuple):
+        if len(out) != 1:
+            f._fail(ValueError, "out", f"a tuple of {len(out)}", "one array")
+        (out,) = out
+    target, result = _target(called, out, shape)
+    if out is not None:
+        called.overlaps(target, [broadcast(v, shape) for v in (called.lead, *cast) if type(v) is View])
+    _run(f, f.kernel, target, (called.lead, *cast), called.library.stream(x))
+    return result
+
+
+def _target(called, out, shape):
+    """Where a result goes, and the array that the caller gets."""
+    if out is not None:
+        return called.out("out", out, shape), out
+    library, array = called.library, called.array
+    result = library.empty_like(array) if shape == called.lead.shape else library.empty(array, shape)
+    return library.view(result), result
+
+
+def backward(f, dy, source_name, source, parameters, axis, at_zero, pass_, wanted, wrt, out):
+    """The backward pass, its arguments as `Backward._call` has sorted them."""
+    outs = f._each_out(out, wanted)
+    called = Operands(f, source_name, source, {"dy": dy, **parameters, "out": out})
+    gradient = called.view("dy", dy)
+    cast = [called.parameter(p, parameters[p.name]) for p in f.row.parameters]
+    names = [p.name for p in f.row.parameters]
+    shapes = {"x": called.lead.shape} | {n: c.shape for n, c in zip(names, cast, strict=True)}
+    f._check_order(cast)
+    if axis is not None:
+        cast = [f._along_channels(c, axis, called.lead.shape) for c in cast]
+    if source_name == "y":
+        f._check_from_y([UNKNOWN if type(c) is View else c for c in cast])
+    shape = f._result_shape(called.lead, cast)
+    if gradient.shape != shape:
+        f._fail(ValueError, "dy", f"of shape {gradient.shape}", f"the shape of the forward result, {shape}")
+    inputs = gradient, called.lead, *cast
+    knots = () if at_zero is None else (called.number("at_zero", at_zero),)
+    kept = {"x": called.lead.shape} | {n: c.shape for n, c in zip(names, cast, strict=True)}
+
+    targets = {name: _target(called, outs[name], shapes[name]) for name in wanted}
+    whole = [broadcast(v, shape) for v in inputs if type(v) is View]
+    over = [n for n in wanted if outs[n] is not None and called.overlaps(targets[n][0], whole)]
+    if len(over) > 1:
+        f._fail(ValueError, "out", "over operands for more than one gradient", "that for one of them")
+    stream = called.library.stream(source)
+    for name in sorted(wanted, key=over.__contains__):  # what is written over an operand comes last
+        kernel = f.kernels[pass_ if name == "x" else f"backward_wrt_{name}"]
+        operands = (*inputs, *knots) if name == "x" else inputs
+        target = targets[name][0]
+        if kept[name] == shape:
+            target = target if target.shape == shape else target.reshape(shape)
+            _run(f, kernel, target, operands, stream)
+        elif name in over:
+            f._fail(ValueError, "out", f"over an operand, but {name} is summed", "other memory")
+        else:
+            _run_sums(f, kernel, target, operands, shape, kept[name], called, stream)
+    return f._result([targets[name][1] for name in wanted], wrt)

@@ -1,0 +1,181 @@
+"""How a kernel goes over device arrays: a pure function of where they lie, which ends in a launch.
+
+Axes are put in the order of the result's memory and merged where every array allows it.  What is one run of
+contiguous memory then goes by vectors of 16 bytes, everything else number by number.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass, replace
+
+from .device import SIZES, View
+
+__all__ = [
+    "MOST_AXES",
+    "MOST_NUMBERS",
+    "Axes",
+    "Pass",
+    "Summation",
+    "axes_of",
+    "broadcast",
+    "passes",
+    "summation",
+]
+
+MOST_AXES = 8
+MOST_NUMBERS = 2**31  # that one launch goes over by their strides, which it does in 32 bits
+VECTOR_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """Merged axes, outermost first: their lengths, and the strides of each array along them."""
+
+    lengths: tuple[int, ...]
+    strides: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One launch.
+
+    Attributes
+    ----------
+    rank : int
+        0 where memory is contiguous, else the number of axes.
+    places : tuple of int
+        Of the result, then of each array.
+    rest : tuple of int
+        The kernel's last arguments.
+    items : int
+        How many threads find something to do.
+    """
+
+    rank: int
+    places: tuple[int, ...]
+    rest: tuple[int, ...]
+    items: int
+
+
+def broadcast(view: View, shape) -> View:
+    """A view of `shape`, with strides of 0 along the axes that it lacks."""
+    if view.shape == shape:
+        return view
+    lengths, strides = view.shape, view.strides
+    missing = len(shape) - len(lengths)
+    stretched = (0 if n == 1 else step for n, step in zip(lengths, strides, strict=True))
+    return replace(view, shape=shape, strides=(0,) * missing + tuple(stretched))
+
+
+@functools.lru_cache(maxsize=4096)
+def axes_of(shape, strides) -> Axes:
+    """The axes of arrays of one shape, in the order of the first one's memory; their strides are given."""
+    axes = [i for i, n in enumerate(shape) if n != 1]
+    axes.sort(key=lambda i: [-abs(step[i]) for step in strides])
+    lengths, merged = [], [[] for _ in strides]
+    for i in axes:
+        along = zip(merged, strides, strict=True)
+        if lengths and all(done[-1] == step[i] * shape[i] for done, step in along):
+            lengths[-1] *= shape[i]
+            for done, step in zip(merged, strides, strict=True):
+                done[-1] = step[i]
+        else:
+            lengths.append(shape[i])
+            for done, step in zip(merged, strides, strict=True):
+                done.append(step[i])
+    if not lengths:
+        lengths, merged = [1], [[0] for _ in strides]
+    return Axes(tuple(lengths), tuple(map(tuple, merged)))
+
+
+def passes(out: View, arrays: tuple[View, ...]):
+    """The launches that go over arrays of the shape of `out`; none where there is no number."""
+    size, places = SIZES[out.char], (out.place, *(a.place for a in arrays))
+    if not out.size:
+        return
+    axes = axes_of(out.shape, (out.strides, *(a.strides for a in arrays)))
+    if len(axes.lengths) == 1 and (axes.lengths == (1,) or all(step == (size,) for step in axes.strides)):
+        yield _contiguous(places, axes.lengths[0], size)
+    else:
+        yield from _strided(places, axes)
+
+
+def _contiguous(places, n, size):
+    head, lanes = -places[0] % VECTOR_BYTES // size, VECTOR_BYTES // size
+    alike = len({place % VECTOR_BYTES for place in places}) == 1
+    vectors = max(0, n - head) // lanes if alike else 0
+    return Pass(0, places, (n, head, vectors), max(vectors, n - vectors * lanes))
+
+
+def _strided(places, axes):
+    n, rank = math.prod(axes.lengths), len(axes.lengths)
+    if rank <= MOST_AXES and n <= MOST_NUMBERS:
+        steps = tuple(step for strides in axes.strides for step in strides)
+        yield Pass(rank, places, (n, *axes.lengths[1:], *steps), n)
+        return
+    # along the first axis in pieces: single ones where there are too many axes
+    first, *others = axes.lengths
+    piece = 1 if rank > MOST_AXES else max(1, MOST_NUMBERS // math.prod(others))
+    for start in range(0, first, piece):
+        length = min(piece, first - start)
+        moved = tuple(p + start * s[0] for p, s in zip(places, axes.strides, strict=True))
+        inner = Axes(tuple(others), tuple(s[1:] for s in axes.strides))
+        yield from _strided(moved, inner if length == 1 and others else Axes((length, *others), axes.strides))
+
+
+@dataclass(frozen=True, slots=True)
+class Summation:
+    """Two launches: one that leaves parts of each sum in a workspace, one that adds those.
+
+    Attributes
+    ----------
+    ranks : tuple of int
+        Axes that are kept, and that are summed.
+    kept, parts : int
+        Results, and parts of each.
+    blocks : int
+        Of the first launch.
+    partial, finished : tuple of int
+        The last arguments of either kernel.
+    """
+
+    ranks: tuple[int, int]
+    kept: int
+    parts: int
+    blocks: int
+    partial: tuple[int, ...]
+    finished: tuple[int, ...]
+
+
+def summation(out, arrays, shape, kept_shape, threads, width, blocks) -> Summation:
+    """How results over `arrays`, which have `shape`, are summed to `kept_shape`, whose memory is `out`.
+
+    `threads` are those of a block, `width` the results that a block sums at once where these are what is
+    contiguous, `blocks` as many as the device should have.
+    """
+    lengths = (1,) * (len(shape) - len(kept_shape)) + kept_shape
+    keeps = [i for i, n in enumerate(lengths) if n != 1]
+    sums = [i for i, n in enumerate(lengths) if n == 1]
+    out_steps = [step for n, step in zip(out.shape, out.strides, strict=True) if n != 1]
+
+    def along(axes, *first):
+        taken = tuple(tuple(a.strides[i] for i in axes) for a in arrays)
+        return axes_of(tuple(shape[i] for i in axes), (*first, *taken))
+
+    kept, summed = along(keeps, tuple(out_steps)), along(sums)
+    results, terms = math.prod(kept.lengths), math.prod(summed.lengths)
+    if results == 1 or abs(kept.strides[1][-1]) >= abs(summed.strides[0][-1]):
+        width = 1
+    rows, groups = threads // width, -(-results // width)
+    parts = max(1, min(-(-blocks // max(1, groups)), -(-terms // (8 * rows))))
+    steps = [[step for strides in one for step in strides] for one in (kept.strides[1:], summed.strides)]
+    return Summation(
+        (len(kept.lengths), len(summed.lengths)),
+        results,
+        parts,
+        parts * groups,
+        (results, terms, parts, width, *kept.lengths[1:], *summed.lengths[1:], *steps[0], *steps[1]),
+        (results, parts, *kept.lengths[1:], *kept.strides[0]),
+    )

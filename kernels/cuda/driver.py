@@ -1,0 +1,54 @@
+"""The driver: whether there is one, how many devices it finds, and calls that become errors of Python.
+
+Needs the package ``cuda.bindings`` and not Numba, so that asking for a device does not load a compiler.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+
+__all__ = ["SIMULATED", "DriverError", "call", "devices"]
+
+SIMULATED = (os.environ.get("NUMBA_ENABLE_CUDASIM") or "0") != "0"  # Numba's simulator runs in its place
+
+
+class DriverError(RuntimeError):
+    """A call of the driver failed: which one, and what it said."""
+
+
+def call(function, *arguments):
+    """A call of the driver: its results without the status, or an error."""
+    status, *results = function(*arguments)
+    if status:
+        raise DriverError(f"{function.__name__}: {_said(status)}")
+    return results[0] if len(results) == 1 else results
+
+
+def _said(status):
+    from cuda.bindings import driver
+
+    text = driver.cuGetErrorString(status)[1]
+    return text.decode() if text else status.name
+
+
+@functools.cache
+def devices() -> int:
+    """How many devices there are; none is an error.
+
+    Raises
+    ------
+    DriverError
+        If there is no driver, or no device; the message says which.
+    """
+    if SIMULATED:
+        return 1
+    from cuda.bindings import driver
+
+    try:
+        call(driver.cuInit, 0)
+    except DriverError as error:
+        raise DriverError(f"there is no device that can be used ({error})") from error
+    except Exception as error:  # cuda.pathfinder's own, where the library is missing
+        raise DriverError("no NVIDIA driver is installed") from error
+    return call(driver.cuDeviceGetCount)

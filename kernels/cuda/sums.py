@@ -1,0 +1,113 @@
+"""Sums of a kernel's results: the gradient of what was broadcast, as a parameter of all or one of a channel.
+
+A block sums a part of what belongs to `width` neighbouring results, in float64 (for float64 with the errors
+of its additions), and leaves it in a workspace; a second kernel adds the parts.  Who adds what depends on
+the shape and the device only, so the bits are the same in every call.
+"""
+
+import functools
+
+from numba import cuda, types
+
+from . import pair
+from .launch import THREADS, Kernel
+from .primitives import inline
+from .storage import STORAGES, VECTOR_BYTES, evaluated, loaded, located, stored
+
+__all__ = ["WIDTH", "finished", "partial"]
+
+WIDTH = min(32, THREADS // 2)  # neighbouring results of a block, where they are what is contiguous
+INDEX, PAIRS = types.int64, STORAGES["d"]
+
+
+@inline
+def add_number(total, lost, term):
+    return total + term, lost
+
+
+@inline
+def add_pair(total, lost, term):
+    s = total + term[0]
+    t = s - total
+    return s, lost + (((total - (s - t)) + (term[0] - t)) + term[1])
+
+
+@functools.cache
+def partial(function, char, pattern, kept_rank, summed_rank) -> Kernel:
+    """The kernel that leaves parts of sums in a workspace, 16 bytes each."""
+    storage, arrays = STORAGES[char], pattern.count("a")
+    lengths = [types.UniTuple(types.uint32, rank - 1) for rank in (kept_rank, summed_rank)]
+    strides = [types.UniTuple(INDEX, rank * arrays) for rank in (kept_rank, summed_rank)]
+    arguments = (
+        *(types.UniTuple(INDEX, arrays), types.UniTuple(storage.real, pattern.count("n"))),
+        *(INDEX,) * 5,
+        *lengths,
+        *strides,
+    )
+    make = functools.partial(_partial, function, storage, pattern, kept_rank, summed_rank)
+    name = f"{function.name}.{char}.{pattern}.{kept_rank}.{summed_rank}.sums"
+    return Kernel(name, make, arguments, kept=function.kept)
+
+
+def _partial(f, storage, pattern, kept_rank, summed_rank):
+    arrays = pattern.count("a")
+    to_result, to_term = located(kept_rank, arrays), located(summed_rank, arrays)
+    value, put, wide = evaluated(f.body, storage, pattern), stored(PAIRS), types.float64
+    accumulate = add_pair if f.gives_pairs else add_number
+
+    def kernel(
+        places, numbers, work, kept, summed, parts, width, kept_lengths, lengths, kept_strides, strides
+    ):
+        high = cuda.shared.array(THREADS, wide)  # the simulator tells arrays apart by their lines
+        low = cuda.shared.array(THREADS, wide)
+        me, block = types.int64(cuda.threadIdx.x), types.int64(cuda.blockIdx.x)
+        row, rows, part = me // width, THREADS // width, block % parts
+        column = block // parts * width + me % width
+        total, lost = wide(0.0), wide(0.0)
+        if column < kept:
+            own = to_result(places, types.uint32(column), kept_lengths, kept_strides)
+            i = part * rows + row
+            while i < summed:
+                term = value(to_term(own, types.uint32(i), lengths, strides), numbers)
+                total, lost = accumulate(total, lost, term)
+                i += parts * rows
+        high[me], low[me] = total, lost
+        cuda.syncthreads()
+        rows //= 2
+        while rows > 0:
+            if row < rows:
+                other = me + rows * width
+                high[me], low[me] = add_pair(high[me], low[me], (high[other], low[other]))
+            cuda.syncthreads()
+            rows //= 2
+        if row == 0 and column < kept:
+            put(work + (part * kept + column) * VECTOR_BYTES, (high[me], low[me]))
+
+    return kernel
+
+
+@functools.cache
+def finished(char, kept_rank) -> Kernel:
+    """The kernel that adds the parts, and rounds."""
+    lengths, strides = types.UniTuple(types.uint32, kept_rank - 1), types.UniTuple(INDEX, kept_rank)
+    arguments = types.UniTuple(INDEX, 1), INDEX, INDEX, INDEX, lengths, strides
+    make = functools.partial(_finished, STORAGES[char], kept_rank)
+    return Kernel(f"{char}.{kept_rank}.finished", make, arguments)
+
+
+def _finished(storage, kept_rank):
+    find, read, put, wide = located(kept_rank, 1), loaded(PAIRS, 2), stored(storage), types.float64
+
+    def kernel(places, work, kept, parts, lengths, strides):
+        column, step = types.int64(cuda.grid(1)), types.int64(cuda.gridsize(1))
+        while column < kept:
+            total, lost = wide(0.0), wide(0.0)
+            part = types.int64(0)
+            while part < parts:
+                total, lost = add_pair(total, lost, read(work + (part * kept + column) * VECTOR_BYTES))
+                part += 1
+            found = find(places, types.uint32(column), lengths, strides)
+            put(found[0], (pair.narrow((total, lost)),))
+            column += step
+
+    return kernel
