@@ -271,7 +271,7 @@ def _callee(context, target, f, arguments):
     function, (*_, last) = target.get_function(kind, signature), signature.args
 
     def call(builder, values):
-        if isinstance(last, types.StarArgTuple):  # def f(a, *others)
+        if isinstance(last, (types.StarArgTuple, types.StarArgUniTuple)):  # def f(a, *others)
             alone = len(signature.args) - 1
             values = [*values[:alone], target.make_tuple(builder, last, values[alone:])]
         return function(builder, values)
