@@ -35,6 +35,13 @@ ROW_FORMULAS = {
 }
 # What the reductions of kernels/numba/rows.py take from kernels/math/ and kernels/formulas/.
 ROW_BUILDING_BLOCKS = ("expm1_nonpositive", "log_of_excess", "weighted_term")
+# The same of kernels/cuda/, for each kind of number that it takes them for.
+CUDA_BUILDING_BLOCKS = {
+    "vec_f": ("entry_exponent", "entry_excess", "plain_log1p"),
+    "vec_d": ("entry_exponent", "entry_excess"),
+    "wide_f": ("leading_factor", "rescaled_sum", "normal_radius", "normal_cosine", "normal_sine"),
+    "wide_d": ("leading_factor", "rescaled_sum", "normal_radius", "normal_cosine", "normal_sine"),
+}
 # Words of kernels/cuda/plain.py, for formulas in one register.
 PLAIN_WORDS = {"multiply_add", "nearest_integer_to_product", "times_power_of_two"}
 # What kernels/cuda/ has in common with kernels/numba/, word for word: the build copies it.
@@ -412,6 +419,9 @@ def formulas_py(cuda=False):
             made.single(kernel)
     for name in ROW_BUILDING_BLOCKS:
         for kind in translate.KINDS["W"]:
+            made.formula(name, kind)
+    for kind, names in CUDA_BUILDING_BLOCKS.items() if cuda else ():
+        for name in names:
             made.formula(name, kind)
     made.names.add("LN2")
     values = coefficients() | {name: float(value) for name, value in constants.items()}

@@ -2,20 +2,12 @@
 
 from numpy import float32
 
-from .primitives import fma, inline, power_of_two
+from .primitives import fma, inline, nearest_integer_to_product, power_of_two
 from .scalar import larger
 
 __all__ = ["multiply_add", "nearest_integer_to_product", "times_power_of_two"]
 
-ROUND = 1.5 * 2.0**23  # what a float32 is added to so that the nearest integer stands in its last bits
-
 multiply_add = fma
-
-
-@inline
-def nearest_integer_to_product(a, factor):
-    """The nearest integer to a float32 product below 2^22 in size."""
-    return fma(a, factor, float32(ROUND)) - float32(ROUND)
 
 
 @inline

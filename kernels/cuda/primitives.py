@@ -20,6 +20,7 @@ __all__ = [
     "fma",
     "inline",
     "intrinsic",
+    "nearest_integer_to_product",
     "polynomial",
     "power_of_two",
     "select",
@@ -31,8 +32,8 @@ __all__ = [
 
 INTEGER = 1.5 * 2.0**52  # what a number is added to so that the nearest integer stands in its last bits
 BIAS, MANTISSA = 1023, 52
-# The same by the type of the number: bits of the mantissa, and that sum of INTEGER and BIAS.
-LAYOUTS = {32: (23, 1.5 * 2.0**23 + 127), 64: (MANTISSA, INTEGER + BIAS)}
+# The same by the type of the number: bits of the mantissa, INTEGER and BIAS.
+LAYOUTS = {32: (23, 1.5 * 2.0**23, 127), 64: (MANTISSA, INTEGER, BIAS)}
 
 if SIMULATED:
 
@@ -154,10 +155,29 @@ def polynomial(typing, x, coefficients):
     return x(x, coefficients), build
 
 
+def _nearest_integer_to_product(a, factor):
+    a = _number(a)
+    _, integer, _ = LAYOUTS[8 * a.itemsize]
+    return _fma(a, type(a)(factor), type(a)(integer)) - type(a)(integer)
+
+
+@simulated(_nearest_integer_to_product)
+def nearest_integer_to_product(typing, a, factor):
+    """The nearest integer to a product below 2^22 in size for float32, below 2^51 for float64."""
+
+    def build(context, builder, signature, arguments):
+        (a, factor), (kind, given) = arguments, signature.args
+        integer = ir.Constant(a.type, LAYOUTS[_bits_of(a).width][1])
+        factor = context.cast(builder, factor, given, kind)
+        return builder.fsub(builder.fma(a, factor, integer), integer)
+
+    return a(a, factor), build
+
+
 def _power_of_two(k):
     k = _number(k)
-    mantissa, magic = LAYOUTS[8 * k.itemsize]
-    stored = _integer_of(k + type(k)(magic))
+    mantissa, integer, bias = LAYOUTS[8 * k.itemsize]
+    stored = _integer_of(k + type(k)(integer + bias))
     return (stored << stored.dtype.type(mantissa)).view(k.dtype)
 
 
@@ -167,26 +187,29 @@ def power_of_two(typing, k):
 
     def build(context, builder, signature, arguments):
         (k,), bits = arguments, _bits_of(arguments[0])
-        mantissa, magic = LAYOUTS[bits.width]
-        biased = builder.bitcast(builder.fadd(k, ir.Constant(k.type, magic)), bits)
+        mantissa, integer, bias = LAYOUTS[bits.width]
+        biased = builder.bitcast(builder.fadd(k, ir.Constant(k.type, integer + bias)), bits)
         return builder.bitcast(builder.shl(biased, ir.Constant(bits, mantissa)), k.type)
 
     return k(k), build
 
 
 def _stored_exponent(a):
-    exponent = _integer_of(_number(a)) >> np.uint64(MANTISSA)
-    return (exponent + _integer_of(np.float64(INTEGER))).view(np.float64)
+    a = _number(a)
+    mantissa, integer, _ = LAYOUTS[8 * a.itemsize]
+    exponent = _integer_of(a) >> _integer_of(a).dtype.type(mantissa)
+    return (exponent + _integer_of(type(a)(integer))).view(a.dtype)
 
 
 @simulated(_stored_exponent)
 def stored_exponent(typing, a):
-    """INTEGER and the exponent of a float64, with its bias."""
+    """INTEGER of its type and the exponent of a positive number, with its bias."""
 
     def build(context, builder, signature, arguments):
         (a,), bits = arguments, _bits_of(arguments[0])
-        magic = builder.bitcast(ir.Constant(a.type, INTEGER), bits)
-        exponent = builder.lshr(builder.bitcast(a, bits), ir.Constant(bits, MANTISSA))
-        return builder.bitcast(builder.add(exponent, magic), a.type)
+        mantissa, integer, _ = LAYOUTS[bits.width]
+        integer = builder.bitcast(ir.Constant(a.type, integer), bits)
+        exponent = builder.lshr(builder.bitcast(a, bits), ir.Constant(bits, mantissa))
+        return builder.bitcast(builder.add(exponent, integer), a.type)
 
     return a(a), build
