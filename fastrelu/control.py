@@ -33,8 +33,10 @@ ACCURACIES = ("high", "fast")
 # between 16 and 32 MiB on a Zen 4 with a cache of 32 MiB (2026-11-21).
 STREAMING_BYTES = machine.last_level_cache()
 # What costs more than this for each thread (`Row.cost`; float32, float64) stores as usual: the writing hides
-# behind the arithmetic, and streaming would only come on top.  `bench/thresholds.py arithmetic`.
-STREAMING_COSTS = 2, 4
+# behind the arithmetic, and streaming would only come on top.  `bench/thresholds.py arithmetic`, same machine
+# (2026-11-22, loaded): ordinary stores took 1.4 to 1.6 of the time of streaming ones at costs 1 and 2 on two
+# threads, 0.7 to 0.9 from cost 3 on.
+STREAMING_COSTS = 1, 3
 # A further thread for each such amount of element * cost (sixteenths of a nanosecond): about 20
 # microseconds of work.  `bench/thresholds.py threads`, same machine: workers that are awake pay from a
 # tenth of it, workers that sleep from 3 to 8 times as much; this stands between.

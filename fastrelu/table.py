@@ -195,7 +195,7 @@ ROWS: tuple[Row, ...] = (
         source="So et al., Primer: Searching for Efficient Transformers for Language Modeling, NeurIPS 2021, "
         "arXiv:2109.08668",
         slope_from_y=True,
-        cost=1,
+        cost=2,
         points=(1.0842021724855044e-19, 1.8446743e19, 1.4916681462400413e-154, 1.3407807929942596e154),
     ),
     Row(
@@ -214,7 +214,7 @@ ROWS: tuple[Row, ...] = (
                 typical=(1.0, 3.0),
             ),
         ),
-        cost=3,
+        cost=5,
         points=(0.25, 3.0, 9.0),
     ),
     Row(
@@ -244,7 +244,7 @@ ROWS: tuple[Row, ...] = (
             ),
         ),
         slope_from_y=True,
-        cost=5,
+        cost=10,
         points=(1e150, 9.2233720e18, 1.3407807929942596e154),
     ),
     Row(
@@ -296,6 +296,7 @@ ROWS: tuple[Row, ...] = (
             -36.04365338911715,
             -1.7580993408473768,
         ),
+        cost=10,
     ),
     Row(
         name="celu",
@@ -362,6 +363,7 @@ ROWS: tuple[Row, ...] = (
             -745.1332191019411,
             36.7368005696771,
         ),
+        cost=7,
     ),
     Row(
         name="log_sigmoid",
@@ -400,6 +402,7 @@ ROWS: tuple[Row, ...] = (
         domain=(0.0, 1.0),
         knots=(Knot(factor=1.0, parameter="eps"), Knot(at=1.0, factor=-1.0, parameter="eps")),
         points=(0.5, 0.3333333333333333, 0.6666666666666666, 0.25, 1e-290),
+        cost=10,
     ),
     Row(
         name="softplus_inverse",
@@ -409,6 +412,7 @@ ROWS: tuple[Row, ...] = (
         source="Maechler, Accurately Computing log(1 - exp(-|a|)), R package Rmpfr, 2012",
         domain=(0.0, inf),
         points=(0.6931471805599453, 0.4054651081081644, 1.0986122886681098, 16.635532, 36.04365338911715),
+        cost=18,
     ),
     Row(
         name="log1mexp",
@@ -426,6 +430,7 @@ ROWS: tuple[Row, ...] = (
             709.782712893384,
             745.1332191019411,
         ),
+        cost=17,
     ),
     Row(
         name="gelu",
@@ -436,6 +441,7 @@ ROWS: tuple[Row, ...] = (
         option=("approximate", "none"),
         roots=(-0.7517915246935645,),
         points=(-5.5, 5.5, -8.5, 8.5, -12.9, -13.1, -14.2, -14.5, -37.5, -38.0, -38.6),
+        cost=9,
     ),
     Row(
         name="gelu_tanh",
@@ -447,6 +453,7 @@ ROWS: tuple[Row, ...] = (
         option=("approximate", "tanh"),
         roots=(-0.7524614220710162,),
         points=(-5.5, 5.5, -9.6, -9.95, -10.1, -10.6, -21.0, -21.5, 21.15, -21.9),
+        cost=10,
     ),
     Row(
         name="gelu_sigmoid",
@@ -458,6 +465,7 @@ ROWS: tuple[Row, ...] = (
         option=("approximate", "sigmoid"),
         roots=(-0.7511542090253077,),
         points=(-51.314, -54.0, -61.09, -63.87, 9.774, 52.128, -416.214, -420.1, -437.838, -441.7),
+        cost=11,
     ),
     Row(
         name="silu",
@@ -484,6 +492,7 @@ ROWS: tuple[Row, ...] = (
             -745.2,
             -751.8,
         ),
+        cost=9,
     ),
     Row(
         name="mish",
@@ -507,6 +516,7 @@ ROWS: tuple[Row, ...] = (
             19.06154746539849,
             372.9,
         ),
+        cost=9,
     ),
     Row(
         name="tanh",
@@ -524,6 +534,7 @@ ROWS: tuple[Row, ...] = (
         derivative="tanh(x)**2",
         source="torch.nn.functional.tanhshrink",
         points=(1.0, 0.34657359, 9.010913, 19.06154746539849, 1.0842021724855044e-19, 1.4e-154),
+        cost=17,
     ),
 )
 

@@ -293,7 +293,7 @@ def use_blocks(module, lower, kernels):
         for compute in range(2):
             source = exports if exports.blocks[compute][i] != NULL else lent
             kernel = &tables.kernels[2 * i + compute]
-            set_kernel(kernel, source, compute, i, inputs, 3 * cost if compute else cost)
+            set_kernel(kernel, source, compute, i, inputs, 5 * cost // 2 if compute else cost)
             other = &tables.kernels[2 * (exports.count + i) + compute]
             other[0] = kernel[0]
             other.faster = other

@@ -87,6 +87,14 @@ def test_bfloat16_is_numpys_to_cast():
     assert fr.relu(x, dtype=np.float32).dtype == np.float32
 
 
+@pytest.mark.parametrize("other", [0.1, 1, np.float16(0.1), np.float32(0.1), np.arange(3.0), np.arange(3)])
+def test_a_ufunc_promotes_bfloat16_as_numpys_do(other):
+    """To float32 beside a Python number, too; the call itself casts parameters to the dtype of x."""
+    x = np.array([-1, 2, 3], bfloat16)
+    assert fr.leaky_relu.ufunc(x, other).dtype == np.multiply(x, other).dtype
+    assert fr.leaky_relu(x, other).dtype == bfloat16
+
+
 @pytest.mark.parametrize("code", [
     "import ml_dtypes, fastrelu as fr, numpy as np",
     "import fastrelu as fr, ml_dtypes, numpy as np",

@@ -240,9 +240,7 @@ def cancelling_entries():
         return (x - mp.tanh(x)) / x**3
 
     for name, degree, rounded in (("FLOAT", 5, to_float), ("FULL", 12, float)):
-        p = fit_doubles(
-            lambda u: (lag(u) - third) / u, lambda u: u / lag(u), near, degree, rounded=rounded
-        )
+        p = fit_doubles(lambda u: (lag(u) - third) / u, lambda u: u / lag(u), near, degree, rounded=rounded)
         error = bits(lambda u, p=p: (third + u * horner(p, u)) / lag(u) - 1, near)
         comment = f"P(u): x - tanh(x) = x^3 (1/3 + u P(u)), u = x^2 in [0, 9/16]. Error {error}."
         yield Entry(f"TANHSHRINK_{name}", descending(p), comment)

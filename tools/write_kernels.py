@@ -43,7 +43,7 @@ CUDA_BUILDING_BLOCKS = {
     "wide_d": ("leading_factor", "rescaled_sum", "normal_radius", "normal_cosine", "normal_sine"),
 }
 # Words of kernels/cuda/plain.py, for formulas in one register.
-PLAIN_WORDS = {"multiply_add", "nearest_integer_to_product", "times_power_of_two"}
+PLAIN_WORDS = {"multiply_add", "times_power_of_two"}
 # What kernels/cuda/ has in common with kernels/numba/, word for word: the build copies it.
 SHARED_WITH_CUDA = ("scalar.py", "pair.py")
 # Formulas whose table is no slower than their plain arithmetic, so that "fast" takes it too: on instruction

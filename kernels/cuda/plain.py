@@ -2,10 +2,10 @@
 
 from numpy import float32
 
-from .primitives import fma, inline, nearest_integer_to_product, power_of_two
+from .primitives import fma, inline, power_of_two
 from .scalar import larger
 
-__all__ = ["multiply_add", "nearest_integer_to_product", "times_power_of_two"]
+__all__ = ["multiply_add", "times_power_of_two"]
 
 multiply_add = fma
 

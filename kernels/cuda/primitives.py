@@ -10,13 +10,14 @@ import functools
 
 import numpy as np
 from llvmlite import ir
-from numba import cuda
+from numba import cuda, types
 
 from .driver import SIMULATED
 
 __all__ = [
     "BIAS",
     "INTEGER",
+    "by_width",
     "fma",
     "inline",
     "intrinsic",
@@ -133,6 +134,24 @@ def turn_sign(typing, a, s):
         return builder.bitcast(builder.xor(a, sign), arguments[0].type)
 
     return a(a, s), build
+
+
+def _by_width(like, of_float32, of_float64):
+    kind = type(_number(like))
+    return kind(of_float32 if kind is np.float32 else of_float64)
+
+
+@simulated(_by_width)
+def by_width(typing, like, of_float32, of_float64):
+    """One of two literal numbers, as the type of `like`."""
+
+    def build(context, builder, signature, arguments):
+        like, of_float32, of_float64 = arguments
+        if like.type == ir.DoubleType():
+            return of_float64
+        return builder.fptrunc(of_float32, like.type)
+
+    return like(like, types.float64, types.float64), build
 
 
 def _polynomial(x, coefficients):

@@ -69,8 +69,10 @@ cdef inline V celu_slope_from_exp(V x, V alpha, V at, V high, V low, V scale) no
 cdef inline V celu_slope_at_default_from_exp(V x, V alpha, V at, V high, V low, V scale) noexcept nogil:
     return where_positive(x, splat(x, 1.0), entry_sum(high, low, scale))
 
-cdef inline W celu_slope_from_y(W y, W alpha) noexcept nogil:
-    return if_positive_and_finite(alpha, where_positive(y, splat(y, 1.0), (y + alpha) / alpha))
+cdef inline V celu_slope_from_y(V y, V alpha) noexcept nogil:
+    cdef V total = y + alpha
+    cdef V below = small_quotient(total, sum_error(y, alpha, total), alpha)
+    return if_positive_and_finite(alpha, where_positive(y, splat(y, 1.0), below))
 
 # expm1(v) - v exp(v), v = x / alpha, which vanishes as v^2: with z = -v, up to 1 by its series.
 cdef inline W celu_wrt_alpha(W x, W alpha) noexcept nogil:

@@ -123,9 +123,10 @@ cdef inline W smelu(W x, W beta) noexcept nogil:
     cdef W between = scaled(t * (t / beta), splat(x, 0.25))
     return if_positive_and_finite(beta, in_pieces(x, beta, splat(x, 0.0), between, x))
 
-cdef inline W smelu_slope(W x, W beta) noexcept nogil:
-    cdef W between = scaled((x + beta) / beta, splat(x, 0.5))
-    return if_positive_and_finite(beta, in_pieces(x, beta, splat(x, 0.0), between, splat(x, 1.0)))
+cdef inline V smelu_slope(V x, V beta) noexcept nogil:
+    cdef V total = x + beta
+    cdef V share = small_quotient(total, sum_error(x, beta, total), beta) * splat(x, 0.5)
+    return if_positive_and_finite(beta, in_pieces(x, beta, splat(x, 0.0), share, splat(x, 1.0)))
 
 cdef inline W smelu_wrt_beta(W x, W beta) noexcept nogil:
     cdef W between = scaled(((beta - x) / beta) * ((beta + x) / beta), splat(x, 0.25))

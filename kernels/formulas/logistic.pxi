@@ -124,8 +124,7 @@ cdef inline V tanh_slope_from_y(V y) noexcept nogil:
 
 
 # x - tanh(x), up to 3/4 by what is left of the series.
-# z - tanh(z) by its series, for 0 <= z <= 3/4.
-cdef inline W tanhshrink_of_small(W z) noexcept nogil:
+cdef inline W tanhshrink_near(W z) noexcept nogil:
     cdef W c = at_most(z, splat(z, 0.75))
     cdef W u = c * c
     cdef W lag = constant(z, THIRD[0], THIRD[1]) + rough_product(u, rough_polynomial(u, TANHSHRINK_FULL))
@@ -134,7 +133,7 @@ cdef inline W tanhshrink_of_small(W z) noexcept nogil:
 cdef inline W tanhshrink(W x) noexcept nogil:
     cdef W z = magnitude(x)
     cdef W n = expm1_nonpositive(scaled(z, splat(x, -2.0)))
-    return turn_sign(where_gt(z, splat(x, 0.75), z + n / (n + 2.0), tanhshrink_of_small(z)), x)
+    return turn_sign(where_gt(z, splat(x, 0.75), z + n / (n + 2.0), tanhshrink_near(z)), x)
 
 cdef inline V tanhshrink_position(V x) noexcept nogil:
     return magnitude(x)
@@ -169,10 +168,10 @@ cdef inline V tanhshrink_from_tanh_ratio(V x, V at, V high, V low, V scale) noex
     near = near * splat(x, 1.0 / 4294967296.0)
     return turn_sign(where_gt(z, tanhshrink_bound(x), far, near), x)
 
-# The square doubles what tanh(x) has lost, which is most just below 2 z = ln 2 / 2.
+# The square doubles the error of tanh, which is less by way of x - tanh(x) for small x.
 cdef inline W tanhshrink_slope(W x) noexcept nogil:
     cdef W z = magnitude(x)
-    cdef W t = where_gt(z, splat(x, 0.25), tanh(z), z - tanhshrink_of_small(z))
+    cdef W t = where_gt(z, splat(x, 0.75), tanh(z), z - tanhshrink_near(z))
     return t * t
 
 cdef inline V tanhshrink_slope_position(V x) noexcept nogil:

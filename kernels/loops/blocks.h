@@ -69,7 +69,8 @@ ALWAYS_INLINE void for_each_register(const To& to, R (*formula)(A...), const Ope
     if constexpr (sizeof...(A) > 1 && holds_parameters((R*)0))
         if (all_held<FIRST>(o, sizeof...(A))) {
             const Held<R, sizeof...(A)> held = hold<FIRST>(formula, o, indices);
-            for (ptrdiff_t i = 0; i < o.registers; i++) to(i, apply_held<FIRST>(formula, o, i, held, indices));
+            for (ptrdiff_t i = 0; i < o.registers; i++)
+                to(i, apply_held<FIRST>(formula, o, i, held, indices));
             return;
         }
     for (ptrdiff_t i = 0; i < o.registers; i++) to(i, apply<FIRST>(formula, o, i, indices));
@@ -79,7 +80,7 @@ template<class R, class... A> ALWAYS_INLINE void forward(R (*formula)(A...), con
     typedef decltype(scalar_of((R*)0)) T;
     const Operands o = operands;
     const auto to = [&](ptrdiff_t i, R y)
-            __attribute__((always_inline)) { put((T*)o.out + i * vec<T>::lanes, y); };
+                            __attribute__((always_inline)) { put((T*)o.out + i * vec<T>::lanes, y); };
     for_each_register<0>(to, formula, o);
 }
 

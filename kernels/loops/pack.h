@@ -2,10 +2,12 @@
 //
 // Compiled for each instruction set, which is where converting costs least.
 #pragma once
+#include <type_traits>
 #include "loops/exports.h"
 #include "simd/bfloat16.h"
 
-// Loops over a step that the compiler knows become vector code; -O2 leaves them alone.
+// Loops over a step that the compiler knows become vector code; -O2 leaves them alone.  Where the type
+// changes that is worth its code for one step only.
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC push_options
 #pragma GCC optimize("O3")
@@ -26,9 +28,11 @@ static void convert(char* to, ptrdiff_t to_step, const char* from, ptrdiff_t fro
     To* const p = (To*)to;
     const From* const q = (const From*)from;
     if (to_step == to_item && from_step == item) return convert_at<To, From, 1, 1>(p, q, n);
-    if (to_step == to_item && from_step == 2 * item) return convert_at<To, From, 1, 2>(p, q, n);
-    if (to_step == to_item && from_step == -item) return convert_at<To, From, 1, -1>(p, q, n);
-    if (to_step == 2 * to_item && from_step == item) return convert_at<To, From, 2, 1>(p, q, n);
+    if constexpr (std::is_same_v<To, From>) {
+        if (to_step == to_item && from_step == 2 * item) return convert_at<To, From, 1, 2>(p, q, n);
+        if (to_step == to_item && from_step == -item) return convert_at<To, From, 1, -1>(p, q, n);
+        if (to_step == 2 * to_item && from_step == item) return convert_at<To, From, 2, 1>(p, q, n);
+    }
     if (to_step == to_item && from_step == 0) return fill<To>(p, (To)*q, n);
     for (ptrdiff_t i = 0; i < n; i++) *(To*)(to + i * to_step) = (To) * (const From*)(from + i * from_step);
 }

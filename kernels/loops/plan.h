@@ -11,7 +11,7 @@ struct Settings {
     std::atomic<int> processors;             // more threads than these never wait awake
     std::atomic<ptrdiff_t> work_per_thread;  // a thread more for each such amount of elements * cost
     std::atomic<ptrdiff_t> streaming_bytes;  // out of place and from here on: stores past the cache ...
-    std::atomic<int> streaming_costs[2];     // ... of float32 and float64 whose cost is no more, for each thread
+    std::atomic<int> streaming_costs[2];  // ... of float32 and float64 whose cost is no more, for each thread
 };
 
 // The threads that pay for an amount of elements * cost.

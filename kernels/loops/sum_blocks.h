@@ -78,19 +78,11 @@ ALWAYS_INLINE Pair sum_along(R (*formula)(A...), const Operands& terms, ptrdiff_
     const std::index_sequence_for<A...> each;
     const Operands o = terms;
     const ptrdiff_t rest = n % vec<T>::lanes, whole = n / vec<T>::lanes;
-    wide<T> a = widen(broadcast((T)0)), b = a, c = a, d = a;  // four, so that additions need not wait
-    ptrdiff_t i = 0;
-    for (; i + 4 <= whole; i += 4) {
-        a = a + term<T>(formula, o, i, each);
-        b = b + term<T>(formula, o, i + 1, each);
-        c = c + term<T>(formula, o, i + 2, each);
-        d = d + term<T>(formula, o, i + 3, each);
-    }
-    if (i < whole) a = a + term<T>(formula, o, i++, each);
-    if (i < whole) b = b + term<T>(formula, o, i++, each);
-    if (i < whole) c = c + term<T>(formula, o, i++, each);
-    if (rest) d = d + last_term<T>(formula, o, i, rest);
-    return total((a + b) + (c + d));
+    const wide<T> zero = widen(broadcast((T)0));
+    wide<T> sums[] = {zero, zero, zero, zero};  // four, so that additions need not wait
+    for (ptrdiff_t i = 0; i < whole; i++) sums[i % 4] = sums[i % 4] + term<T>(formula, o, i, each);
+    if (rest) sums[3] = sums[3] + last_term<T>(formula, o, whole, rest);
+    return total((sums[0] + sums[1]) + (sums[2] + sums[3]));
 }
 
 template<class R, class... A> ALWAYS_INLINE void sum_columns(R (*formula)(A...), const Operands& terms,

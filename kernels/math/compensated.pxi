@@ -16,7 +16,15 @@ cdef inline V quotient(V high, V low, V d, V d_low) noexcept nogil:
     cdef V q = high * inverse
     return fused((low - q * d_low) - product_error(q, d, high), inverse, q)
 
-# The same where it may be infinite, which leaves no remainder; d > 0.
+# (high + low) / d, at most 1 in size, for d > 0: by the inverse, of a d that is a parameter made once.
+cdef inline V small_quotient(V high, V low, V d) noexcept nogil:
+    cdef V raise_by = where_gt(splat(d, 1e-30), d, splat(d, 18446744073709551616.0), splat(d, 1.0))
+    cdef V inverse = splat(d, 1.0) / (d * raise_by)
+    cdef V raised = high * raise_by
+    cdef V q = raised * inverse
+    return fused(low * raise_by - product_error(q, d * raise_by, raised), inverse, q)
+
+# (high + low) / (d + d_low) where it may be infinite, which leaves no remainder; d > 0.
 cdef inline V bounded_quotient(V high, V low, V d, V d_low) noexcept nogil:
     cdef V inverse = splat(d, 1.0) / d
     cdef V q = high * inverse

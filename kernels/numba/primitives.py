@@ -15,6 +15,7 @@ __all__ = [
     "BIAS",
     "INTEGER",
     "by_type",
+    "by_width",
     "fma",
     "inline",
     "polynomial",
@@ -27,6 +28,8 @@ __all__ = [
 
 INTEGER = 1.5 * 2.0**52  # what a number is added to so that the nearest integer stands in its last bits
 BIAS, MANTISSA = 1023, 52
+# The same by the bits of a type: where the exponent is stored, INTEGER, and the sum of INTEGER and BIAS.
+LAYOUTS = {32: (23, 1.5 * 2.0**23, 1.5 * 2.0**23 + 127), 64: (MANTISSA, INTEGER, INTEGER + BIAS)}
 # For what only ever ends up inside a loop.
 inline = njit(forceinline=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
@@ -87,27 +90,41 @@ def polynomial(typing, x, coefficients):
 
 
 @intrinsic
-def power_of_two(typing, k):
-    """2^k for an integral float64 k whose power is a normal number."""
+def by_width(typing, like, of_float32, of_float64):
+    """One of two literal numbers, as the type of `like`."""
 
     def build(context, builder, signature, arguments):
-        biased, bits = _integer(
-            builder, builder.fadd(arguments[0], ir.Constant(ir.DoubleType(), INTEGER + BIAS))
-        )
-        return builder.bitcast(builder.shl(biased, ir.Constant(bits, MANTISSA)), ir.DoubleType())
+        like, of_float32, of_float64 = arguments
+        if like.type == ir.DoubleType():
+            return of_float64
+        return context.cast(builder, of_float32, types.float64, types.float32)
+
+    return like(like, types.float64, types.float64), build
+
+
+@intrinsic
+def power_of_two(typing, k):
+    """2^k for an integral k whose power is a normal number."""
+
+    def build(context, builder, signature, arguments):
+        (k,), bits = arguments, _integer(builder, arguments[0])[1]
+        mantissa, _, magic = LAYOUTS[bits.width]
+        biased, bits = _integer(builder, builder.fadd(k, ir.Constant(k.type, magic)))
+        return builder.bitcast(builder.shl(biased, ir.Constant(bits, mantissa)), k.type)
 
     return k(k), build
 
 
 @intrinsic
 def stored_exponent(typing, a):
-    """INTEGER and the exponent of a, with its bias."""
+    """The exponent of a, with its bias, and INTEGER of its type."""
 
     def build(context, builder, signature, arguments):
         stored, bits = _integer(builder, arguments[0])
-        magic, _ = _integer(builder, ir.Constant(ir.DoubleType(), INTEGER))
-        exponent = builder.lshr(stored, ir.Constant(bits, MANTISSA))
-        return builder.bitcast(builder.add(exponent, magic), ir.DoubleType())
+        mantissa, magic, _ = LAYOUTS[bits.width]
+        magic, _ = _integer(builder, ir.Constant(arguments[0].type, magic))
+        exponent = builder.lshr(stored, ir.Constant(bits, mantissa))
+        return builder.bitcast(builder.add(exponent, magic), arguments[0].type)
 
     return a(a), build
 

@@ -7,6 +7,7 @@ copies this file and ``pair.py`` to ``kernels/cuda``, which has primitives of it
 from .primitives import (
     BIAS,
     INTEGER,
+    by_width,
     fma,
     inline,
     polynomial,
@@ -27,6 +28,7 @@ __all__ = [
     "larger",
     "magnitude",
     "nearest_integer",
+    "nearest_integer_to_product",
     "polynomial",
     "power_of_two",
     "product_error",
@@ -44,10 +46,20 @@ __all__ = [
 ]
 
 
+ROUND = 1.5 * 2.0**23  # INTEGER of float32
+
+
 @inline
 def binade(a):
-    """k for the largest 2^k not above a positive normal float64."""
-    return stored_exponent(a) - (INTEGER + BIAS)
+    """k for the largest 2^k not above a positive normal number."""
+    return stored_exponent(a) - by_width(a, ROUND + 127, INTEGER + BIAS)
+
+
+@inline
+def nearest_integer_to_product(a, factor):
+    """The nearest integer to a product, below 2^22 in size in float32 and 2^51 in float64."""
+    magic = by_width(a, ROUND, INTEGER)
+    return fma(a, factor, magic) - magic
 
 
 @inline
