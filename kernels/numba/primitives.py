@@ -18,6 +18,7 @@ __all__ = [
     "by_width",
     "fma",
     "inline",
+    "nearest_integer_to_product",
     "polynomial",
     "power_of_two",
     "select",
@@ -87,6 +88,19 @@ def polynomial(typing, x, coefficients):
         return total
 
     return x(x, coefficients), build
+
+
+@intrinsic
+def nearest_integer_to_product(typing, a, factor):
+    """The nearest integer to a product, below 2^22 in size for float32 and 2^51 for float64."""
+
+    def build(context, builder, signature, arguments):
+        (a, factor), (kind, given) = arguments, signature.args
+        integer = ir.Constant(a.type, LAYOUTS[_integer(builder, a)[1].width][1])
+        factor = context.cast(builder, factor, given, kind)
+        return builder.fsub(builder.fma(a, factor, integer), integer)
+
+    return a(a, factor), build
 
 
 @intrinsic

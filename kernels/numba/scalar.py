@@ -10,6 +10,7 @@ from .primitives import (
     by_width,
     fma,
     inline,
+    nearest_integer_to_product,
     polynomial,
     power_of_two,
     select,
@@ -53,13 +54,6 @@ ROUND = 1.5 * 2.0**23  # INTEGER of float32
 def binade(a):
     """k for the largest 2^k not above a positive normal number."""
     return stored_exponent(a) - by_width(a, ROUND + 127, INTEGER + BIAS)
-
-
-@inline
-def nearest_integer_to_product(a, factor):
-    """The nearest integer to a product, below 2^22 in size in float32 and 2^51 in float64."""
-    magic = by_width(a, ROUND, INTEGER)
-    return fma(a, factor, magic) - magic
 
 
 @inline
