@@ -1,4 +1,4 @@
-"""The scripts of ``examples/`` with small settings, on scikit-learn's digits: that they show what they say."""
+"""The scripts of ``examples/`` with small settings: that they show what they say."""
 
 import importlib
 from pathlib import Path
@@ -9,6 +9,14 @@ import pytest
 pytest.importorskip("sklearn")
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """For products of small matrices; more threads wait for each other."""
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    with threadpoolctl.threadpool_limits(1, "blas"):
+        yield
 
 
 @pytest.fixture
