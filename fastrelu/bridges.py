@@ -17,7 +17,8 @@ __all__ = ["BRIDGES", "Differentiable", "functions", "load", "spelled", "without
 
 # Which packages a bridge is for, and how to get it.
 BRIDGES = {"torch": "pip install 'fastrelu[torch]'", "jax": "pip install 'fastrelu[jax]'"}
-WITHHELD = {*UFUNC_ARGUMENTS, "return_sign", "keywords"}  # nothing that has a gradient has these as well
+WITHHELD = {*UFUNC_ARGUMENTS, "return_sign", "monitor"}  # no gradient passes through these
+CONSTANT = {"labels", "pieces", "act"}  # arguments that must be given, but have no gradient
 
 
 def load(framework):
@@ -56,6 +57,8 @@ class Differentiable:
     name : str
     takes : dict
         The names of its arguments, in order, with their defaults.
+    positional : tuple of str
+        Those which are given by position.
     arrays : tuple of str
         Those which may have a gradient.
     elementwise : bool
@@ -68,16 +71,25 @@ class Differentiable:
 
     def __init__(self, function):
         arguments = inspect.signature(function).parameters
+        of_backward = inspect.signature(function.backward).parameters
         self.function, self.name = function, function.__qualname__
-        self.takes = {n: a.default for n, a in arguments.items() if n not in WITHHELD}
-        self.of_backward = set(inspect.signature(function.backward).parameters)
+        self.takes = {
+            n: a.default for n, a in arguments.items() if n not in WITHHELD and a.kind is not a.VAR_KEYWORD
+        }
+        self.takes_more = any(a.kind is a.VAR_KEYWORD for a in of_backward.values())
+        self.of_backward = set(of_backward)
         self.draws = "key" in self.takes
         self.elementwise = isinstance(function, Activation)
         self.row = function.row if self.elementwise else None
         self.piecewise_linear = self.elementwise and self.row.piecewise_linear
-        self.by_name = "wrt" in self.of_backward
-        required = (n for n, default in self.takes.items() if default is inspect.Parameter.empty)
-        self.arrays = ("x", *(p.name for p in self.row.parameters)) if self.by_name else tuple(required)
+        self.by_name = self.elementwise and "wrt" in of_backward
+        required = [n for n, default in self.takes.items() if default is inspect.Parameter.empty]
+        if self.elementwise:
+            self.positional = ("x",)
+            self.arrays = ("x", *(p.name for p in self.row.parameters)) if self.by_name else ("x",)
+        else:
+            self.positional = tuple(required) if "gate" not in self.takes else ("value", "gate")
+            self.arrays = tuple(name for name in self.positional if name not in CONSTANT)
 
     def named(self, args, keywords):
         """The arguments of a call by name.
@@ -91,7 +103,7 @@ class Differentiable:
             raise TypeError(f"{self.name}: got {len(args)} arguments; expected at most {len(self.takes)}")
         given = dict(zip(self.takes, args, strict=False))
         for name, value in keywords.items():
-            if name not in self.takes or name in given:
+            if name in given or not (name in self.takes or (self.takes_more and name not in WITHHELD)):
                 wrong = "multiple values for argument" if name in given else "an unexpected keyword argument"
                 raise TypeError(f"{self.name}: got {wrong} {name!r}; expected {', '.join(self.takes)}")
             given[name] = value
@@ -111,8 +123,8 @@ class Differentiable:
 
     def forward(self, given, out=None):
         """The result, for arguments by name."""
-        arrays = [given[name] for name in self.arrays[: 1 if self.by_name else None] if name in given]
-        rest = without(given, self.arrays[: len(arrays)])
+        arrays = [given[name] for name in self.positional if name in given]
+        rest = without(given, self.positional)
         return self.function(*arrays, **rest) if out is None else self.function(*arrays, **rest, out=out)
 
     def backward(self, dy, given, wanted, y=None, out=None):
@@ -120,15 +132,18 @@ class Differentiable:
 
         One gradient can be written to `out`.
         """
-        rest = {n: v for n, v in given.items() if n in self.of_backward and n not in self.arrays}
+        rest = {n: v for n, v in given.items() if self.takes_more or n in self.of_backward}
+        rest = without(rest, self.positional)
         if out is not None:
             rest["out"] = out
-        parameters = {n: given[n] for n in self.arrays[1:] if n in given} if self.by_name else {}
         if y is not None:
-            return (self.function.backward(dy, y=y, **parameters, **rest),)
+            return (self.function.backward(dy, y=y, **rest),)
+        arrays = [given[name] for name in self.positional if name in given]
         if self.by_name:
-            return self.function.backward(dy, given["x"], wrt=wanted, **parameters, **rest)
-        made = self.function.backward(dy, *(given[name] for name in self.arrays), **rest)
+            wrt = wanted if len(wanted) > 1 else wanted[0]
+            made = self.function.backward(dy, *arrays, wrt=wrt, **rest)
+            return made if len(wanted) > 1 else (made,)
+        made = self.function.backward(dy, *arrays, **rest)
         made = dict(zip(self.arrays, made if isinstance(made, tuple) else (made,), strict=False))
         return tuple(made[name] for name in wanted)
 

@@ -143,7 +143,10 @@ class Torch(Library):
 
     def view(self, array):
         if array.requires_grad and self.module.is_grad_enabled():
-            raise Unsuitable("a tensor that requires a gradient; expected one that does not: use .detach()")
+            raise Unsuitable(
+                "a tensor that requires a gradient; expected one that does not: use .detach(), or a function "
+                "of fastrelu.torch"
+            )
         name = str(array.dtype).removeprefix("torch.")
         if name not in CHARS:
             raise Unsuitable(f"of dtype {name}; expected {' or '.join(CHARS)} on a device")
@@ -200,6 +203,8 @@ class Jax(Library):
     waits = True
 
     def is_on_device(self, array):
+        if isinstance(array, sys.modules["jax"].core.Tracer):  # which is nowhere yet
+            return False
         return hasattr(array, "devices") and next(iter(array.devices())).platform in ("gpu", "cuda")
 
     def device(self, array):

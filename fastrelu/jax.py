@@ -29,6 +29,11 @@ from . import ffi  # noqa: E402
 jnp = jax.numpy
 
 
+def _alone(function):
+    """Whether results depend on where in a whole batch an entry stands, or are sums over it."""
+    return function.draws or "reduction" in function.takes
+
+
 # What runs
 
 
@@ -37,9 +42,7 @@ class _Pass:
 
     def __init__(self, function, names, options):
         self.function, self.names, self.options = function, names, options
-        # results that depend on where in the whole batch an entry stands, or that are sums over it
-        alone = function.draws or "reduction" in function.takes
-        self.vmap_method = "sequential" if alone else "broadcast_all"
+        self.vmap_method = "sequential" if _alone(function) else "broadcast_all"
 
     @functools.cached_property
     def number(self):
@@ -169,26 +172,30 @@ def _constant(name, argument, value):
 
 def _call(function, args, keywords):
     given = function.named(args, keywords)
-    required = function.arrays[: 1 if function.by_name else None]
-    for name in required:
-        if name not in given:
-            raise TypeError(f"fastrelu.jax.{function.name}: argument {name!r} is missing")
+    first = function.positional[0]
+    if first not in given:
+        raise TypeError(f"fastrelu.jax.{function.name}: argument {first!r} is missing")
     operands = {
         name: _key_data(value) if name == "key" else jnp.asarray(value)
         for name, value in given.items()
-        if name in required or isinstance(value, (jax.Array, np.ndarray))
+        if name == first or _is_array(value, name in function.positional)
     }
     options = {name: value for name, value in given.items() if name not in operands}
-    x = operands[required[0]]
+    x = operands[first]
     if not (jnp.issubdtype(x.dtype, jnp.floating) or (function.row and function.row.keeps_integers)):
-        x = operands[required[0]] = x.astype(float)
-    _align(function, x, operands, options)
-    names, options = tuple(operands), tuple(sorted(options.items()))
-    wanted = tuple(name for name in operands if name in function.arrays and name != "labels")
+        x = operands[first] = x.astype(float)
+    if not _alone(function):
+        _align(function, x, operands, options)
+    wanted = tuple(name for name in operands if name in function.arrays)
     for name in operands:
         if name not in wanted and jnp.issubdtype(operands[name].dtype, jnp.floating):
             operands[name] = _constant(function.name, name, operands[name])
-    return _differentiable(function, names, options, wanted)(*operands.values())
+    made = _differentiable(function, tuple(operands), tuple(sorted(options.items())), wanted)
+    return made(*operands.values())
+
+
+def _is_array(value, may_be_a_list):
+    return isinstance(value, (jax.Array, np.ndarray)) or (may_be_a_list and isinstance(value, (list, float)))
 
 
 def _align(function, x, operands, options):
@@ -200,13 +207,10 @@ def _align(function, x, operands, options):
             if axis is not None and value.ndim == 1 and value.size > 1:
                 value = value.reshape(_along(value.size, axis, x.shape))
             operands[name] = value.reshape((1,) * (x.ndim - value.ndim) + value.shape)
-        if function.draws and axis is not None:
-            options["axis"] = axis
         return
-    if "b" in operands:
-        others = [name for name in ("a", "b") if name in operands]
-        shape = jnp.broadcast_shapes(*(operands[name].shape for name in others))
-        operands |= {name: jnp.broadcast_to(operands[name], shape).astype(x.dtype) for name in others}
+    shape = jnp.broadcast_shapes(*(operand.shape for operand in operands.values()))
+    for name, operand in operands.items():
+        operands[name] = jnp.broadcast_to(operand, shape).astype(x.dtype)
     if "axis" in function.takes:
         axis = options.get("axis", function.takes["axis"])
         axes = range(x.ndim) if axis is None else axis if isinstance(axis, (tuple, list)) else (axis,)

@@ -4,9 +4,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from bridge_cases import FUNCTIONS, LABELS, arguments
 
 import fastrelu as fr
-from fastrelu import bridges
 
 jax = pytest.importorskip("jax")
 
@@ -15,9 +15,6 @@ from jax.test_util import check_grads  # noqa: E402
 
 import fastrelu.jax as frj  # noqa: E402
 
-FUNCTIONS = bridges.functions()
-LABELS = np.array([0, 3, 1])
-
 
 @pytest.fixture(autouse=True, scope="module")
 def doubles():
@@ -25,21 +22,6 @@ def doubles():
     jax.config.update("jax_enable_x64", True)
     yield
     jax.config.update("jax_enable_x64", before)
-
-
-def arguments(name):
-    """Arrays, away from where f′ jumps, and what else the function needs."""
-    rng, function = np.random.default_rng(0), FUNCTIONS[name]
-    x = rng.uniform(0.1, 0.9, (3, 4)) * rng.choice((-1, 1), (3, 4))
-    if name == "cross_entropy":
-        return [x], [LABELS]
-    if function.row is None:
-        return [x, *(x[::-1] for _ in function.arrays[1:])], []
-    if function.row.domain[0] == 0:
-        x = abs(x)
-    if name == "prelu":
-        return [x, np.array([0.1, 0.2, 0.3, 0.4])], []
-    return [x], [p.typical[0] for p in function.row.parameters if p.default is None]
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

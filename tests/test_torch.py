@@ -6,6 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
+from bridge_cases import FUNCTIONS, arguments, by_name
 
 import fastrelu as fr
 from fastrelu import bridges
@@ -14,25 +15,18 @@ torch = pytest.importorskip("torch")
 
 import fastrelu.torch as frt  # noqa: E402
 
-FUNCTIONS = bridges.functions()
+ELEMENTWISE = [name for name, function in FUNCTIONS.items() if function.elementwise]
 PIECEWISE_LINEAR = [name for name, function in FUNCTIONS.items() if function.piecewise_linear]
 F = torch.nn.functional
 MODULES = [name for name in frt.__all__ if isinstance(getattr(frt, name), type)]
 THEIRS = [name for name in MODULES if hasattr(torch.nn, name)]
 
 
-def tensors(name, dtype=torch.float64, seed=0):
-    """Arguments for a function, those that have a gradient first, away from where f′ jumps."""
-    rng, function = np.random.default_rng(seed), FUNCTIONS[name]
-    x = torch.tensor(rng.uniform(0.1, 0.9, (3, 4)) * rng.choice((-1, 1), (3, 4)), dtype=dtype)
-    if name == "cross_entropy":
-        return x, torch.tensor([0, 3, 1])
-    if function.row is None:
-        return x, *(torch.flip(x, (0,)) for _ in function.arrays[1:])
-    if function.row.domain[0] == 0:
-        x = x.abs()
-    weights = (torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=dtype),) if name == "prelu" else ()
-    return x, *(weights or [p.typical[0] for p in function.row.parameters if p.default is None])
+def tensors(name, dtype=torch.float64, grad=False):
+    """Tensors, of which those that have a gradient may require it, and what else the function needs."""
+    arrays, rest = arguments(name, np.dtype(str(dtype).removeprefix("torch.")))
+    rest = [torch.from_numpy(r) if isinstance(r, np.ndarray) else r for r in rest]
+    return [torch.from_numpy(a).requires_grad_(grad) for a in arrays], rest
 
 
 def same(tensor, array):
@@ -53,34 +47,25 @@ def _with(f, parameter, x, value):
 @pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
 def test_forward_and_backward_are_those_of_arrays(name, dtype):
-    function, given = FUNCTIONS[name], tensors(name, dtype)
-    arrays = [t.numpy() if isinstance(t, torch.Tensor) else t for t in given]
-    leaves = [
-        t.clone().requires_grad_() if isinstance(t, torch.Tensor) and t.is_floating_point() else t
-        for t in given
-    ]
-    y = getattr(frt, name)(*leaves)
-    expected = function.function(*arrays)
-    assert same(getattr(frt, name)(*given), expected)
+    function, f = FUNCTIONS[name], getattr(frt, name)
+    leaves, rest = tensors(name, dtype, grad=True)
+    arrays = arguments(name, leaves[0].detach().numpy().dtype)
+    y, expected = f(*leaves, *rest), function.function(*arrays[0], *arrays[1])
     assert same(y, expected)
+    assert same(f(*(leaf.detach() for leaf in leaves), *rest), expected)
     dy = torch.full_like(y, 0.75)
     y.backward(dy)
-    wanted = tuple(
-        n for n, t in zip(function.takes, leaves, strict=False) if getattr(t, "requires_grad", False)
-    )
-    gradients = function.backward(dy.numpy(), dict(zip(function.takes, arrays, strict=False)), wanted)
+    wanted = tuple(function.takes)[: len(leaves)]
+    gradients = function.backward(dy.numpy(), by_name(name, *arrays), wanted)
     tolerance = {torch.float16: 2e-3, torch.float32: 1e-6, torch.float64: 1e-14}[dtype]  # from y, or from x
-    for leaf, gradient in zip(leaves, gradients, strict=False):
+    for leaf, gradient in zip(leaves, gradients, strict=True):
         np.testing.assert_allclose(leaf.grad.numpy(), gradient, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_gradcheck(name):
-    given = [
-        t.requires_grad_() if isinstance(t, torch.Tensor) and t.is_floating_point() else t
-        for t in tensors(name)
-    ]
-    assert torch.autograd.gradcheck(getattr(frt, name), given)
+    leaves, rest = tensors(name, grad=True)
+    assert torch.autograd.gradcheck(getattr(frt, name), (*leaves, *rest))
 
 
 @pytest.mark.parametrize("parameter", ["alpha", "beta", "negative_slope", "lambd", "b"])
@@ -88,7 +73,7 @@ def test_gradients_of_parameters(parameter):
     names = [n for n, f in FUNCTIONS.items() if f.by_name and parameter in f.arrays]
     assert names
     for name in names:
-        x = tensors(name)[0].requires_grad_()
+        (x,), _ = tensors(name, grad=True)
         value = torch.tensor(0.4, dtype=torch.float64, requires_grad=True)
         f = functools.partial(_with, getattr(frt, name), parameter)
         assert torch.autograd.gradcheck(f, (x, value))
@@ -96,41 +81,39 @@ def test_gradients_of_parameters(parameter):
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_second_derivatives(name):
-    x, *rest = tensors(name)
+    (x, *others), rest = tensors(name)
     x.requires_grad_()
     if name in PIECEWISE_LINEAR:
-        assert torch.autograd.gradgradcheck(getattr(frt, name), (x, *rest))
+        assert torch.autograd.gradgradcheck(getattr(frt, name), (x, *others, *rest))
         return
-    (dx,) = torch.autograd.grad(getattr(frt, name)(x, *rest).sum(), x, create_graph=True)
+    y = getattr(frt, name)(x, *others, *rest)
+    (dx,) = torch.autograd.grad(y.sum(), x, create_graph=True)
     with pytest.raises(NotImplementedError, match=f"{FUNCTIONS[name].name}: the second derivative"):
         dx.sum().backward()
 
 
-@pytest.mark.parametrize("name", [n for n, f in FUNCTIONS.items() if f.elementwise])
+@pytest.mark.parametrize("name", ELEMENTWISE)
 def test_piecewise_linear_functions_have_few_slopes(name):
-    x, *rest = tensors(name, seed=1)
-    x = np.linspace(*((0.01, 0.99) if FUNCTIONS[name].row.domain[0] == 0 else (-8, 8)), 1001)
-    rest = [0.1] if name == "prelu" else rest
-    slopes = FUNCTIONS[name].backward(
-        np.ones_like(x), dict(zip(FUNCTIONS[name].takes, (x, *rest), strict=False)), ("x",)
-    )
-    assert (len(np.unique(slopes)) <= 3) == FUNCTIONS[name].piecewise_linear
+    function, (_, rest) = FUNCTIONS[name], arguments(name)
+    x = np.linspace(*((0.01, 0.99) if function.row.domain[0] == 0 else (-8, 8)), 1001)
+    given = by_name(name, [x], [0.1] if name == "prelu" else rest)
+    (slopes,) = function.backward(np.ones_like(x), given, ("x",))
+    assert (len(np.unique(slopes)) <= 3) == function.piecewise_linear
 
 
-@pytest.mark.parametrize("name", [n for n, f in FUNCTIONS.items() if f.elementwise])
+@pytest.mark.parametrize("name", ELEMENTWISE)
 def test_in_place(name):
-    x, *rest = tensors(name)
-    leaf, plain = x.clone().requires_grad_(), x.clone()
-    expected = getattr(frt, name)(x, *rest)
+    f, ((x, *others), rest) = getattr(frt, name), tensors(name)
+    rest = others + rest
+    leaf, plain, expected = x.clone().requires_grad_(), x.clone(), f(x, *rest)
     version = plain._version
-    assert getattr(frt, name)(plain, *rest, inplace=True) is plain
+    assert f(plain, *rest, inplace=True) is plain
     assert plain._version > version
     assert torch.equal(plain, expected)
     z = leaf * 1
-    assert getattr(frt, name)(z, *rest, inplace=True) is z
+    assert f(z, *rest, inplace=True) is z
     z.sum().backward()
-    x.requires_grad_()
-    getattr(frt, name)(x, *rest).sum().backward()
+    f(x.requires_grad_(), *rest).sum().backward()
     torch.testing.assert_close(leaf.grad, x.grad)
 
 
@@ -183,13 +166,13 @@ def test_modules_do_what_those_of_torch_do(name):
     assert isinstance(ours, type(theirs))
     assert list(ours.state_dict()) == list(theirs.state_dict())
     ours.load_state_dict(theirs.state_dict())
-    inputs = tensors("cross_entropy" if name == "CrossEntropyLoss" else "relu")
+    (x,), rest = tensors("cross_entropy" if name == "CrossEntropyLoss" else "relu")
     made = []
     for module in (theirs.eval(), ours.eval()):  # RReLU draws otherwise
-        x = inputs[0].clone().requires_grad_()
-        y = module(x, *inputs[1:])
+        leaf = x.clone().requires_grad_()
+        y = module(leaf, *rest)
         y.sum().backward()
-        made.append((y, x.grad, *(p.grad for p in module.parameters())))
+        made.append((y, leaf.grad, *(p.grad for p in module.parameters())))
     for ours, theirs in zip(*made, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-8)  # Softplus: a line beyond 20
 
@@ -273,10 +256,9 @@ def test_errors(call, kind, message):
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_plain_functions_name_the_bridge(name):
-    function, (x, *rest) = FUNCTIONS[name], tensors(name)
-    x.requires_grad_()
-    given = dict(zip(function.takes, (x, *rest), strict=False))
+    function, (leaves, rest) = FUNCTIONS[name], tensors(name, grad=True)
+    given = by_name(name, leaves, rest)
     advice = rf"expected a detached one, or fastrelu\.torch\.{function.name}"
-    for call in (function.forward, lambda given: function.backward(x, given, function.arrays[:1])):
+    for call in (function.forward, lambda given: function.backward(leaves[0], given, function.arrays[:1])):
         with pytest.raises(TypeError, match=advice):
             call(given)
