@@ -39,11 +39,14 @@ from .control import (
 )
 from .custom import activation
 from .dispatch import Plan, explain
+from .gated import GATED as _GATED
 from .keys import NoiseKey, noise_key
+from .largest import maxout
 from .losses import cross_entropy
 from .noisy import noisy_relu, rrelu
 from .normalising import log_softmax, softmax, softmax0
 from .reductions import logsumexp, logsumexp0
+from .stepped import stepped_sigmoid
 from .streaming import LogSumExp
 from .table import ROWS as _ROWS
 
@@ -66,6 +69,7 @@ def _activations():
 
 ACTIVATIONS = _activations()
 globals().update(ACTIVATIONS)
+globals().update(_GATED)
 
 
 def __getattr__(name):
@@ -95,6 +99,7 @@ __all__ = [
     "logaddexp",
     "logsumexp",
     "logsumexp0",
+    "maxout",
     "noise_key",
     "noisy_relu",
     "rrelu",
@@ -105,8 +110,10 @@ __all__ = [
     "show_config",
     "softmax",
     "softmax0",
+    "stepped_sigmoid",
     "use_backend",
     *ACTIVATIONS,
+    *_GATED,
 ]
 
 if hasattr(_sys.modules.get("threadpoolctl"), "register"):  # whoever uses it; it is not imported for this

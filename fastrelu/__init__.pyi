@@ -23,14 +23,17 @@ from .control import use_backend as use_backend
 from .custom import activation as activation
 from .dispatch import Plan as Plan
 from .dispatch import explain as explain
+from .gated import GatedUnit as GatedUnit
 from .keys import NoiseKey as NoiseKey
 from .keys import noise_key as noise_key
+from .largest import maxout as maxout
 from .losses import cross_entropy as cross_entropy
 from .normalising import log_softmax as log_softmax
 from .normalising import softmax as softmax
 from .normalising import softmax0 as softmax0
 from .reductions import logsumexp as logsumexp
 from .reductions import logsumexp0 as logsumexp0
+from .stepped import stepped_sigmoid as stepped_sigmoid
 from .streaming import LogSumExp as LogSumExp
 
 __version__: str
@@ -92,3 +95,7 @@ tanh: Activation
 tanhshrink: Activation
 rrelu: Activation
 noisy_relu: Activation
+glu: GatedUnit
+reglu: GatedUnit
+geglu: GatedUnit
+swiglu: GatedUnit

@@ -100,7 +100,7 @@ class LogAddExp:
             return dispatch.elementwise(FORWARD)(a, b, **options)
         arrays = _operands("logaddexp", a=a, b=b)
         rowwise.broadcast_shapes("logaddexp", "b", *arrays)
-        dtype = _promoted((a, b), arrays)
+        dtype = promoted((a, b), arrays)
         if interop.is_foreign(out):
             options["out"] = interop.to_numpy("logaddexp", "out", out)
         if is_extension(dtype):
@@ -271,7 +271,7 @@ def _operands(name, **given):
     return arrays
 
 
-def _promoted(given, arrays):
+def promoted(given, arrays):
     """The dtype that NumPy's own logaddexp gives; a Python number takes on that of the array beside it."""
     kinds = [
         type(v) if type(v) in (bool, int, float) else a.dtype for v, a in zip(given, arrays, strict=True)

@@ -18,11 +18,14 @@ __all__ = [
     "elementwise",
     "empty",
     "explain",
+    "largest",
     "losses_kernel",
+    "meet_bfloat16",
     "plan",
     "reads_bfloat16",
     "rows_kernel",
     "sums_kernel",
+    "two_results",
     "weighted_kernel",
     "weighted_logs",
 ]
@@ -205,6 +208,8 @@ def explain(function, *arrays, out=None):
         )
     if not arrays:
         raise TypeError("explain: expected the arrays of the call after the function")
+    if hasattr(function, "operands"):
+        arrays = function.operands(*arrays)
     if kernel.pass_ == "forward":  # the fast path makes arrays of lists
         arrays = [np.asarray(a) if type(a) in (list, tuple) else a for a in arrays]
     given = [np.asanyarray(a) for a in arrays]
@@ -247,6 +252,21 @@ def reads_bfloat16():
 def elementwise(kernel):
     """The current backend's callable for a kernel of the table."""
     return control.BACKEND.get().elementwise(kernel)
+
+
+def two_results(kernels, arrays, results, apart):
+    """Both kernels of the same arrays into two arrays in one pass; False where the backend cannot."""
+    return control.BACKEND.get().two_results(kernels, arrays, results, apart)
+
+
+def largest(*arguments):
+    """The largest of entries along an axis, or its gradient; False where no kernel reads the arrays."""
+    return control.BACKEND.get().largest(*arguments)
+
+
+def meet_bfloat16():
+    """Let the kernels know bfloat16, which a caller has brought."""
+    cython.meet_bfloat16()
 
 
 def rows_kernel(name):

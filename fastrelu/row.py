@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from math import inf
 
-__all__ = ["Kernel", "Knot", "Parameter", "Row"]
+__all__ = ["Gate", "Kernel", "Knot", "Parameter", "Row"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,9 @@ class Kernel:
     """One compiled elementwise loop: which formula it runs, on which inputs."""
 
     row: str  # the dotted path of the activation, "gelu.tanh"
-    pass_: str  # "forward", "backward", "backward_from_y", "backward_at_zero", "backward_wrt_<parameter>"
+    # "forward", "backward", "backward_from_y", "backward_at_zero", "backward_wrt_<parameter>"; of a gated
+    # unit "forward", "backward_value", "backward_gate"
+    pass_: str
     formula: str  # "elu_slope_from_y": in kernels/formulas/ and in the reference
     inputs: tuple[str, ...]  # "dy" first where the result is multiplied by it
     knots: tuple[Knot, ...] = ()  # replace the slope there by the last input
@@ -171,3 +173,32 @@ class Row:
         for p in names:
             add(f"backward_wrt_{p}", f"{self.name}_wrt_{p}", ("dy", "x"))
         return made
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """A gated unit value * f(gate), f an activation of the table, and what is promised of it."""
+
+    name: str
+    activation: str  # the name of f, under which callers know it
+    summary: str
+    formula: str
+    derivatives: tuple[str, str]  # with respect to value, and to gate
+    source: str
+    cost: int  # as a row's
+    ulp: dict[str, float] = field(default_factory=lambda: {"forward": 1.0, "backward": 1.0})
+    roots: tuple[float, ...] = ()  # interior zeros of f'
+    points: tuple[float, ...] = ()  # of gate: where formulas switch
+    parameters: tuple[Parameter, ...] = ()
+
+    def kernels(self) -> dict[str, Kernel]:
+        """The forward pass, and the gradient of each argument; both take the same operands."""
+        made = {
+            "forward": (self.name, ("value", "gate")),
+            "backward_value": (f"{self.name}_value_slope", ("dy", "value", "gate")),
+            "backward_gate": (f"{self.name}_gate_slope", ("dy", "value", "gate")),
+        }
+        return {
+            pass_: Kernel(row=self.name, pass_=pass_, formula=formula, inputs=inputs, cost=self.cost)
+            for pass_, (formula, inputs) in made.items()
+        }

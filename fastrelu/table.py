@@ -15,8 +15,10 @@ from __future__ import annotations
 from math import inf
 
 from .row import Kernel, Knot, Parameter, Row
+from .table_gates import GATES
 
 __all__ = [
+    "GATES",
     "KERNELS",
     "LOGADDEXP",
     "LOSS_KERNELS",
@@ -602,6 +604,7 @@ KERNELS: tuple[Kernel, ...] = (
     *(k for row in ROWS for k in row.kernels().values()),
     *LOGADDEXP,
     *(k for row in RANDOM for k in row.kernels().values()),
+    *(k for gate in GATES for k in gate.kernels().values()),
 )
 
 # What a reduction over rows is made of, in the order of their table in the compiled modules: the pass that

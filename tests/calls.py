@@ -1,12 +1,15 @@
 """How kernels are called: through the ufunc and the public object, on arrays laid out in every way."""
 
 import contextlib
+import functools
 
 import numpy as np
 import pytest
 from cases import (
+    ALL,
     AT_ZERO,
     BY_NAME,
+    GATED,
     ON_KERNELS,
     REFERENCE_ULP,
     function,
@@ -66,6 +69,9 @@ LAYOUTS = {
 
 def public(row, kernel):
     """The public object's call that takes a kernel's inputs, in the kernel's order."""
+    if kernel.name in GATED:
+        unit, wrt = getattr(fr, row.name), kernel.pass_.removeprefix("backward_")
+        return unit if kernel.pass_ == "forward" else functools.partial(unit.backward, wrt=wrt)
     family = fr.ACTIVATIONS[row.family]
     activation = family.variants[row.option[1]] if row.option else family
     names = [p.name for p in row.parameters]
@@ -107,6 +113,7 @@ SHAPE = (7, 37)
 FORWARD = [name for name, (_, kernel) in BY_NAME.items() if kernel.pass_ == "forward"]
 
 each_kernel = pytest.mark.parametrize("name", BY_NAME)
+each_elementwise = pytest.mark.parametrize("name", ALL)
 each_forward = pytest.mark.parametrize("name", FORWARD)
 each_dtype = pytest.mark.parametrize("dtype", KERNEL_FLOATS, ids=lambda d: np.dtype(d).name)
 each_call = pytest.mark.parametrize("via", CALLS)
@@ -117,7 +124,7 @@ each_call = pytest.mark.parametrize("via", CALLS)
 
 def arrays(name, dtype, shape=SHAPE, seed=0):
     """The kernel's inputs as full arrays: special values and normal ones, parameters that differ by lane."""
-    row, kernel = BY_NAME[name]
+    row, kernel = ALL[name]
     rng, made, size = np.random.default_rng(seed), [], int(np.prod(shape))
     typical = {p.name: p.typical for p in row.parameters}
     for position, argument in enumerate(kernel.inputs):

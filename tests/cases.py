@@ -7,11 +7,13 @@ import numpy as np
 
 from fastrelu import dispatch, reference
 from fastrelu.backends import cython
-from fastrelu.table import ROWS
+from fastrelu.table import GATES, ROWS
 
 ON_KERNELS = dispatch.control.BACKEND.get().name != "numpy"
 KERNELS = [(row, kernel) for row in ROWS for kernel in row.kernels().values()]
 BY_NAME = {kernel.name: (row, kernel) for row, kernel in KERNELS}
+GATED = {kernel.name: (gate, kernel) for gate in GATES for kernel in gate.kernels().values()}
+ALL = BY_NAME | GATED  # for what is the same of any elementwise kernel
 NEIGHBOURS = 64  # ULP on either side of everything that is special
 NEAR_ROOT = 0.5  # within it the error of a float64 derivative is promised absolutely:
 ABSOLUTE = 2.0**-56

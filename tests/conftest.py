@@ -79,7 +79,7 @@ def pytest_report_header(config):
 @pytest.fixture
 def call(name, via):
     """The kernel called `name`, by its ufunc or by its public object."""
-    return calls.CALLS[via](*cases.BY_NAME[name])
+    return calls.CALLS[via](*cases.ALL[name])
 
 
 @pytest.fixture(params=["current", "numpy"])

@@ -9,7 +9,7 @@ import os
 import numpy as np
 import pytest
 from calls import CALLS, LAYOUTS, plain, public
-from cases import BY_NAME, function, same_bits
+from cases import ALL, function, same_bits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,13 +23,13 @@ NEVER = 2**62
 FEWER = 5 if os.environ.get("FASTRELU_ISA") else 1
 CHUNK = 512  # elements that a thread takes at a time; kernels/loops/run.h
 DTYPES = [np.float32, np.float64]
-each_kernel = pytest.mark.parametrize("name", BY_NAME)
+each_kernel = pytest.mark.parametrize("name", ALL)
 each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: np.dtype(d).name)
 
 
 def arrays(name, dtype, size):
     """Inputs over all binades, with a NaN, zeros and infinities among them."""
-    row, kernel = BY_NAME[name]
+    row, kernel = ALL[name]
     rng, made = np.random.default_rng(size), []
     for argument in kernel.inputs:
         p = next((p for p in row.parameters if p.name == argument), None)
@@ -58,7 +58,7 @@ def explained(kernel, inputs, **out):
 @each_dtype
 @each_kernel
 def test_threads_and_streaming_stores(name, dtype, thresholds):
-    row, kernel = BY_NAME[name]
+    row, kernel = ALL[name]
     call, items = plain(row, kernel), np.dtype(dtype).itemsize
     for size in (2 * CHUNK + 1, 10 * CHUNK - 3, 12 * CHUNK + 77):
         inputs = arrays(name, dtype, size)
@@ -85,7 +85,7 @@ def test_threads_and_streaming_stores(name, dtype, thresholds):
 
 @each_kernel
 def test_halves_with_threads(name, thresholds):
-    _, kernel = BY_NAME[name]
+    _, kernel = ALL[name]
     inputs = [np.clip(a, -6e4, 6e4) for a in arrays(name, np.float32, 6 * CHUNK + 5)]
     halves = [a.astype(np.float16) for a in inputs]
     thresholds(1, NEVER, NEVER)
@@ -95,11 +95,11 @@ def test_halves_with_threads(name, thresholds):
         assert same_bits(function(kernel)(*halves), expected)
 
 
-@pytest.mark.parametrize("name", [n for n in BY_NAME if n.startswith(("relu", "gelu"))])
+@pytest.mark.parametrize("name", [n for n in ALL if n.startswith(("relu", "gelu"))])
 @each_dtype
 def test_at_the_size_where_the_thresholds_really_are(name, dtype, kernels_only):
     """Once without lowering anything, as far as the machine's cache allows."""
-    row, kernel = BY_NAME[name]
+    row, kernel = ALL[name]
     size = (48 << 20) // np.dtype(dtype).itemsize // 4
     inputs = [np.tile(a, size // a.size) for a in arrays(name, dtype, 1 << 12)]
     whole = public(row, kernel)(*inputs)
@@ -159,7 +159,7 @@ def selections(draw, size):
 @each_kernel
 def test_slices_permutations_and_shifts(name, data):
     """f(x)[s] is f(x[s]): no value depends on its place or on its neighbours."""
-    row, kernel = BY_NAME[name]
+    row, kernel = ALL[name]
     dtype = data.draw(st.sampled_from(DTYPES))
     call = CALLS[data.draw(st.sampled_from(list(CALLS)))](row, kernel)
     size = data.draw(st.integers(1, 1300))
@@ -175,7 +175,7 @@ def test_slices_permutations_and_shifts(name, data):
 @each_kernel
 def test_padding_and_shapes(name, data):
     """Other elements around, and other axes, change nothing."""
-    row, kernel = BY_NAME[name]
+    row, kernel = ALL[name]
     dtype = data.draw(st.sampled_from(DTYPES))
     shape = tuple(data.draw(st.lists(st.integers(0, 9), min_size=1, max_size=4)))
     size = int(np.prod(shape))
@@ -217,7 +217,7 @@ def views(draw, shape):
 @each_kernel
 def test_grids_of_any_strides_on_any_number_of_threads(name, data, module_thresholds):
     """Long and short rows, axes that merge and axes that do not, `out` laid out in its own way."""
-    row, kernel = BY_NAME[name]
+    row, kernel = ALL[name]
     dtype = data.draw(st.sampled_from([np.float16, *DTYPES]))
     shape = tuple(data.draw(st.lists(st.sampled_from([1, 2, 3, 7, 31, 65, 130]), min_size=1, max_size=3)))
     size = int(np.prod(shape))
@@ -244,7 +244,7 @@ def test_grids_of_any_strides_on_any_number_of_threads(name, data, module_thresh
 @given(data=st.data())
 @each_kernel
 def test_broadcast_operands_count_as_full_ones(name, data):
-    _, kernel = BY_NAME[name]
+    _, kernel = ALL[name]
     if len(kernel.inputs) == 1:
         return
     dtype = data.draw(st.sampled_from(DTYPES))

@@ -4,8 +4,8 @@ import itertools
 
 import numpy as np
 import pytest
-from calls import LAYOUTS, SHAPE, agree, arrays, each_call, each_dtype, each_kernel
-from cases import BY_NAME, function
+from calls import LAYOUTS, SHAPE, agree, arrays, each_call, each_dtype, each_elementwise
+from cases import ALL, function
 
 import fastrelu as fr
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.every_isa
 
 @each_call
 @each_dtype
-@each_kernel
+@each_elementwise
 def test_layouts(name, dtype, via, call):
     inputs = arrays(name, dtype)
     expected = call(*inputs)
@@ -24,7 +24,7 @@ def test_layouts(name, dtype, via, call):
 
 @each_call
 @each_dtype
-@each_kernel
+@each_elementwise
 def test_one_operand_of_each_layout(name, dtype, via, call):
     inputs = arrays(name, dtype)
     expected = call(*inputs)
@@ -34,9 +34,9 @@ def test_one_operand_of_each_layout(name, dtype, via, call):
 
 
 @each_dtype
-@each_kernel
+@each_elementwise
 def test_broadcasting(name, dtype):
-    call = function(BY_NAME[name][1])
+    call = function(ALL[name][1])
     inputs = arrays(name, dtype)
     for index in ([slice(None, 1)], [slice(None), slice(None, 1)], [slice(None, 1), slice(None, 1)]):
         for j, a in enumerate(inputs):
@@ -51,7 +51,7 @@ def test_broadcasting(name, dtype):
 
 @each_call
 @each_dtype
-@each_kernel
+@each_elementwise
 def test_dimensions(name, dtype, via, call):
     """0-d gives a scalar; empty and many-dimensional shapes give themselves."""
     flat = [a.ravel() for a in arrays(name, dtype)]
@@ -67,7 +67,7 @@ def test_dimensions(name, dtype, via, call):
 
 @each_call
 @each_dtype
-@each_kernel
+@each_elementwise
 def test_out(name, dtype, via, call):
     inputs = arrays(name, dtype)
     expected = call(*inputs)
@@ -79,7 +79,7 @@ def test_out(name, dtype, via, call):
 
 @each_call
 @each_dtype
-@each_kernel
+@each_elementwise
 def test_in_place(name, dtype, via, call):
     inputs = arrays(name, dtype)
     expected = call(*inputs)
@@ -92,7 +92,7 @@ def test_in_place(name, dtype, via, call):
 
 @each_call
 @each_dtype
-@each_kernel
+@each_elementwise
 def test_overlapping_out(name, dtype, via, call):
     """As if there were no overlap."""
     inputs = [a.ravel() for a in arrays(name, dtype)]
@@ -108,7 +108,7 @@ def test_overlapping_out(name, dtype, via, call):
 
 @each_call
 @each_dtype
-@each_kernel
+@each_elementwise
 def test_overlap_in_two_dimensions_and_two_dtypes(name, dtype, via, call):
     n = 37
     inputs = arrays(name, dtype, (n, n))

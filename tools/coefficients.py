@@ -11,6 +11,7 @@ the nodes.
 """
 
 import argparse
+import math
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -406,6 +407,11 @@ def constant_entries():
         "GELU_TANH_CUBIC", pair(2 * slope * mp.mpf("0.044715")), "2 sqrt(2/pi) 0.044715, the exact decimal"
     )
     yield Entry("INV_SQRT_2PI", pair(1 / mp.sqrt(2 * mp.pi)), "1 / sqrt(2 pi)")
+    yield Entry(
+        "MILLS_FAR",
+        tuple(float((-1) ** n * math.prod(range(1, 2 * n, 2))) for n in range(9, 0, -1)),
+        "p(u): exp(z^2 / 2) Phi(-z) = (1 + u p(u)) / (z sqrt(2 pi)), u = 1 / z^2, asymptotically.",
+    )
     yield Entry("TWO_PI", pair(2 * mp.pi), "2 pi")
     yield Entry("TWO_PI_SQUARED", pair(2 * mp.pi**2), "2 pi^2")
     yield Entry("GELU_ROOT", pair(gelu_root()), "R > 0: gelu'(-R) = 0")

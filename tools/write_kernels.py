@@ -56,6 +56,7 @@ TABLES_WIN = {
     },
     "BORROWS_TABULATED": {"softplus", "log_sigmoid"},
 }
+ARRAYS = "dy", "x", "y", "x1", "x2", "draw", "value", "gate"  # the inputs that are no parameters
 HEADER = "# Written by tools/write_kernels.py from fastrelu/table.py: edit those.\n"
 
 
@@ -167,6 +168,12 @@ def coefficients_pxi():
     return text + "".join(f"    const double{'[1]' if array else ''} {name}\n" for name, array in names)
 
 
+def gated():
+    """The kernels whose result is a product with a value, which may find something where a table is 0."""
+    rows = (gate.kernels() for gate in table().GATES)
+    return [kernel for made in rows for pass_, kernel in made.items() if pass_ != "backward_value"]
+
+
 def is_default(kernel, suffix):
     """The test that all of the row's parameters have their default."""
     row = next(row for row in table().ROWS if row.qualname == kernel.row)
@@ -206,8 +213,11 @@ def block(index, kernel, kinds, suffix):
     def from_table(formula):
         name, table = looks_up[formula]
         parts = [f"{f}[vec_{suffix}]" if f else "NULL" for f in (name, *table_position(formula, kinds))]
-        types = f"vec_{suffix}, {value}, {TYPES[suffix]}"
-        return f"tabulated_{way}{n}[{types}]({', '.join(parts)}, {literal}, TABLE_{table}_{suffix}, o)"
+        types, entries = f"vec_{suffix}, {value}, {TYPES[suffix]}", f"TABLE_{table}_{suffix}"
+        if kernel in gated():
+            (steps,) = (t.steps for t in tables().TABLES if t.name == f"{table}_{suffix}")
+            entries = f"with_formula_below[{TYPES[suffix]}]({entries}, {2.0**-steps})"
+        return f"tabulated_{way}{n}[{types}]({', '.join(parts)}, {literal}, {entries}, o)"
 
     at_default = f"{kernel.formula}_at_default"
     if not kernel.knots and at_default in looks_up:
@@ -373,7 +383,7 @@ def blocks_pyx():
 def c_function(kernel):
     """The name and arguments of a kernel for C: a scalar form, and one over contiguous arrays."""
     name = kernel.name.replace(".", "_")
-    arrays = [i for i in kernel.inputs if i in ("dy", "x", "y", "x1", "x2", "draw")]
+    arrays = [i for i in kernel.inputs if i in ARRAYS]
     scalars = [f"real {i}" for i in kernel.inputs]
     pointers = [f"const real* {i}" if i in arrays else f"real {i}" for i in kernel.inputs]
     return name, arrays, ", ".join(scalars), ", ".join([*pointers, "real* out", "Py_ssize_t n"])
@@ -425,6 +435,7 @@ def formulas_py(cuda=False):
             made.formula(name, kind)
     made.names.add("LN2")
     values = coefficients() | {name: float(value) for name, value in constants.items()}
+    values |= {"FLT_MAX": (2 - 2.0**-23) * 2.0**127, "DBL_MAX": sys.float_info.max}  # of <float.h>
     words = made.names - values.keys() - {"NAN", "INFINITY"}
     lines = ['"""Written by tools/write_kernels.py from fastrelu/table.py and the formulas: edit those."""']
     lines += ["", "from math import inf as INFINITY", "from math import nan as NAN", ""]

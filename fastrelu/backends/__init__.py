@@ -46,6 +46,11 @@ class Backend:
     drawn : callable
         ``drawn(kernel, distribution, key, arrays, numbers, lead, out)`` runs a kernel on arrays, numbers and
         a draw for each element of the result, which is None where that takes `draws` and `elementwise`.
+    two_results : callable
+        ``two_results(kernels, arrays, results, apart)`` runs two kernels of the same arrays in one pass, and
+        says whether it did; `apart`: it is known that nothing overlaps but in the same place.
+    largest : callable
+        ``largest(x, which, y, dy, dx, axis)`` fills y and which, or dx, and says whether it did.
     draws : callable
         ``draws(distribution, key, first, count, dtype)`` gives draws of a key from number `first` on.
     first_kernel : int or None
@@ -63,6 +68,8 @@ class Backend:
     weighted_logs: Callable = field(default=lambda *arguments: None, repr=False)
     losses: Callable = field(default=lambda *arguments, **options: None, repr=False)
     drawn: Callable = field(default=lambda *arguments: None, repr=False)
+    two_results: Callable = field(default=lambda *arguments: False, repr=False)
+    largest: Callable = field(default=lambda *arguments: False, repr=False)
     draws: Callable = field(default=draws, repr=False)
     first_kernel: int | None = field(default=None, repr=False)
 

@@ -182,6 +182,11 @@ def _drawn(kernel, distribution, key, arrays, numbers, lead, out):
     return ufuncs.call_drawn(index, arrays, numbers, out, lead, DISTRIBUTIONS.index(distribution), key)
 
 
+def _two_results(kernels, arrays, results, apart):
+    first, second = (KERNEL_INDEX[kernel.name] for kernel in kernels)
+    return ufuncs.call_two(first, second, arrays, results, apart)
+
+
 def _draws(distribution, key, first, count, dtype):
     return ufuncs.draws(DISTRIBUTIONS.index(distribution), key, first, count, dtype == np.float64)
 
@@ -202,6 +207,8 @@ if ISA:
         weighted_logs=ufuncs.weighted_logsumexp,
         losses=_losses(),
         drawn=_drawn,
+        two_results=_two_results,
+        largest=ufuncs.largest,
         draws=_draws,
         first_kernel=0,
     )

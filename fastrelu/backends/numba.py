@@ -37,21 +37,36 @@ def _types(inputs, keywords):
 
 
 @functools.cache
-def _in_drivers(kernel):
+def _set_block(kernel, char):
+    """Let the drivers have the kernel's block for a type."""
     from fastrelu.kernels.numba import elementwise
 
+    block = elementwise.block(kernel.name, char)
+    cython.ufuncs.set_block(FIRST + cython.KERNEL_INDEX[kernel.name], char == "d", block.address)
+
+
+@functools.cache
+def _in_drivers(kernel):
     index, missing = FIRST + cython.KERNEL_INDEX[kernel.name], set("fd")
     run = cython.over_arrays(kernel, index, cython.make_ufunc(kernel, FIRST))
 
     def call(*inputs, **keywords):
         if missing:
             for char in missing.intersection(_types(inputs, keywords)):
-                block = elementwise.block(kernel.name, char)
-                cython.ufuncs.set_block(index, char == "d", block.address)
+                _set_block(kernel, char)
                 missing.discard(char)
         return run(*inputs, **keywords)
 
     return call
+
+
+def _two_results(kernels, arrays, results, apart):
+    if not cython.ISA or results[0].dtype.char not in "efd":
+        return False
+    for kernel in kernels:
+        _set_block(kernel, "d" if results[0].dtype.char == "d" else "f")
+    first, second = (FIRST + cython.KERNEL_INDEX[kernel.name] for kernel in kernels)
+    return cython.ufuncs.call_two(first, second, arrays, results, apart)
 
 
 # Where nothing was compiled
@@ -141,5 +156,6 @@ else:
         _rows,
         sums=_sums,
         weighted=_weighted,
+        two_results=_two_results,
         **_drivers,
     )

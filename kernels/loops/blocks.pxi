@@ -78,6 +78,7 @@ cdef extern from * nogil:
 
     cdef cppclass Table[T]:
         pass
+    Table[T] with_formula_below[T](const Table[T]&, double)
     const bint LOOK_UP
     const bint BORROWS_TABULATED
     bint is_all[T](const Operands&, int, double)

@@ -116,6 +116,7 @@ cdef class FastCall:
     cdef int channel_axis           # negative: its parameter has no channels
     cdef int gradient_index, learned_index  # of kernels, where a parameter is learned
     cdef object of_x                        # and what gives the gradient of x alone
+    cdef int[2] gated                       # the kernels of a gated unit: forward and -1, or both gradients
     cdef tuple names
     cdef object fast_ufunc
     cdef double[MAX_PARAMETERS] defaults

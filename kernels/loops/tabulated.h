@@ -33,6 +33,13 @@ template<class T> struct Table {
     uint32_t origin;     // the offset of the first entry as `store_offsets` computes it
 };
 
+// The table without its first entry, where f may be 0 already, for a product with f that is not.
+template<class T> ALWAYS_INLINE Table<T> with_formula_below(Table<T> table, double step) {
+    table.first += (T)step;
+    table.formula_below = true;
+    return table;
+}
+
 #if LOOK_UP
 template<class T> struct Found {
     vec<T> at, high, low, scale;

@@ -77,6 +77,35 @@ cdef inline W restore_tail(W y, W x) noexcept nogil:
     else:
         return scaled(settled(y), power_of_two(at_most(binary_exponent(x) - TAIL, splat(x, 0.0))))
 
+# In double, a large value times exp(a) may be a number where exp(a) is out of reach: far down exp(a + 600 ln 2) is
+# taken of them instead, with 2^-600 value.
+cdef inline W tail_within_reach(W a) noexcept nogil:
+    if W is wide_f:
+        return a
+    else:
+        return where_gt(splat(a, -600.0), a, a + constant(a, LN2[0], LN2[1]) * 600.0, a)
+
+cdef inline W value_within_reach(W value, W a) noexcept nogil:
+    if W is wide_f:
+        return value
+    else:
+        return where_gt(splat(a, -600.0), a, scaled(value, power_of_two(splat(a, -600.0))), value)
+
+# value factor, a multiple of exp_nonpositive(a), times the power of two that was left out of it.  A product that
+# nears the subnormals loses its error: it is taken of larger ones.
+cdef inline W product_with_tail(W value, W factor, W a) noexcept nogil:
+    cdef W rough, zero, lift, power, tail
+    if W is wide_f:
+        return value * factor
+    else:
+        rough, zero = magnitude(rough_product(value, factor)), splat(value, 0.0)
+        lift = where_gt(rough, zero, splat(value, 300.0), zero)
+        lift = where_gt(splat(value, 1e-271), rough, lift, zero)
+        power = power_of_two(lift)
+        tail = at_most(binary_exponent(a) - TAIL, zero) - scaled(lift, splat(value, 2.0))
+        factor = scaled(value, power) * scaled(factor, power)
+        return scaled(settled(factor), power_of_two(at_least(tail, splat(value, -1000.0))))
+
 # In plain registers exp(x) = 2^k (1 + t), where t is off by no more than a unit of its last place and 2^-28
 # (float) or 2^-62 (double) of the result: who keeps 2^k and t apart loses nothing to their addition.
 # abs(k) < 2^10 in float and 2^12 in double, so that k times the first part of ln 2 is exact.

@@ -42,3 +42,22 @@ cdef inline W gelu_slope_factor(W z) noexcept nogil:
             rough_polynomial(z, GELU_SLOPE_SHORT_N) / rough_polynomial(z, GELU_SLOPE_SHORT_D))
     else:
         return mills_long(z) - z * constant(z, INV_SQRT_2PI[0], INV_SQRT_2PI[1])
+
+# Beyond the fits by the asymptotic series in 1/z^2 (Abramowitz & Stegun 26.2.12): what a large factor needs.
+cdef inline W mills_far(W z) noexcept nogil:
+    cdef W u = 1.0 / (z * z)
+    cdef W series = 1.0 + rough_product(u, rough_polynomial(u, MILLS_FAR))
+    return constant(z, INV_SQRT_2PI[0], INV_SQRT_2PI[1]) / z * series
+
+cdef inline W mills_end(W z) noexcept nogil:
+    if W is wide_f:
+        return splat(z, 14.5)
+    else:
+        return splat(z, 39.5)
+
+cdef inline W mills_anywhere(W z) noexcept nogil:
+    return where_gt(z, mills_end(z), mills_far(z), mills(z))
+
+cdef inline W gelu_slope_factor_anywhere(W z) noexcept nogil:
+    cdef W far = mills_far(z) - z * constant(z, INV_SQRT_2PI[0], INV_SQRT_2PI[1])
+    return where_gt(z, mills_end(z), far, gelu_slope_factor(z))

@@ -23,6 +23,26 @@ cdef inline V entry_product(V x, V high, V low, V scale) noexcept nogil:
     cdef V bounded = smaller(greatest(x), above)
     return fused(above, high, bounded * low) * scale
 
+# x, or the greatest number of its sign where it is infinite.
+cdef inline V bounded(V x) noexcept nogil:
+    return smaller(greatest(x), larger(splat(x, 0.0) - greatest(x), x))
+
+# Any value times (a sum that is not 0, times a power of two): one near the subnormals is taken out of them, for
+# its product with low would lose digits there, and a zero keeps its sign.
+cdef inline V times_sum(V value, V high, V low, V scale) noexcept nogil:
+    cdef V small = splat(value, 5.421010862427522e-20)  # 2^-64
+    cdef V one = splat(value, 1.0)
+    cdef V v = value * where_gt(small, magnitude(value), splat(value, 18446744073709551616.0), one)
+    cdef V y = fused(v, high, bounded(v) * where_eq(v, splat(v, 0.0), high, low))
+    return y * (scale * where_gt(small, magnitude(value), small, one))
+
+# value times (x times the entry), which is 1/2 at 0.
+cdef inline V times_entry_product(V value, V x, V high, V low, V scale) noexcept nogil:
+    cdef V product = x * high
+    cdef V rest = fused(x, low, product_error(x, high, product))
+    rest = where_gt(magnitude(product), greatest(x), splat(x, 0.0), rest)
+    return beside_zero(value, x, times_sum(value, product, rest, scale))
+
 # factor times (total + lost), lost being the rounding error of total.
 cdef inline V times_pair(V factor, V total, V lost) noexcept nogil:
     return fused(factor, total, factor * lost)
@@ -42,16 +62,36 @@ cdef inline V times_constant(V total, V lost, const double* c) noexcept nogil:
 # A table's absolute error is too large beside a root of the function.  There, in float, f = u (slope + u (...))
 # with u + lost the distance from the root, which is given in three parts: its nearest float may be an x.
 # Double promises an absolute error only.
+cdef inline V distance_from_root(V x, V error, const double* c) noexcept nogil:
+    return (x - splat(x, c[0])) + ((error - splat(x, c[1])) - splat(x, c[2]))
+
+cdef inline V distance_lost(V x, V error, const double* c, V u) noexcept nogil:
+    return ((x - splat(x, c[0])) - u) + ((error - splat(x, c[1])) - splat(x, c[2]))
+
+# What f has beside u slope.
+cdef inline V bend_near_root(V u, V lost, const double* c) noexcept nogil:
+    cdef V w = fused(splat(u, c[8]), u, splat(u, c[7]))
+    w = fused(fused(fused(w, u, splat(u, c[6])), u, splat(u, c[5])), u, splat(u, c[4]))
+    return fused(u, w, lost * splat(u, c[3]))
+
 cdef inline V near_root(V x, V error, const double* c, V otherwise) noexcept nogil:
-    cdef V exact = x - splat(x, c[0])
-    cdef V rest = (error - splat(x, c[1])) - splat(x, c[2])
-    cdef V u = exact + rest
-    cdef V lost = (exact - u) + rest
-    cdef V w, near
+    cdef V u = distance_from_root(x, error, c)
+    cdef V near
     if V is vec_f:
-        w = fused(splat(x, c[8]), u, splat(x, c[7]))
-        w = fused(fused(fused(w, u, splat(x, c[6])), u, splat(x, c[5])), u, splat(x, c[4]))
-        near = fused(u, splat(x, c[3]), fused(u, w, lost * splat(x, c[3])))
+        near = fused(u, splat(x, c[3]), bend_near_root(u, distance_lost(x, error, c, u), c))
+        return where_gt(splat(x, ROOT_NEIGHBOURHOOD), magnitude(u), near, otherwise)
+    else:
+        return otherwise
+
+# The same times a value, rounded once; `otherwise` is that product already.
+cdef inline V times_near_root(V value, V x, V error, const double* c, V otherwise) noexcept nogil:
+    cdef V u = distance_from_root(x, error, c)
+    cdef V slope = splat(x, c[3])
+    cdef V near, rest
+    if V is vec_f:
+        near = u * slope
+        rest = product_error(u, slope, near) + bend_near_root(u, distance_lost(x, error, c, u), c)
+        near = times_sum(value, near, rest, splat(x, 1.0))
         return where_gt(splat(x, ROOT_NEIGHBOURHOOD), magnitude(u), near, otherwise)
     else:
         return otherwise

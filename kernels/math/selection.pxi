@@ -17,3 +17,7 @@ cdef inline W at_least(W x, W limit) noexcept nogil:
 
 cdef inline W at_most(W x, W limit) noexcept nogil:
     return where_gt(x, limit, limit, x)
+
+# value x / 2 where x is so small that f(x) / x has its value at 0, and where a product with x may lose digits.
+cdef inline X beside_zero(X value, X x, X otherwise) noexcept nogil:
+    return where_gt(splat(x, 1e-30), magnitude(x), value * splat(x, 0.5) * x, otherwise)

@@ -1,0 +1,125 @@
+"""The reference of the gated units, value * f(gate).
+
+A value is multiplied into f's exponential before that can underflow.  An infinite value meets an f of 0 in
+NaN, but for `reglu`, whose gate is shut at 0 and below.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .reference_arithmetic import INVERSE_SQRT_2PI, decay, mills, two_product
+from .reference_formula import formula, keep_nan
+
+
+def _decaying(value, factor, high, low=0):
+    """value * factor * exp(high + low) for high <= 0 and a factor in the range of ordinary numbers."""
+    mantissa, exponent = np.frexp(value)
+    finite = decay(mantissa * factor, high, low, np.where(np.isfinite(value), exponent, 0))
+    return np.where(np.isfinite(value), finite, value * factor)
+
+
+def _unless_shut(value, gate, at_infinity, y):
+    """`y`, but value times the limit of f, a zero, where gate is minus infinity."""
+    return np.where(gate == -np.inf, value * value.dtype.type(at_infinity), y)
+
+
+@formula
+def reglu(value, gate):
+    """value * max(0, gate)."""
+    largest = np.finfo(value.dtype).max
+    return np.where(gate > 0, value * gate, np.clip(value, -largest, largest) * np.where(gate <= 0, 0, gate))
+
+
+@formula
+def reglu_value_slope(value, gate):
+    """max(0, gate)."""
+    return np.where(gate <= 0, 0, gate) + np.zeros_like(value)
+
+
+@formula
+def reglu_gate_slope(value, gate):
+    """value if gate > 0 else 0."""
+    return keep_nan(value, np.where(gate > 0, value, keep_nan(gate, np.zeros_like(value))))
+
+
+@formula
+def glu(value, gate):
+    """value / (1 + exp(-gate))."""
+    share = 1 / (1 + np.exp(-np.abs(gate)))
+    below = _decaying(value, share, np.minimum(gate, 0))
+    return _unless_shut(value, gate, 0.0, np.where(gate > 0, value * share, below))
+
+
+@formula
+def glu_value_slope(value, gate):
+    """1 / (1 + exp(-gate))."""
+    return glu.exact(np.ones_like(value), gate)
+
+
+@formula
+def glu_gate_slope(value, gate):
+    """value * e / (1 + e)**2, e = exp(-abs(gate))."""
+    high = -np.abs(gate)
+    below = _decaying(value, 1 / (1 + np.exp(high)) ** 2, high)
+    return _unless_shut(value, high, 0.0, below)
+
+
+def _gaussian(value, gate):
+    """z = abs(gate), but no larger than where any value times phi(z) vanishes, and z**2 / 2 as high + low."""
+    info = np.finfo(value.dtype)
+    end = np.sqrt(2 * (np.log(info.max) - np.log(info.smallest_subnormal))) + 0.5
+    z = np.minimum(np.abs(gate), end)
+    high, low = two_product(z, z)
+    return z, high / 2, low / 2
+
+
+@formula
+def geglu(value, gate):
+    """value * gelu(gate), as `gelu` from the small side."""
+    z, high, low = _gaussian(value, gate)
+    factor = z * mills(z)
+    above = value * (np.abs(gate) - decay(factor, -high, -low))
+    below = np.copysign(1, gate) * _decaying(value, factor, -high, -low)
+    return _unless_shut(value, gate, -0.0, np.where(gate > 0, above, below))
+
+
+@formula
+def geglu_value_slope(value, gate):
+    """gelu(gate)."""
+    return geglu.exact(np.ones_like(value), gate)
+
+
+@formula
+def geglu_gate_slope(value, gate):
+    """value * gelu'(gate)."""
+    z, high, low = _gaussian(value, gate)
+    factor = mills(z) - z * z.dtype.type(INVERSE_SQRT_2PI)
+    above = value * (1 - decay(factor, -high, -low))
+    below = _decaying(value, factor, -high, -low)
+    return _unless_shut(value, gate, -0.0, np.where(gate > 0, above, below))
+
+
+@formula
+def swiglu(value, gate):
+    """value * gate / (1 + exp(-gate))."""
+    share = np.abs(gate) / (1 + np.exp(-np.abs(gate)))
+    below = np.copysign(1, gate) * _decaying(value, share, np.minimum(gate, 0))
+    return _unless_shut(value, gate, -0.0, np.where(gate > 0, value * share, below))
+
+
+@formula
+def swiglu_value_slope(value, gate):
+    """gate / (1 + exp(-gate))."""
+    return swiglu.exact(np.ones_like(value), gate)
+
+
+@formula
+def swiglu_gate_slope(value, gate):
+    """value * s * (1 + gate * (1 - s)), s the logistic function of gate."""
+    z = np.abs(gate)
+    e = np.exp(-z)
+    square = (1 + e) ** 2
+    above = value * ((1 + e + decay(z, -z)) / square)
+    below = _decaying(value, ((1 - z) + e) / square, -z)
+    return _unless_shut(value, gate, -0.0, np.where(gate > 0, above, below))

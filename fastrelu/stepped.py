@@ -1,0 +1,101 @@
+"""stepped_sigmoid: the sum of sigmoid units that share their weights, each with a bias lower by 1.
+
+It has no compiled kernel: the reference computes it, and Numba where that is the chosen backend.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from math import inf
+
+import numpy as np
+
+from . import control, reference
+from .activation import Activation
+from .backends import BACKENDS
+from .backends.numpy import ReferenceUfunc
+from .backward import Backward
+from .row import Parameter, Row
+
+__all__ = ["stepped_sigmoid"]
+
+ROW = Row(
+    name="stepped_sigmoid",
+    summary="Sum of sigmoids at steps of 1: without an end at most 0.0106 away from softplus, which it would "
+    "be if n were integrated from 1/2 on.",
+    formula="sum(1 / (1 + exp(-(x + 1/2 - n))) for n = 1, 2, ..., units)",
+    derivative="sum(s * (1 - s)), s = 1 / (1 + exp(-(x + 1/2 - n)))",
+    source="Nair & Hinton, Rectified Linear Units Improve Restricted Boltzmann Machines, ICML 2010",
+    parameters=(
+        Parameter(
+            name="units",
+            doc="How many sigmoids, a whole number; None: infinitely many.",
+            default=inf,
+            at_least=1.0,
+            none_is_default=True,
+            typical=(inf, 1.0, 7.0),
+        ),
+    ),
+    ulp={"forward": 4.0, "backward": 8.0},
+    cost=400,
+)
+
+
+class Stepped:
+    """What both passes share: which code runs, and that units are counted."""
+
+    def _bind(self, row):
+        """There is no kernel for the compiled fast path."""
+
+    def _elementwise(self, kernel):
+        return _by_numba(kernel) if control.BACKEND.get().name == "numba" else _by_reference(kernel)
+
+    @property
+    def ufunc(self):
+        raise AttributeError(f"{self.__qualname__} has no ufunc: no kernel of it was compiled")
+
+    def runs(self, settings):
+        """The settings under which a call runs, for `explain`, and no number of a compiled kernel."""
+        name = "numba" if settings.backend.name == "numba" else "numpy"
+        return dataclasses.replace(settings, backend=BACKENDS[name]), None
+
+    def _cast_parameter(self, p, value, dtype):
+        cast = super()._cast_parameter(p, value, dtype)
+        if cast.ndim == 0 and np.isfinite(cast) and cast != np.rint(cast):
+            self._fail(ValueError, p.name, cast[()], "a whole number, or None")
+        return cast
+
+
+class SteppedBackward(Stepped, Backward):
+    def _wanted(self, wrt):
+        if wrt not in (None, "x"):
+            self._fail(ValueError, "wrt", repr(wrt), "'x': units are counted")
+        return ["x"]
+
+
+class SteppedActivation(Stepped, Activation):
+    backward_class = SteppedBackward
+
+
+@functools.cache
+def _by_reference(kernel):
+    return ReferenceUfunc(kernel)
+
+
+@functools.cache
+def _by_numba(kernel):
+    from fastrelu.kernels.numba import stepped
+
+    function = getattr(stepped, "forward" if kernel.pass_ == "forward" else "backward")()
+
+    def evaluate(*inputs):
+        if inputs[0].dtype.char not in "fd":
+            return reference.evaluate(kernel, *inputs)
+        with np.errstate(all="ignore"):
+            return function(*inputs)
+
+    return ReferenceUfunc(kernel, evaluate)
+
+
+stepped_sigmoid = SteppedActivation(ROW)
