@@ -21,6 +21,7 @@ except ModuleNotFoundError as missing:
     ) from None
 
 from .activation import Activation
+from .activity import Activity, ActivityMonitor, activity
 from .backends import Backend
 from .binary import logaddexp
 from .bridges import BRIDGES as _BRIDGES
@@ -39,6 +40,7 @@ from .control import (
 )
 from .custom import activation
 from .dispatch import Plan, explain
+from .fused import bias_act
 from .gated import GATED as _GATED
 from .keys import NoiseKey, noise_key
 from .largest import maxout
@@ -82,6 +84,8 @@ def __getattr__(name):
 __all__ = [
     "ACTIVATIONS",
     "Activation",
+    "Activity",
+    "ActivityMonitor",
     "Backend",
     "DerivativeCheck",
     "LogSumExp",
@@ -89,7 +93,9 @@ __all__ = [
     "Plan",
     "accuracy",
     "activation",
+    "activity",
     "backends",
+    "bias_act",
     "check_derivative",
     "cross_entropy",
     "explain",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import device_calls, docstrings, interop
+from . import device_calls, docstrings, interop, masks
 from .arguments import TableCallable, float_type, is_extension
 from .backends import cython
 from .backward import Backward
@@ -35,6 +35,7 @@ class Activation(TableCallable):
     """
 
     backward_class = Backward
+    has_option = False
 
     def __init__(self, row: Row, variants=()):
         super().__init__(row, row.kernels()["forward"], row.qualname)
@@ -42,6 +43,7 @@ class Activation(TableCallable):
         if cython.ISA:
             self._bind(row)
         self.backward = self.backward_class(row)
+        self.backward.forward = self
         self.variants = {}
         if row.option:
             self.variants = {row.option[1]: self} | {v.row.option[1]: v for v in variants}
@@ -107,6 +109,48 @@ class Activation(TableCallable):
         if hasattr(x, "__array_wrap__") and not isinstance(x, (np.ndarray, np.generic)):
             return x.__array_wrap__(np.asanyarray(result), None, False)
         return result
+
+    def with_mask(self, x, *, at_zero=None, out=None, **parameters):
+        """The result, and one bit an element from which ``backward(dy, mask=mask)`` computes.
+
+        For activations whose derivative is 1 or one other number: `relu`, `leaky_relu`, `relu6`, `hardtanh`,
+        `threshold`, `hardshrink` and `softshrink`.  Neither x nor y need be kept.
+
+        Parameters
+        ----------
+        x : array_like
+            Input of any shape and strides; real.
+        at_zero : {0, 1}, optional
+            Whether x = 0 counts as active, where that is the knot; by default it does not.
+        out : ndarray, optional
+            Where to write the result; `x` works in place.
+        **parameters
+            Numbers, as in the call.
+
+        Returns
+        -------
+        y : ndarray
+            Of the shape and, if floating, the dtype of `x`.
+        mask : ndarray of uint8
+            ``numpy.packbits(active, bitorder="little")`` of the elements in C order. An element is active if
+            the derivative there is 1; NaN counts as active.
+
+        Raises
+        ------
+        TypeError
+            If the derivative has more values than two.
+        ValueError
+            If `at_zero` is neither 0 nor 1, a parameter is no number, or `out` does not fit.
+
+        Examples
+        --------
+        >>> y, mask = fr.relu.with_mask([-1.0, 2.0, 3.0])
+        >>> mask
+        array([6], dtype=uint8)
+        >>> fr.relu.backward(np.array([1.0, 5.0, 7.0]), mask=mask)
+        array([0., 5., 7.])
+        """
+        return masks.forward(self, x, at_zero, out, parameters)
 
     def _variant(self, positional, keywords):
         keyword, own = self.row.option

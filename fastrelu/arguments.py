@@ -8,7 +8,7 @@ from . import dispatch, interop
 from .backends import cython, numba
 from .row import Row
 
-__all__ = ["TableCallable", "float_type", "is_extension"]
+__all__ = ["TableCallable", "computing_type", "delivered", "float_type", "is_extension", "result_memory"]
 
 if cython.ISA:
     FastCall = cython.ufuncs.FastCall
@@ -224,3 +224,29 @@ def float_type(array):
     if array.dtype.kind in "biu":
         return np.exp.resolve_dtypes((array.dtype, None))[1]
     return array.dtype.newbyteorder("=")
+
+
+def computing_type(dtype):
+    """What one pass over arrays of a float dtype computes in: 16 bits are too few."""
+    return np.dtype(np.float32) if dtype.itemsize == 2 or is_extension(dtype) else dtype
+
+
+def result_memory(out, shape, dtype, *inputs):
+    """Contiguous memory for one pass to write: that of `out` where it may be written, else new.
+
+    It may be an input, element for element.
+    """
+    if type(out) is np.ndarray and out.flags.c_contiguous and out.flags.aligned and out.dtype == dtype:
+        apart = (a.ctypes.data == out.ctypes.data or not np.may_share_memory(a, out) for a in inputs)
+        if out.dtype.isnative and all(apart):
+            return out
+    return dispatch.empty(shape, dtype)
+
+
+def delivered(source, out, memory, result):
+    """The result in `out`, whose memory this is, or as the kind of array that `source` is."""
+    if out is not None:
+        if memory is not result:
+            np.copyto(memory, result, casting="same_kind")
+        return out
+    return interop.like(source, result) if interop.is_foreign(source) else result

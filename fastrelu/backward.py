@@ -8,12 +8,12 @@ import math
 
 import numpy as np
 
-from . import device_calls, dispatch, docstrings, interop
+from . import device_calls, dispatch, docstrings, interop, masks
 from .arguments import TableCallable, float_type, is_extension
 from .backends import cython
 from .row import Row
 
-__all__ = ["Backward", "sum_to"]
+__all__ = ["Backward", "sum_to", "three_lengths"]
 
 
 class Backward(TableCallable):
@@ -53,6 +53,9 @@ class Backward(TableCallable):
             variant = self._chosen_variant(keywords.pop(self.row.option[0], self.row.option[1])).backward
             if variant is not self:
                 return variant(dy, x, y=y, out=out, wrt=wrt, **keywords)
+        if keywords.get("mask") is not None:
+            return self._by_mask(dy, x, y, wrt, out, keywords)
+        keywords.pop("mask", None)
         if "x" in keywords:
             if x is not None:
                 raise TypeError(f"{self.__qualname__}: got multiple values for argument 'x'")
@@ -129,6 +132,18 @@ class Backward(TableCallable):
                 made[name] = interop.like(source, made[name])
         return self._result([made[name] for name in wanted], wrt)
 
+    def _by_mask(self, dy, x, y, wrt, out, keywords):
+        """From the bits of ``with_mask``."""
+        mask = keywords.pop("mask")
+        other = "x" if x is not None or "x" in keywords else "y" if y is not None else None
+        if other:
+            raise ValueError(f"{self.__qualname__}: got both {other} and mask; expected one of them")
+        if "at_zero" in keywords:
+            self._fail(ValueError, "at_zero", repr(keywords["at_zero"]), "nothing: the mask has it already")
+        if wrt not in (None, "x"):
+            self._fail(ValueError, "wrt", repr(wrt), "'x', of which alone a mask gives the gradient")
+        return masks.backward(self.forward, dy, mask, out, keywords)
+
     def _in_one_pass(self, wanted, pass_, inputs, operand_shapes, result_shape, outs):
         """The gradients of parameters that the backend sums by itself, and x's where it comes along."""
         dy, x, *rest = inputs
@@ -144,7 +159,7 @@ class Backward(TableCallable):
             sum_terms = self._sums(self.kernels[f"backward_wrt_{name}"], dtype)
             if sum_terms is None:
                 continue
-            lengths, order = _three_lengths(result_shape, kept)
+            lengths, order = three_lengths(result_shape, kept)
             arrays = [np.broadcast_to(a, result_shape).transpose(order) for a in (dy, x)]
             arrays = tuple(np.require(a, dtype, ("C", "ALIGNED")) for a in (*arrays, *parameters))
             made[name] = np.empty(kept, dtype)
@@ -242,7 +257,7 @@ def _each(out):
     return out if isinstance(out, tuple) else (out,)
 
 
-def _three_lengths(shape, kept):
+def three_lengths(shape, kept):
     """An order of the axes of `shape`, and them as (outer, kept, inner) in that order.
 
     An operand of shape `kept` varies along the second of the three only.

@@ -49,6 +49,7 @@ def backward_signature(row: Row) -> Signature:
     both = Argument.POSITIONAL_OR_KEYWORD
     given = [Argument("dy", Argument.POSITIONAL_ONLY), Argument("x", both, default=None)]
     names = ["y", "out", "wrt", *(["at_zero"] if row.knots else [])]
+    names += ["mask"] if row.other_slope is not None else []
     keywords = [Argument(name, Argument.KEYWORD_ONLY, default=None) for name in names]
     parameters = [p.replace(kind=Argument.KEYWORD_ONLY) for p in _parameters(row, both)]
     # the required ones first is a rule for positional arguments only
@@ -177,6 +178,9 @@ def backward_doc(row: Row) -> str:
                 f"The derivative's value at x = {places}, where it jumps; the left one by default.",
             )
         )
+    if row.other_slope is not None:
+        text = "The bits that `with_mask` gave, instead of `x` and `y`; an element that was NaN is active."
+        knot.append(_entry("mask", "ndarray of uint8, optional", text))
     learned = [p.name for p in row.parameters if p.learned]
     default = "the gradient of x" if not learned else f"(dx, {', '.join('d' + n for n in learned)})"
     return f"""Backward pass of `{row.qualname}`: dy * f'(x).

@@ -123,6 +123,7 @@ class Row:
     from_y_needs: Parameter | None = None  # ... if its parameter obeys this
     knots: tuple[Knot, ...] = ()  # where f′ jumps; the value there is the left one, or at_zero
     piecewise_linear: bool = False  # f″ is 0 but there
+    other_slope: float | str | None = None  # f′ is 1, or this number or parameter: one bit tells which
     domain: tuple[float, float] = (-inf, inf)  # NaN outside
     keeps_integers: bool = False
     cost: int = 8  # nanoseconds for 16 float32 elements in cache, roughly: what threads are worth

@@ -45,6 +45,7 @@ ROWS: tuple[Row, ...] = (
         knots=(AT_0,),
         keeps_integers=True,
         piecewise_linear=True,
+        other_slope=0.0,
         cost=1,
     ),
     Row(
@@ -74,6 +75,7 @@ ROWS: tuple[Row, ...] = (
         from_y_needs=Parameter(name="negative_slope", doc="", at_least=0.0),
         knots=(AT_0,),
         piecewise_linear=True,
+        other_slope="negative_slope",
         cost=1,
     ),
     Row(
@@ -107,6 +109,7 @@ ROWS: tuple[Row, ...] = (
         knots=(AT_0, Knot(at=6.0)),
         keeps_integers=True,
         piecewise_linear=True,
+        other_slope=0.0,
         cost=1,
     ),
     Row(
@@ -128,6 +131,7 @@ ROWS: tuple[Row, ...] = (
         ),
         knots=(Knot(factor=1.0, parameter="min_val"), Knot(factor=1.0, parameter="max_val")),
         piecewise_linear=True,
+        other_slope=0.0,
         cost=1,
     ),
     Row(
@@ -163,6 +167,7 @@ ROWS: tuple[Row, ...] = (
         ),
         knots=(Knot(factor=1.0, parameter="threshold"),),
         piecewise_linear=True,
+        other_slope=0.0,
         cost=1,
     ),
     Row(
@@ -175,6 +180,7 @@ ROWS: tuple[Row, ...] = (
         parameters=(LAMBD,),
         knots=SHRINK_KNOTS,
         piecewise_linear=True,
+        other_slope=0.0,
         cost=1,
     ),
     Row(
@@ -187,6 +193,7 @@ ROWS: tuple[Row, ...] = (
         parameters=(LAMBD,),
         knots=SHRINK_KNOTS,
         piecewise_linear=True,
+        other_slope=0.0,
         cost=1,
     ),
     Row(

@@ -12,7 +12,7 @@ from libc.limits cimport INT_MAX
 from libc.math cimport INFINITY
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int64_t, uint64_t
-from libc.stdlib cimport calloc, malloc
+from libc.stdlib cimport calloc, free, malloc
 
 import sys
 
@@ -562,4 +562,5 @@ include "loops/fast_call.pxi"
 include "loops/sums.pxi"
 include "loops/two_results.pxi"
 include "loops/largest.pxi"
+include "loops/fused.pxi"
 include "loops/jit.pxi"

@@ -292,7 +292,8 @@ def blocks_pyx():
     out.append('include "coefficients.pxi"\n')
     for folder in ("math", "formulas", "formulas/fast"):
         out += [f'include "{folder}/{p.name}"\n' for p in sorted((ROOT / "kernels" / folder).glob("*.pxi"))]
-    out.append('include "loops/blocks.pxi"\ninclude "loops/sum_blocks.pxi"\ninclude "tables.pxi"\n\n')
+    out.append('include "loops/blocks.pxi"\ninclude "loops/sum_blocks.pxi"\n')
+    out.append('include "loops/fused_blocks.pxi"\ninclude "tables.pxi"\n\n')
     out.append(knots_pxi(kernels))
     computed = [(index, kernel, suffix) for index, kernel in enumerate(kernels) for suffix in TYPES]
     integers = [(index, kernel) for index, kernel in enumerate(kernels) if keeps_integers(kernel)]

@@ -18,6 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from .activity import Activity as Activity
+from .activity import ActivityMonitor as ActivityMonitor
+from .activity import activity as activity
 from .backends import Backend as Backend
 from .backward import Backward as Backward
 from .binary import logaddexp as logaddexp
@@ -36,6 +39,7 @@ from .control import use_backend as use_backend
 from .custom import activation as activation
 from .dispatch import Plan as Plan
 from .dispatch import explain as explain
+from .fused import bias_act as bias_act
 from .gated import GatedUnit as GatedUnit
 from .keys import NoiseKey as NoiseKey
 from .keys import noise_key as noise_key
@@ -69,6 +73,14 @@ class Activation:
         subok: bool = ...,
         **named: Any,
     ) -> Any: ...
+    def with_mask(
+        self,
+        x: ArrayLike,
+        *,
+        at_zero: int | None = ...,
+        out: np.ndarray | None = ...,
+        **parameters: Any,
+    ) -> tuple[np.ndarray, np.ndarray]: ...
 """
 
 

@@ -82,6 +82,7 @@ def _load(isa):
     module = importlib.import_module(f"fastrelu.kernels._{isa}")
     lower = importlib.import_module(f"fastrelu.kernels._{LENDERS.get(isa, isa)}")
     ufuncs.use_sums(module)
+    ufuncs.use_fused(module)
     ufuncs.use_blocks(module, lower, [(len(kernel.inputs), kernel.cost) for kernel in KERNELS])
 
 

@@ -102,6 +102,14 @@ static ALWAYS_INLINE vec<double> product_with_sum(vec<double> a, vec<double> hig
 static ALWAYS_INLINE vec<float> square_root(vec<float> a) { return {_mm512_sqrt_ps(a.v)}; }
 static ALWAYS_INLINE vec<double> square_root(vec<double> a) { return {_mm512_sqrt_pd(a.v)}; }
 
+// A bit for each lane, the first the lowest: set where a is b.
+static ALWAYS_INLINE unsigned lanes_equal(vec<float> a, vec<float> b) {
+    return _mm512_cmp_ps_mask(a.v, b.v, _CMP_EQ_OQ);
+}
+static ALWAYS_INLINE unsigned lanes_equal(vec<double> a, vec<double> b) {
+    return _mm512_cmp_pd_mask(a.v, b.v, _CMP_EQ_OQ);
+}
+
 // A 32-bit word in each 64-bit lane; what stands above it does not count.
 typedef unsigned long long words __attribute__((vector_size(64)));
 static ALWAYS_INLINE words word_products(words a, words b) {

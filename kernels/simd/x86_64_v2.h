@@ -124,6 +124,14 @@ static ALWAYS_INLINE vec<double> product_with_sum(vec<double> a, vec<double> hig
 static ALWAYS_INLINE vec<float> square_root(vec<float> a) { return {_mm_sqrt_ps(a.v)}; }
 static ALWAYS_INLINE vec<double> square_root(vec<double> a) { return {_mm_sqrt_pd(a.v)}; }
 
+// A bit for each lane, the first the lowest: set where a is b.
+static ALWAYS_INLINE unsigned lanes_equal(vec<float> a, vec<float> b) {
+    return _mm_movemask_ps(_mm_cmpeq_ps(a.v, b.v));
+}
+static ALWAYS_INLINE unsigned lanes_equal(vec<double> a, vec<double> b) {
+    return _mm_movemask_pd(_mm_cmpeq_pd(a.v, b.v));
+}
+
 // A 32-bit word in each 64-bit lane; what stands above it does not count.
 typedef unsigned long long words __attribute__((vector_size(16)));
 static ALWAYS_INLINE words word_products(words a, words b) {

@@ -83,6 +83,15 @@ EMULATED __m512d min_pd(__m512d a, __m512d b) {
     return join(_mm256_min_pd(lower(a), lower(b)), _mm256_min_pd(upper(a), upper(b)));
 }
 
+template<int RELATION> EMULATED unsigned cmp_ps_mask(__m512 a, __m512 b) {
+    return _mm256_movemask_ps(_mm256_cmp_ps(lower(a), lower(b), RELATION)) |
+           _mm256_movemask_ps(_mm256_cmp_ps(upper(a), upper(b), RELATION)) << 8;
+}
+template<int RELATION> EMULATED unsigned cmp_pd_mask(__m512d a, __m512d b) {
+    return _mm256_movemask_pd(_mm256_cmp_pd(lower(a), lower(b), RELATION)) |
+           _mm256_movemask_pd(_mm256_cmp_pd(upper(a), upper(b), RELATION)) << 4;
+}
+
 EMULATED __m512 sqrt_ps(__m512 a) { return join(_mm256_sqrt_ps(lower(a)), _mm256_sqrt_ps(upper(a))); }
 EMULATED __m512d sqrt_pd(__m512d a) { return join(_mm256_sqrt_pd(lower(a)), _mm256_sqrt_pd(upper(a))); }
 EMULATED __m512i mul_epu32(__m512i a, __m512i b) {
@@ -139,6 +148,8 @@ EMULATED __m512 insertf32x8(__m512 a, __m256 b, int half) {
 #define _mm512_max_pd emulated::max_pd
 #define _mm512_min_ps emulated::min_ps
 #define _mm512_min_pd emulated::min_pd
+#define _mm512_cmp_ps_mask(a, b, relation) emulated::cmp_ps_mask<relation>(a, b)
+#define _mm512_cmp_pd_mask(a, b, relation) emulated::cmp_pd_mask<relation>(a, b)
 #define _mm512_sqrt_ps emulated::sqrt_ps
 #define _mm512_sqrt_pd emulated::sqrt_pd
 #define _mm512_mul_epu32 emulated::mul_epu32
