@@ -11,7 +11,7 @@ import pytest
 
 import fastrelu as fr
 from fastrelu.cli import main, options, plain, plot
-from fastrelu.cli.network import Fastrelu, Network, Timed, trains
+from fastrelu.cli.network import Fastrelu, Network, Timed, Unfused, trains
 
 TRAINABLE = [f for f in options.unique_activations() if trains(f)]
 QUICK = ["--epochs", "2", "--hidden", "32,16"]
@@ -186,7 +186,8 @@ def test_compare(capsys):
     out = output(capsys, "train", "--compare", *QUICK)
     assert "losses agree" in out
     assert re.search(r"fastrelu +[\d.]+ +1\.00 ", out)
-    assert re.search(r"plain NumPy +[\d.]+ +[\d.]+ ", out)
+    assert re.search(r"fastrelu, unfused +[\d.]+ +[\d.]+ .* 14 KiB ", out)
+    assert re.search(r"plain NumPy +[\d.]+ +[\d.]+ .* 26 KiB ", out)
     assert ("torch is not installed" in out) != bool(re.search(r"torch [\d.]+ +[\d.]+ +[\d.]+ ", out))
 
 
@@ -285,6 +286,25 @@ def test_gradient_is_that_of_the_loss(function):
     assert losses[1] - losses[0] == pytest.approx(predicted, rel=0.02)
 
 
+@pytest.mark.parametrize("function", TRAINABLE, ids=by_name)
+def test_single_calls_train_alike(function):
+    rng = np.random.default_rng(0)
+    batches = [(rng.random((50, 8), np.float32), rng.integers(0, 10, 50)) for _ in range(4)]
+    fused, unfused = (
+        Network((8, 12, 6, 10), operations(function), 50, 0.05, 0.9, seed=1)
+        for operations in (Fastrelu, Unfused)
+    )
+    for _ in range(2):
+        assert fused.epoch(batches) == pytest.approx(unfused.epoch(batches), rel=1e-5)
+    np.testing.assert_allclose(fused.gradient, unfused.gradient, rtol=1e-3, atol=1e-6)
+
+
+def test_a_picture_of_the_activity(tmp_path, capsys):
+    pytest.importorskip("matplotlib").use("Agg")
+    output(capsys, "train", "--picture", str(tmp_path / "activity.png"), *QUICK)
+    assert (tmp_path / "activity.png").stat().st_size > 10_000
+
+
 def test_measuring_the_share_changes_nothing():
     network = Network((8, 12, 10), Fastrelu(fr.gelu), 16, 0.1, 0.9, seed=0)
     rng = np.random.default_rng(0)
@@ -303,5 +323,6 @@ def test_active_and_dead_units():
     network.layers[0].weight[:] = [[1, -1, 0], [0, 0, 0]]
     network.layers[0].bias[:] = [0, 0, -1]
     x = np.array([[1, 0], [2, 0], [3, 0], [-1, 0], [5, 0]], np.float32)
-    (shares,) = network.activity(x)
-    assert shares.tolist() == [0.8, 0.2, 0.0]
+    (found,) = network.watch(x, network.monitors())
+    assert found.fraction.tolist() == [0.8, 0.2, 0.0]
+    assert found.dead.tolist() == [False, False, True]

@@ -1,8 +1,8 @@
 """A multilayer perceptron in plain NumPy: layers, backpropagation, momentum.
 
-The network is the same whoever computes its activation and its loss: that is left to an `Operations`
-object, `Fastrelu` here or `PlainNumPy` in ``plain.py``, so that a comparison of the two shares every matrix
-product, every buffer and the optimiser.
+The network is the same whoever computes its biases, activations and loss: that is left to an object of
+operations, `Fastrelu` or `Unfused` here or `PlainNumPy` in ``plain.py``, so that comparisons share every
+matrix product, every buffer and the optimiser.
 
 Everything is float32.  All parameters lie in one vector, so that a step of the optimiser is four passes
 over it, whatever the number of layers.
@@ -16,10 +16,13 @@ import time
 
 import numpy as np
 
+from ..activity import ActivityMonitor
+from ..fused import bias_act
+from ..losses import cross_entropy
 from ..normalising import softmax
 from ..reductions import logsumexp
 
-__all__ = ["Fastrelu", "Network", "Timed", "arguments", "learned_parameter", "trains"]
+__all__ = ["Fastrelu", "Network", "Timed", "Unfused", "arguments", "learned_parameter", "trains"]
 
 FIRST_LEARNED = 0.25  # where a learned negative slope starts (He et al. 2015)
 
@@ -40,7 +43,11 @@ def trains(activation):
 
 
 class Fastrelu:
-    """Activation and softmax cross-entropy by fastrelu, in place wherever f′ is a function of the output."""
+    """Bias, activation and softmax cross-entropy by fastrelu, each in one pass.
+
+    The activation takes the place of its input wherever f′ is a function of the output; then nothing else is
+    kept for the backward pass.
+    """
 
     label = "fastrelu"
 
@@ -50,31 +57,59 @@ class Fastrelu:
         self.given = arguments(activation)
         self.in_place = activation.row.slope_from_y and not self.learned
 
-    def activate(self, z, out, slope):
-        """f(z), in `out` or over `z`; `slope` is the learned parameter."""
-        if self.in_place:
-            return self.activation(z, out=z, **self.given)
-        if self.learned:
-            return self.activation(z, slope, out=out, **self.given)
-        return self.activation(z, out=out, **self.given)
+    def _arguments(self, layer):
+        return {self.learned: layer.slope} | self.given if self.learned else self.given
 
-    def backward(self, dy, z, y, slope, dslope):
-        """dy * f′(z), over `dy`; the learned parameter's gradient goes to `dslope`."""
+    def activate(self, layer, z, out):
+        """f(z + bias), in `out` or over `z`."""
+        out = z if self.in_place else out
+        return bias_act(z, layer.bias, self.activation, out=out, **self._arguments(layer))
+
+    def backward(self, layer, dy, z, y):
+        """dy * f′(z + bias), over `dy`; the gradients of the bias and the learned parameter go to `layer`."""
+        outs = (dy, layer.dbias, layer.dslope) if self.learned else (dy, layer.dbias)
         if self.in_place:
-            return self.activation.backward(dy, y=y, out=dy, **self.given)
-        if self.learned:
-            learned = {self.learned: slope}
-            return self.activation.backward(dy, z, out=(dy, dslope), **learned, **self.given)[0]
-        return self.activation.backward(dy, z, out=dy, **self.given)
+            bias_act.backward(dy, act=self.activation, y=y, out=outs, **self.given)
+        else:
+            bias_act.backward(dy, z, layer.bias, self.activation, out=outs, **self._arguments(layer))
+        return dy
 
     def cross_entropy(self, logits, labels):
-        """The losses of the rows, and the gradient of their mean, which overwrites `logits`."""
+        """The sum of the losses, and the gradient of their mean, which overwrites `logits`."""
+        loss, gradient = cross_entropy.value_and_grad(logits, labels, out=logits)
+        return float(loss) * len(labels), gradient
+
+    def kept(self, z, y):
+        """The arrays that a hidden layer keeps for the backward pass."""
+        return [z] if self.in_place else [z, y]
+
+
+class Unfused(Fastrelu):
+    """The same by fastrelu's single calls: each operation is a pass of its own."""
+
+    label = "fastrelu, unfused"
+
+    def activate(self, layer, z, out):
+        z += layer.bias
+        return self.activation(z, out=z if self.in_place else out, **self._arguments(layer))
+
+    def backward(self, layer, dy, z, y):
+        if self.in_place:
+            dz = self.activation.backward(dy, y=y, out=dy, **self.given)
+        else:
+            outs = (dy, layer.dslope) if self.learned else dy
+            dz = self.activation.backward(dy, z, out=outs, **self._arguments(layer))
+            dz = dz[0] if self.learned else dz
+        dz.sum(axis=0, out=layer.dbias)
+        return dz
+
+    def cross_entropy(self, logits, labels):
         rows = np.arange(len(labels))
         losses = logsumexp(logits, axis=1) - logits[rows, labels]
         gradient = softmax(logits, axis=1, out=logits)
         gradient[rows, labels] -= 1
         gradient /= np.float32(len(labels))
-        return losses, gradient
+        return float(losses.sum()), gradient
 
 
 class Timed:
@@ -102,7 +137,7 @@ class _Layer:
     def __init__(self, views, gradients, rows, units):
         self.weight, self.bias, self.slope = views
         self.dweight, self.dbias, self.dslope = gradients
-        self.z = np.empty((rows, units), np.float32)  # before the activation
+        self.z = np.empty((rows, units), np.float32)  # before bias and activation
         self.y = np.empty((rows, units), np.float32)  # after it
         self.dy = np.empty((rows, units), np.float32)
 
@@ -114,8 +149,8 @@ class Network:
     ----------
     sizes : sequence of int
         Inputs, hidden units of each layer, classes.
-    operations : Fastrelu or PlainNumPy
-        Who computes the activation and the loss.
+    operations : Fastrelu, Unfused or PlainNumPy
+        Who computes biases, activations and the loss.
     rows : int
         The largest batch.
     rate, momentum : float
@@ -144,40 +179,43 @@ class Network:
             at = ends[2]
 
     def forward(self, x, seen=None):
-        """The logits of a batch; `seen(hidden layer, z)` is shown what goes into each activation."""
+        """The logits of a batch; `seen(hidden layer, z + bias)` is shown what goes into each activation."""
         *hidden, last = self.layers
         n = len(x)
         for layer in hidden:
             z = np.matmul(x, layer.weight, out=layer.z[:n])
-            z += layer.bias
             if seen:
-                seen(layer, z)
-            x = layer.output = self.operations.activate(z, layer.y[:n], layer.slope)
+                seen(layer, z + layer.bias)
+            x = layer.output = self.operations.activate(layer, z, layer.y[:n])
         logits = np.matmul(x, last.weight, out=last.z[:n])
         logits += last.bias
         return logits
 
     def step(self, x, labels):
         """One step of the optimiser on one batch; the sum of the losses."""
-        losses, d = self.operations.cross_entropy(self.forward(x), labels)
+        loss, d = self.operations.cross_entropy(self.forward(x), labels)
         n = len(x)
+        d.sum(axis=0, out=self.layers[-1].dbias)
         for below, layer in zip(self.layers[-2::-1], self.layers[:0:-1], strict=True):
             np.matmul(below.output.T, d, out=layer.dweight)
-            d.sum(axis=0, out=layer.dbias)
             d = np.matmul(d, layer.weight.T, out=below.dy[:n])
-            d = self.operations.backward(d, below.z[:n], below.output, below.slope, below.dslope)
-        first = self.layers[0]
-        np.matmul(x.T, d, out=first.dweight)
-        d.sum(axis=0, out=first.dbias)
+            d = self.operations.backward(below, d, below.z[:n], below.output)
+        np.matmul(x.T, d, out=self.layers[0].dweight)
 
         self.velocity *= self.momentum
         self.velocity += self.gradient
         self.parameters -= np.multiply(self.velocity, self.rate, out=self.gradient)
-        return losses.sum()
+        return loss
+
+    def kept(self, rows):
+        """Bytes that a step on so many rows keeps between its passes: of hidden layers, and the logits."""
+        *hidden, last = self.layers
+        arrays = [a[:rows] for layer in hidden for a in self.operations.kept(layer.z, layer.y)]
+        return sum(a.nbytes for a in arrays) + last.z[:rows].nbytes
 
     def epoch(self, batches):
         """A step on every batch; the mean loss on the way."""
-        total = sum(float(self.step(x, labels)) for x, labels in batches)
+        total = sum(self.step(x, labels) for x, labels in batches)
         return total / sum(len(labels) for _, labels in batches)
 
     def share(self, batches, epochs=3):
@@ -199,19 +237,19 @@ class Network:
         for part in _parts(len(x), len(self.layers[0].z)):
             logits = self.forward(x[part])
             right += int((logits.argmax(axis=1) == labels[part]).sum())
-            losses += float(self.operations.cross_entropy(logits, labels[part])[0].sum())
+            losses += self.operations.cross_entropy(logits, labels[part])[0]
         return losses / len(x), right / len(x)
 
-    def activity(self, x):
-        """For each hidden layer, the share of rows of `x` on which each unit is active: its z is positive."""
-        counts = {layer: np.zeros(layer.z.shape[1]) for layer in self.layers[:-1]}
+    def monitors(self):
+        """An `ActivityMonitor` for each hidden layer."""
+        return [ActivityMonitor() for _ in self.layers[:-1]]
 
-        def count(layer, z):
-            counts[layer] += (z > 0).sum(axis=0)
-
+    def watch(self, x, monitors):
+        """Show the monitors, on all rows of `x`, what goes into the activations."""
+        of_layer = dict(zip(self.layers, monitors, strict=False))
         for part in _parts(len(x), len(self.layers[0].z)):
-            self.forward(x[part], count)
-        return [count / len(x) for count in counts.values()]
+            self.forward(x[part], lambda layer, z: of_layer[layer].update(z))
+        return [monitor.end_epoch() for monitor in monitors]
 
 
 def _parts(n, rows):

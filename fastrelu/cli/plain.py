@@ -131,14 +131,20 @@ class PlainNumPy:
         self.forward_of, self.backward_of = SPELLINGS[name]
         self.learned = learned_parameter(activation)
 
-    def activate(self, z, out, slope):
-        return self.forward_of(z, slope) if self.learned else self.forward_of(z)
+    def activate(self, layer, z, out):
+        z += layer.bias
+        return self.forward_of(z, layer.slope) if self.learned else self.forward_of(z)
 
-    def backward(self, dy, z, y, slope, dslope):
-        if not self.learned:
-            return self.backward_of(dy, z, y)
-        dz, dslope[...] = self.backward_of(dy, z, y, slope)
+    def backward(self, layer, dy, z, y):
+        if self.learned:
+            dz, layer.dslope[...] = self.backward_of(dy, z, y, layer.slope)
+        else:
+            dz = self.backward_of(dy, z, y)
+        dz.sum(axis=0, out=layer.dbias)
         return dz
+
+    def kept(self, z, y):
+        return [z, y]
 
     def cross_entropy(self, logits, labels):
         rows = np.arange(len(labels))
@@ -149,4 +155,4 @@ class PlainNumPy:
         gradient = exponentials / sums
         gradient[rows, labels] -= 1
         gradient /= np.float32(len(labels))
-        return losses, gradient
+        return float(losses.sum()), gradient

@@ -68,6 +68,22 @@ class TorchTwin:
         logits = torch.addmm(last[1], x, last[0])
         return torch.nn.functional.cross_entropy(logits, labels), logits
 
+    def kept(self, x, labels):
+        """Bytes that autograd keeps of a step for its backward pass, parameters and inputs aside."""
+        own = {p.data_ptr() for layer in self.layers for p in layer} | {x.ctypes.data, labels.ctypes.data}
+        sizes = {}
+
+        def keep(tensor):
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in own:
+                sizes[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            kept_alive = self._loss(x, labels)
+        del kept_alive
+        return sum(sizes.values())
+
     def epoch(self, batches):
         """A step on every batch; the mean loss on the way."""
         total = 0.0

@@ -1,8 +1,8 @@
 """``fastrelu train``: a small network learns to read handwritten digits.
 
-The matrix products and the optimiser are plain NumPy (``network.py``); activation, softmax cross-entropy
-and their backward passes are fastrelu's.  With ``--compare``, plain NumPy expressions and torch train the
-same network beside it, an epoch each in turn.
+The matrix products and the optimiser are plain NumPy (``network.py``); biases, activations, softmax
+cross-entropy and their backward passes are fastrelu's.  With ``--compare``, its single calls instead of the
+fused ones, plain NumPy expressions and torch train the same network beside it, an epoch each in turn.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 import fastrelu as fr
 
 from . import options as types
-from .network import Fastrelu, Network, trains
+from .network import Fastrelu, Network, Unfused, trains
 
 __all__ = ["add_parser", "run"]
 
@@ -37,8 +37,10 @@ FIRST_TOLERANCE, LAST_TOLERANCE = 1e-4, 5e-2
 
 EPILOG = """\
 A unit is active on a scan if what goes into its activation is positive, and dead if that is so on none of
-the training scans.  Time per epoch is the median, the first epoch left out; the share of a step spent in
-activations and softmax is measured in three further epochs, which are then undone.
+the training scans; on a terminal the bar shows both after every epoch.  Time per epoch is the median, the
+first epoch left out; the share of a step spent in biases, activations and softmax is measured in three
+further epochs, which are then undone.  "kept": what a step keeps of a batch between its two passes, inputs
+and parameters aside.
 """
 
 
@@ -62,10 +64,15 @@ def add_parser(subparsers):
     scope.add_argument("--activation", type=types.activation, metavar="NAME", help=default["activation"])
     scope.add_argument("--all", action="store_true", help="every activation in turn, one line each")
     parser.add_argument(
-        "--compare", action="store_true", help="train with plain NumPy and, if installed, torch as well"
+        "--compare",
+        action="store_true",
+        help="train with single calls, with plain NumPy and, if installed, with torch as well",
     )
     parser.add_argument(
         "--wide", action="store_true", help="a network that spends much of its time in activations"
+    )
+    parser.add_argument(
+        "--picture", metavar="FILE", help="draw how many units are active, and dead, epoch by epoch"
     )
     parser.add_argument("--hidden", type=_hidden, metavar="N,N", help=f"units; {default['hidden']}")
     parser.add_argument("--epochs", type=types.whole(1), default=30, metavar="N", help="default 30")
@@ -102,7 +109,9 @@ class _Contender:
         """Take stock: loss on the training scans, accuracy on the test scans, share of the operations."""
         self.loss, _ = self.trainer.evaluate(*digits.training)
         _, self.accuracy = self.trainer.evaluate(*digits.test)
-        self.share = self.trainer.share(batches) if hasattr(self.trainer, "share") else None
+        of_ours = hasattr(self.trainer, "share")
+        self.share = self.trainer.share(batches) if of_ours else None
+        self.kept = self.trainer.kept(len(batches[0][0])) if of_ours else self.trainer.kept(*batches[0])
 
     @property
     def milliseconds(self):
@@ -180,7 +189,7 @@ def _head(console, options, digits):
     )
 
 
-def _contenders(options, digits, activation):
+def _contenders(options, digits, activation, single_calls):
     """Fastrelu first; then, with --compare, whoever else can, and why the others cannot."""
 
     def network(operations):
@@ -193,6 +202,8 @@ def _contenders(options, digits, activation):
     if options.compare:
         from .plain import PlainNumPy
 
+        if single_calls:
+            made.append(_Contender(network(Unfused(activation)), Unfused.label))
         try:
             made.append(_Contender(network(PlainNumPy(activation)), PlainNumPy.label))
         except LookupError as missing:
@@ -210,29 +221,56 @@ def _contenders(options, digits, activation):
     return made, notes
 
 
-def _train(console, options, digits, contenders, name):
-    """Train everyone on the same batches; whether the losses stayed finite."""
+def _train(console, options, digits, contenders, name, monitors):
+    """Train everyone on the same batches; whether the losses stayed finite.
+
+    After every epoch `monitors` watch our network where that is looked at.
+    """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    columns = TextColumn(name), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]}")
+    columns = TextColumn(name), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[state]}")
     rng = np.random.default_rng([options.seed, 1])
     for contender in contenders:
         contender.trainer.evaluate(*digits.test)  # warm up
     # refreshed by hand between epochs: a thread that redraws would disturb the clock
     redrawn = {"console": console, "auto_refresh": False, "transient": True}
     with Progress(*columns, **redrawn, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=options.epochs, loss="")
+        task = bar.add_task("", total=options.epochs, state="")
         for epoch in range(options.epochs):
             batches = digits.batches(rng, options.batch)
             for turn in range(len(contenders)):
                 contenders[(epoch + turn) % len(contenders)].epoch(batches)
-            loss = contenders[0].losses[-1]
-            bar.update(task, advance=1, loss=f"{loss:.4f}", refresh=True)
+            state = f"loss {contenders[0].losses[-1]:.4f}"
+            if console.is_terminal or options.picture:
+                found = contenders[0].trainer.watch(digits.training[0], monitors)
+                state += f", {_active(found):.0%} active, {_dead(found)} dead"
+            bar.update(task, advance=1, state=state, refresh=True)
             if not all(math.isfinite(contender.losses[-1]) for contender in contenders):
                 return False
     for contender in contenders:
         contender.finish(digits, batches)
     return True
+
+
+def _active(found):
+    """The mean share of scans on which a unit is active, over all hidden layers."""
+    return np.concatenate([layer.fraction for layer in found]).mean()
+
+
+def _dead(found):
+    return sum(np.count_nonzero(layer.dead) for layer in found)
+
+
+def _draw(monitors, path):
+    """A picture of what the monitors saw, a layer beside the other."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, len(monitors), figsize=(5 * len(monitors), 4), squeeze=False)
+    for number, (monitor, place) in enumerate(zip(monitors, axes[0], strict=True), 1):
+        monitor.plot(place).set_title(f"hidden layer {number}")
+    figure.tight_layout()
+    figure.savefig(path)
+    plt.close(figure)
 
 
 def _diverged():
@@ -242,33 +280,40 @@ def _diverged():
 
 def _one(console, options, digits):
     """One activation, with everything there is to say about it; the exit code."""
-    contenders, notes = _contenders(options, digits, options.activation)
-    if not _train(console, options, digits, contenders, "training"):
-        return _diverged()
+    contenders, notes = _contenders(options, digits, options.activation, True)
     ours = contenders[0]
+    monitors = ours.trainer.monitors()
+    if not _train(console, options, digits, contenders, "training", monitors):
+        return _diverged()
+    if options.picture:
+        _draw(monitors, options.picture)
     console.print(f"test accuracy   {ours.accuracy:.3f}")
     console.print(f"training loss   {ours.loss:.6f}")
     console.print(f"time per epoch  {ours.milliseconds:.1f} ms\n")
 
     table = _table("layer", "units", "active", "dead")
-    for number, shares in enumerate(ours.trainer.activity(digits.training[0]), 1):
-        table.add_row(str(number), str(shares.size), f"{shares.mean():.1%}", str((shares == 0).sum()))
+    for number, found in enumerate(ours.trainer.watch(digits.training[0], ours.trainer.monitors()), 1):
+        units = str(found.fraction.size)
+        table.add_row(str(number), units, f"{found.fraction.mean():.1%}", str(found.dead.sum()))
     console.print(table)
     sizes = _sizes(options, digits)
     fed = sum(m * n for m, n in itertools.pairwise(sizes)) / sum(options.hidden)
     console.print(
-        f"\nactivations and softmax take {ours.share:.1%} of a step: {fed:.0f} multiply-adds feed each "
-        f"activation\n(networks in use: hundreds to thousands{'' if options.wide else '; --wide: fewer'})\n",
+        f"\nactivations and softmax take {ours.share:.1%} of a step, biases included:\n"
+        f"{fed:.0f} multiply-adds feed each activation "
+        f"(networks in use: hundreds to thousands{'' if options.wide else '; --wide: fewer'})\n",
         soft_wrap=True,
     )
     if not options.compare:
         return 0
 
-    table = _table("", "ms per epoch", "ratio", "activations, softmax", "training loss", "test accuracy")
+    table = _table("", "ms per epoch", "ratio", "activations, softmax", "kept", "training loss", "accuracy")
     for c in contenders:
         spent = "-" if c.share is None else f"{c.share * c.milliseconds:.2f} ms {c.share:4.0%}"
         ratio = f"{c.milliseconds / ours.milliseconds:.2f}"
-        table.add_row(c.label, f"{c.milliseconds:.2f}", ratio, spent, f"{c.loss:.6f}", f"{c.accuracy:.3f}")
+        kept = f"{c.kept / 1024:.0f} KiB"
+        numbers = f"{c.loss:.6f}", f"{c.accuracy:.3f}"
+        table.add_row(c.label, f"{c.milliseconds:.2f}", ratio, spent, kept, *numbers)
     console.print(table)
     for note in notes:
         console.print(f"not compared: {note}")
@@ -312,13 +357,14 @@ def _every(console, options, digits):
     for function in types.unique_activations():
         if not trains(function):
             continue
-        contenders, _ = _contenders(options, digits, function)
+        contenders, _ = _contenders(options, digits, function, False)
         name, ours = function.row.qualname, contenders[0]
-        if not _train(console, options, digits, contenders, name):
+        monitors = ours.trainer.monitors()
+        if not _train(console, options, digits, contenders, name, monitors):
             lines.append(([name, "diverged"], {}))
             failed = True
             continue
-        activity = np.concatenate(ours.trainer.activity(digits.training[0]))
+        activity = ours.trainer.watch(digits.training[0], monitors)
         differences.append(_differences(contenders))
         ratios = {c.label: f"{c.milliseconds / ours.milliseconds:.2f}" for c in contenders[1:]}
         rivals |= ratios
@@ -328,8 +374,8 @@ def _every(console, options, digits):
             f"{ours.loss:.5f}",
             f"{ours.milliseconds:.1f}",
             f"{ours.share:.0%}",
-            f"{activity.mean():.0%}",
-            str((activity == 0).sum()),
+            f"{_active(activity):.0%}",
+            str(_dead(activity)),
         ]
         lines.append((cells, ratios))
     table = _table(

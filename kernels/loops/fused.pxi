@@ -191,20 +191,22 @@ cdef extern from *:
     }
     """
     void round_sums[T](T*, const double*, const double*, ptrdiff_t) nogil
+    bint PyTuple_CheckExact(PyObject*)
 
 cdef str ACT = "act"
 
 
-# The axis of the channels, and the arguments as the activation's own call would have them.
+# What is not the activation's own among the arguments.
 cdef struct Around:
     PyObject* bias
+    PyObject* dbias  # where that goes, if it is given
     Py_ssize_t axis
 
 
-# Take what is not the activation's out of the keywords; a new tuple of their names, or None: too many.
+# Take that out of the keywords; a new tuple of the others' names, or None where they are not simple enough.
 cdef object others_names(Around* around, PyObject** act, PyObject* const* values, PyObject* kwnames,
                          PyObject** stack, Py_ssize_t used):
-    cdef Py_ssize_t i, count = 0 if kwnames == NULL else PyTuple_GET_SIZE(kwnames), first = used
+    cdef Py_ssize_t i, count = 0 if kwnames == NULL else PyTuple_GET_SIZE(kwnames)
     cdef PyObject* name
     cdef list names = []
     if count > MAX_ARGUMENTS:
@@ -217,6 +219,13 @@ cdef object others_names(Around* around, PyObject** act, PyObject* const* values
             around.axis = <object> values[i]
         elif name == <PyObject*> ACT and act[0] == NULL:
             act[0] = values[i]
+        elif name == <PyObject*> OUT and PyTuple_CheckExact(values[i]):
+            if PyTuple_GET_SIZE(values[i]) != 2:
+                return None
+            names.append(OUT)
+            stack[used] = PyTuple_GET_ITEM(values[i], 0)
+            around.dbias = PyTuple_GET_ITEM(values[i], 1)
+            used += 1
         else:
             names.append(<object> name)
             stack[used] = values[i]
@@ -284,7 +293,16 @@ cdef object run_around(FastCall act, Given* given, Around* around):
         finish_fused(&s)
         return out
     s.dy = <char*> cnp.PyArray_DATA(<cnp.ndarray> given.arrays[0])
-    dbias = cnp.PyArray_EMPTY(1, <cnp.npy_intp*> &s.kept, type_num, 0)
+    if around.dbias == NULL:
+        dbias = cnp.PyArray_EMPTY(1, <cnp.npy_intp*> &s.kept, type_num, 0)
+    else:
+        if not plain_array(around.dbias) or not contiguous(around.dbias, type_num):
+            return None
+        dbias = <cnp.ndarray> around.dbias
+        if cnp.PyArray_NDIM(dbias) != 1 or cnp.PyArray_DIMS(dbias)[0] != s.kept or overlaps(dbias, out):
+            return None
+        if not cnp.PyArray_ISWRITEABLE(dbias):
+            return None
     tallies = <double*> malloc(2 * s.kept * sizeof(double))
     if tallies == NULL:
         raise MemoryError
@@ -310,7 +328,7 @@ cdef object around_call(object obj, PyObject* const* args, size_t nargsf, PyObje
     cdef Given given
     cdef object names, result
     cdef bint backward = self.arrays == 2
-    around.bias = NULL
+    around.bias = around.dbias = NULL
     around.axis = -1
     if fast_calls and (nargs == 3 + backward or (backward and nargs == 1)):
         used = 2 if nargs == 4 else 1
@@ -327,6 +345,10 @@ cdef object around_call(object obj, PyObject* const* args, size_t nargsf, PyObje
                     inner, stack, used, <PyObject*> names if names else NULL, &given):
                 if first_kernel and inner.of_table:
                     given.kernels += first_kernel
+                if around.dbias == <PyObject*> None:
+                    around.dbias = NULL
+                if around.dbias != NULL and not backward:
+                    return PyObject_Vectorcall(self.general, args, nargsf, kwnames)
                 if given.only_out and not given.array_parameter and given.parameter_count == inner.parameters:
                     result = run_around(inner, &given, &around) if has_blocks(&given) else None
                     if result is not None:
