@@ -14,7 +14,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-__all__ = ["LIBRARIES", "SIZES", "Library", "View", "dtype_name", "is_on_device", "library_of", "view"]
+__all__ = [
+    "LIBRARIES",
+    "SIZES",
+    "Library",
+    "View",
+    "c_strides",
+    "dtype_name",
+    "is_on_device",
+    "library_of",
+    "view",
+]
 
 # Bytes by the character of a dtype; "b" stands for bfloat16, which NumPy has no character for.
 SIZES = {"e": 2, "b": 2, "f": 4, "d": 8}

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import functools
 import math
+from dataclasses import replace
 
 import numpy as np
 
-from .device import SIZES, View, dtype_name, is_on_device, library_of, view
+from .device import SIZES, View, c_strides, dtype_name, is_on_device, library_of, view
 from .device_layout import broadcast, passes, summation
 
-__all__ = ["any_on_device", "backward", "forward", "launches"]
+__all__ = ["any_on_device", "backward", "explained", "forward", "launches"]
 
 HOST = {np.ndarray, float, int, type(None), list, tuple, str, bool, np.float32, np.float64}
 # Keywords of ufuncs, with what they may say here.
@@ -143,7 +144,7 @@ def _only_ordinary(f, lead, given):
     for name, value in given.items():
         asked = name == "dtype" and value is not None and np.dtype(value).name != dtype_name(lead.char)
         if asked or (name in ORDINARY and not any(value is o or value == o for o in ORDINARY[name])):
-            expected = f"nothing else than its default: x is on device {lead.device}"
+            expected = f"nothing but its default for an array of {dtype_name(lead.char)} on a device"
             f._fail(TypeError, name, repr(value), expected)
 
 
@@ -287,3 +288,34 @@ def backward(f, dy, source_name, source, parameters, axis, at_zero, pass_, wante
         else:
             _run_sums(f, kernel, target, operands, shape, kept[name], called, stream)
     return f._result([targets[name][1] for name in wanted], wrt)
+
+
+def explained(f, kernel, arrays, out):
+    """What `explain` says of a call: size, dtype, architecture, path, threads and reasons."""
+    given = dict(zip(kernel.inputs, arrays, strict=False))
+    lead = kernel.arguments[0]
+    called = Operands(f, lead, given[lead], given)
+    views = [called.number(name, given.get(name, 1.0)) for name in kernel.inputs]
+    shape = np.broadcast_shapes(*(v.shape for v in views))
+    if out is not None:
+        target = called.out("out", out, shape)
+    else:
+        whole = replace(called.lead, place=0)
+        dense = shape == whole.shape and [one.rank for one in passes(whole, ())] == [0]
+        target = whole if dense else replace(whole, shape=shape, strides=c_strides(shape, SIZES[whole.char]))
+    made = list(launches(f, kernel, target, views))
+    ranks = [one.rank for one in passes(target, tuple(broadcast(v, shape) for v in views if type(v) is View))]
+    by_vectors = bool(made) and ranks[0] == 0 and made[0][2][-1] > 0
+    threads = max((blocks * compiled.threads for compiled, blocks, _ in made), default=0)
+    major, minor = _launching().device(target.device).cc
+    if not made:
+        reason = "there is no number: nothing is launched"
+    elif by_vectors:
+        reason = "contiguous and alike in alignment: loads and stores of 16 bytes"
+    elif ranks[0] == 0:
+        reason = "contiguous, but not alike in alignment: number by number"
+    else:
+        reason = f"strides of its own along {ranks[0]} axes: number by number"
+    reasons = reason, f"device {target.device}, where the arrays are", *(one.name for one, _, _ in made)
+    path = "vectors" if by_vectors else "numbers"
+    return target.size, dtype_name(target.char), f"sm_{major}{minor}", path, threads, reasons

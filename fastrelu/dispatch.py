@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import control
+from . import control, device_calls
 from .backends import Backend, cython, numba
 from .row import Kernel
 
@@ -55,7 +55,7 @@ class Plan:
         Elements of the result.
     backend, instruction_set, path, stores : str
         `path` is "fast" (straight to the kernel), "grid" (any strides and dtypes, by our own threads),
-        "ufunc" (through NumPy's machinery) or "reference".
+        "ufunc" (through NumPy's machinery) or "reference"; on a device "vectors" or "numbers".
     threads : int
     reasons : tuple of str
     """
@@ -210,6 +210,11 @@ def explain(function, *arrays, out=None):
         raise TypeError("explain: expected the arrays of the call after the function")
     if hasattr(function, "operands"):
         arrays = function.operands(*arrays)
+    if device_calls.any_on_device(*arrays, out):
+        size, dtype, architecture, path, threads, reasons = device_calls.explained(
+            function, kernel, arrays, out
+        )
+        return Plan(kernel.name, dtype, size, "cuda", architecture, path, threads, "ordinary", reasons)
     if kernel.pass_ == "forward":  # the fast path makes arrays of lists
         arrays = [np.asarray(a) if type(a) in (list, tuple) else a for a in arrays]
     given = [np.asanyarray(a) for a in arrays]

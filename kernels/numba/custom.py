@@ -172,7 +172,7 @@ def reason(error):
     """Numba's message without what it says of its own workings."""
     text = re.sub(r"\x1b\[\d*m", "", str(error))
     lines = [line.strip() for line in text.splitlines()]
-    lines = [line for line in lines if line and not line.startswith("Failed in nopython mode")]
+    lines = [line for line in lines if line and not line.startswith("Failed in ")]
     reason = lines[0].partition(" Raised from")[0].rstrip(".") if lines else type(error).__name__
     if reason.endswith("found for signature:"):
         reason = f"{reason.removesuffix(' found for signature:')} takes {lines[1].removeprefix('>>> ')}"

@@ -1,0 +1,339 @@
+"""Device arrays on Numba's simulator: test_device.py runs this file in a process of its own.
+
+Memory of the device is that of the process there, and a thread one of the system's, so arrays are small.
+"""
+
+import itertools
+
+import ml_dtypes
+import numpy as np
+import own
+import pytest
+from calls import public
+from cases import BY_NAME, FAST_ULP, in_domain, operands, parameter_sets, sample, specials, truth, unit_floor
+from simulated import LIBRARY, DeviceArray
+from ulp import distances
+
+import fastrelu as fr
+from fastrelu import device_layout
+from fastrelu.kernels.cuda import driver, launch
+
+assert driver.SIMULATED
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+DTYPES = [np.dtype(char) for char in "efd"] + [BFLOAT16]
+GRADIENTS = [name for name, (_, kernel) in BY_NAME.items() if kernel.summed]
+each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
+each_kernel = pytest.mark.parametrize("name", BY_NAME)
+
+
+def wide(a):
+    """An array that NumPy's own functions take."""
+    return a.astype(np.float32) if a.dtype == BFLOAT16 else a
+
+
+def points(row, kernel, dtype, parameters, count=24):
+    """Special values, and some of where formulas switch and of N(0, 3), in the domain of the kernel."""
+    real, rng = np.float32 if dtype == BFLOAT16 else dtype, np.random.default_rng(5)
+    with np.errstate(over="ignore", under="ignore"):
+        some = rng.choice(sample(row, real, 1, 100, parameters), count)
+        x = np.concatenate([specials(real), some]).astype(dtype)
+    return x[in_domain(row, kernel, wide(x), parameters)]
+
+
+def on_device(value):
+    return DeviceArray(value) if np.ndim(value) else value[()]
+
+
+def inputs_of(row, kernel, x, parameters):
+    """A kernel's inputs; a gradient of a parameter is summed unless that has the shape of x."""
+    given, wrt = operands(row, kernel, x, parameters), kernel.pass_.partition("_wrt_")[2]
+    return [
+        np.full_like(x, a) if name in ("dy", wrt) else a for name, a in zip(kernel.inputs, given, strict=True)
+    ]
+
+
+def call(kernel, inputs, **keywords):
+    """A kernel of the table by its public object on device arrays."""
+    row, _ = BY_NAME[kernel.name]
+    return public(row, kernel)(*map(on_device, inputs), **keywords)
+
+
+def errors(row, kernel, inputs, got, parameters):
+    """How many ULP each result is off."""
+    exact = truth(kernel, inputs)
+    floor = unit_floor(row, kernel, wide(inputs[kernel.inputs.index(kernel.arguments[0])]), parameters)
+    if got.dtype != BFLOAT16:
+        return distances(got, exact, floor)
+    with np.errstate(over="ignore", under="ignore"):
+        bits = [a.view(np.int16).astype(int) for a in (got, exact.astype(BFLOAT16))]
+    apart = abs(np.subtract(*(np.where(b < 0, -(b & 0x7FFF), b) for b in bits)))
+    both_nan = np.isnan(wide(got)) & np.isnan(exact.astype(float))
+    return np.where(both_nan, 0, apart)
+
+
+# Values
+
+
+@each_dtype
+@each_kernel
+def test_values(name, dtype):
+    row, kernel = BY_NAME[name]
+    for parameters in parameter_sets(row)[:2]:
+        x = points(row, kernel, dtype, parameters)
+        inputs = inputs_of(row, kernel, x, parameters)
+        got = call(kernel, inputs).host
+        assert got.dtype == dtype
+        off = errors(row, kernel, inputs, got, parameters)
+        worst = np.argmax(off)
+        assert off[worst] <= 1, f"{kernel.name}{parameters} at {x[worst]}: {got[worst]}, {off[worst]} ULP"
+
+
+@each_kernel
+def test_values_of_accuracy_fast(name):
+    row, kernel = BY_NAME[name]
+    parameters = parameter_sets(row)[0]
+    x = points(row, kernel, np.dtype("f"), parameters)
+    inputs = inputs_of(row, kernel, x, parameters)
+    with fr.accuracy("fast"):
+        got = call(kernel, inputs).host
+        exact, floor = truth(kernel, inputs), unit_floor(row, kernel, x, parameters)
+    for root in row.roots if kernel.pass_.startswith("backward") else ():
+        floor = np.where(abs(x * np.prod(parameters) - root) < 0.5, 0.5, floor)
+    assert distances(got, exact, floor).max() <= FAST_ULP
+
+
+@pytest.mark.parametrize("dtype", DTYPES[:3], ids=str)
+def test_nothing_flows_where_the_slope_is_zero(dtype):
+    dy = np.array([np.inf, -np.inf, np.nan, 3.0], dtype)
+    for f in (fr.relu, fr.relu6, fr.elu, fr.gelu):
+        x = np.full(4, -np.inf, dtype)
+        assert (f.backward(DeviceArray(dy), DeviceArray(x)).host == 0).all()
+
+
+# Layouts
+
+LAYOUTS = {
+    "fortran": lambda a: np.asfortranarray(a),
+    "every other": lambda a: np.repeat(a, 2, -1)[..., ::2],
+    "every other row": lambda a: np.repeat(a, 2, 0)[::2],
+    "padded rows": lambda a: np.pad(a, ((0, 0), (0, 0), (0, 3)))[..., :-3],
+    "backwards": lambda a: np.ascontiguousarray(a[::-1, :, ::-1])[::-1, :, ::-1],
+    "transposed": lambda a: np.ascontiguousarray(a.transpose(1, 2, 0)).transpose(2, 0, 1),
+}
+
+
+@each_dtype
+def test_a_value_does_not_depend_on_where_it_lies(dtype):
+    x, dy = np.random.default_rng(1).normal(0, 3, (2, 2, 3, 3)).astype(dtype)
+    value, gradient = fr.silu(DeviceArray(x)).host, fr.silu.backward(DeviceArray(dy), DeviceArray(x)).host
+    layouts = list(LAYOUTS.values())
+    for a, b in zip(layouts, layouts[1:] + layouts[:1], strict=True):
+        assert np.array_equal(fr.silu(DeviceArray(a(x)), out=DeviceArray(b(x.copy()))).host, value)
+        assert np.array_equal(fr.silu.backward(DeviceArray(a(dy)), DeviceArray(b(x))).host, gradient)
+
+
+@each_dtype
+def test_short_arrays_at_every_offset(dtype):
+    x = np.random.default_rng(3).normal(0, 3, 40).astype(dtype)
+    whole, memory = fr.tanh(DeviceArray(x)).host, np.zeros(48, dtype)
+    for n, at, to in itertools.product((1, 2, 7, 8, 9, 16, 31), (0, 1, 3), (0, 1, 2)):
+        memory[:] = np.nan
+        fr.tanh(DeviceArray(x[at : at + n]), out=DeviceArray(memory[to : to + n]))
+        assert np.array_equal(memory[to : to + n], whole[at : at + n])
+        assert np.isnan(wide(np.delete(memory, np.s_[to : to + n]))).all()  # nothing beside it is touched
+
+
+def test_shapes():
+    for shape in ((), (0,), (3, 0, 2), (1,), (1, 1, 5), (2,) * 11):
+        x = np.linspace(-2, 2, int(np.prod(shape))).astype(np.float32).reshape(shape)
+        got = fr.gelu(DeviceArray(x))
+        assert got.shape == shape
+        assert np.array_equal(got.host, np.asarray(fr.gelu(DeviceArray(x.ravel())).host).reshape(shape))
+    odd = np.linspace(-2, 2, 3**11).astype(np.float32).reshape((3,) * 11)[(slice(0, 2),) * 11]
+    assert np.array_equal(fr.relu(DeviceArray(odd)).host, fr.relu(odd))
+
+
+def test_many_numbers_are_shared_out(monkeypatch):
+    monkeypatch.setattr(device_layout, "MOST_NUMBERS", 8)
+    x = np.linspace(-2, 2, 60).astype(np.float32).reshape(5, 4, 3)[:, ::2]
+    assert np.array_equal(fr.relu(DeviceArray(x)).host, fr.relu(x))
+
+
+def test_in_place():
+    x = np.linspace(-3, 3, 21).astype(np.float32)
+    expected, a = fr.elu(x), DeviceArray(x.copy())
+    assert fr.relu(a, out=a) is a
+    assert np.array_equal(a.host, fr.relu(x))
+    dy = DeviceArray(np.ones_like(x))
+    assert fr.elu.backward(dy, y=DeviceArray(expected), out=dy) is dy
+    assert distances(dy.host, fr.elu.backward(np.ones_like(x), y=expected)).max() <= 1
+
+
+# Parameters and their gradients
+
+
+@each_dtype
+def test_parameters_in_arrays(dtype):
+    x = np.random.default_rng(4).normal(0, 3, (3, 4, 5)).astype(dtype)
+    slopes = np.array([0.125, 0.25, 0.5, 2.0], dtype)
+    channels = slopes[:, None]
+    for weight, full in ((slopes, channels), (DeviceArray(slopes), channels)):
+        given = weight if isinstance(weight, DeviceArray) else DeviceArray(weight)
+        got = fr.prelu(DeviceArray(x), given).host
+        assert np.array_equal(got, np.where(wide(x) > 0, wide(x), wide(x) * wide(full)).astype(dtype))
+    rows = DeviceArray(np.array([[[0.5]], [[1.0]], [[-1.0]]], dtype))
+    got = fr.elu(DeviceArray(x), alpha=rows).host
+    assert np.isnan(wide(got[2])).all()
+    assert not np.isnan(wide(got[:2])).any()
+
+
+@pytest.mark.parametrize("dtype", DTYPES[:3], ids=str)
+@pytest.mark.parametrize("name", GRADIENTS)
+def test_gradients_that_are_summed(name, dtype):
+    row, kernel = BY_NAME[name]
+    wrt = kernel.pass_.removeprefix("backward_wrt_")
+    index = kernel.inputs.index(wrt)
+    parameters = parameter_sets(row)[0]
+    x = np.random.default_rng(5).uniform(0.05, 0.9, (4, 6)).astype(dtype)
+    dy = np.random.default_rng(6).normal(0, 1, (4, 6)).astype(dtype)
+    inputs = operands(row, kernel, x, parameters)
+    inputs[0] = dy
+    terms = truth(kernel, inputs)
+    keywords = {p.name: float(v) for p, v in zip(row.parameters, parameters, strict=True) if p.name != wrt}
+    keywords |= {"axis": -1} if row.channel_axis is not None else {}
+    f = fr.ACTIVATIONS[row.family]
+    for kept in ((), (6,), (4, 1)):
+        value = np.full(kept, inputs[index], dtype)
+        given = DeviceArray(value) if kept else float(value)
+        got = f.backward(DeviceArray(dy), DeviceArray(x), wrt=wrt, **{wrt: given}, **keywords)
+        axes = {(): None, (6,): 0, (4, 1): 1}[kept]
+        expected = terms.sum(axis=axes).reshape(kept)
+        size = abs(terms).sum(axis=axes).reshape(kept).astype(float)
+        assert got.shape == kept
+        assert (abs(got.host - expected) <= size * np.finfo(dtype).eps).all()
+
+
+def test_gradient_of_what_was_broadcast():
+    x, weight = np.linspace(-1, 1, 5), np.linspace(0.1, 0.5, 15).reshape(3, 5)
+    dy = np.random.default_rng(7).normal(size=(3, 5))
+    got = fr.prelu.backward(*map(DeviceArray, (dy, x)), weight=DeviceArray(weight))
+    expected = fr.prelu.backward(dy, x, weight=weight)
+    assert [a.shape for a in got] == [(5,), (3, 5)]
+    for a, b in zip(got, expected, strict=True):
+        np.testing.assert_allclose(a.host, b, rtol=1e-15)
+
+
+def test_gradients_over_their_operands():
+    x, dy = np.linspace(-1, 1, 6, dtype=np.float32), np.ones(6, np.float32)
+    device_x, device_dy = DeviceArray(x.copy()), DeviceArray(dy.copy())
+    dx, dw = fr.prelu.backward(device_dy, device_x, weight=0.25, out=(device_dy, None))
+    expected = fr.prelu.backward(dy, x, weight=0.25)
+    assert dx is device_dy
+    assert np.array_equal(dx.host, expected[0])
+    assert dw.host == expected[1]
+
+
+# Whose arrays, and what is asked of their library
+
+
+def test_only_the_result_is_allocated():
+    x = DeviceArray(np.ones(9, np.float32))
+    for f, count in (
+        (lambda: fr.gelu(x), 1),
+        (lambda: fr.gelu(x, out=x), 0),
+        (lambda: fr.gelu.backward(x, x), 1),
+    ):
+        before = LIBRARY.made
+        f()
+        assert LIBRARY.made - before == count
+
+
+def test_one_launch_a_call():
+    device, x = launch.device(0), DeviceArray(np.ones(9, np.float32))
+    for f, count in ((lambda: fr.gelu(x), 1), (lambda: fr.gelu.backward(x, x), 1)):
+        before = len(device.launched)
+        f()
+        assert len(device.launched) - before == count
+
+
+X = np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3)
+WEIGHT = DeviceArray(np.ones((2, 3), np.float32))
+REFUSED = {
+    "host out": (TypeError, "'out'", "host", lambda d: fr.relu(d(X), out=X)),
+    "host x": (TypeError, "'x'", "'out'", lambda d: fr.relu(X, out=d(X))),
+    "host parameter": (TypeError, "'weight'", "device 0", lambda d: fr.prelu(d(X), X[0])),
+    "host dy": (TypeError, "'dy'", "host", lambda d: fr.relu.backward(X, d(X))),
+    "two devices": (ValueError, "device 1", "device 0", lambda d: fr.relu.backward(d(X, 1), d(X))),
+    "two dtypes": (TypeError, "float64", "float32", lambda d: fr.relu(d(X), out=d(X.astype("d")))),
+    "integers": (TypeError, "int64", "bfloat16", lambda d: fr.relu(d(X.astype(int)))),
+    "parameter": (ValueError, "alpha >= 0", "-1.0", lambda d: fr.elu(d(X), alpha=-1.0)),
+    "order": (ValueError, "'max_val'", "1.0", lambda d: fr.hardtanh(d(X), 1.0, 0.0)),
+    "shape": (ValueError, r"\(1, 3\)", r"\(2, 3\)", lambda d: fr.relu(d(X), out=d(X[:1]))),
+    "dy shape": (ValueError, "'dy'", r"\(2, 3\)", lambda d: fr.relu.backward(d(X[0]), d(X))),
+    "read-only": (ValueError, "'out'", "read-only", lambda d: fr.relu(d(X), out=d(X, 0, True))),
+    "overlap": (ValueError, "'out'", "operand", lambda d: fr.relu(d(X), out=d(X[::-1]))),
+    "shared memory": (
+        ValueError,
+        "'out'",
+        "share",
+        lambda d: fr.relu(d(X), out=d(np.broadcast_to(X[0], (2, 3)))),
+    ),
+    "two in place": (
+        ValueError,
+        "'out'",
+        "one",
+        lambda d: fr.prelu.backward(*[d(X)] * 2, weight=WEIGHT, out=(WEIGHT, WEIGHT)),
+    ),
+    "where": (TypeError, "'where'", "False", lambda d: fr.relu(d(X), where=False)),
+    "dtype": (TypeError, "'dtype'", "float32", lambda d: fr.relu(d(X), dtype="d")),
+    "misaligned": (
+        ValueError,
+        "float32",
+        "between",
+        lambda d: fr.relu(d(np.frombuffer(bytes(9), "f", 2, 1))),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refusals_come_before_any_launch(case):
+    kind, one, other, function = REFUSED[case]
+    before = len(launch.device(0).launched)
+    with pytest.raises(kind) as caught:
+        function(DeviceArray)
+    assert caught.match(one)
+    assert caught.match(other)
+    assert len(launch.device(0).launched) == before
+
+
+# Users' activations, and what is said of a call
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_own_activations(dtype):
+    x = np.linspace(-3, 3, 13).astype(dtype)
+    dy = np.ones_like(x)
+    for f in (own.squashed, own.leaky_relu):
+        expected = wide(f(x)), wide(f.backward(dy, x))
+        got = wide(f(DeviceArray(x)).host), wide(f.backward(DeviceArray(dy), DeviceArray(x)).host)
+        for a, b in zip(got, expected, strict=True):
+            np.testing.assert_allclose(a, b, rtol=float(ml_dtypes.finfo(dtype).eps))
+
+
+def test_explain():
+    x = np.zeros((4, 6), np.float32)
+    plan = fr.explain(fr.gelu, DeviceArray(x))
+    assert (plan.backend, plan.path, plan.size, plan.dtype) == ("cuda", "vectors", 24, "float32")
+    assert fr.explain(fr.gelu, DeviceArray(x[:, ::2])).path == "numbers"
+    assert fr.explain(fr.gelu, x).backend != "cuda"
+    assert "gelu_s.e" in str(fr.explain(fr.gelu, DeviceArray(x.astype("e")))) or "gelu_f.e" in str(
+        fr.explain(fr.gelu, DeviceArray(x.astype("e")))
+    )
+
+
+def test_backends():
+    cuda = fr.backends()["cuda"]
+    assert cuda.available
+    assert "simulator" in cuda.detail
+    with pytest.raises(ValueError, match="on a device, by itself"):
+        fr.set_backend("cuda")

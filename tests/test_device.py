@@ -1,0 +1,148 @@
+"""Arrays on a CUDA device without one: Numba's simulator, how calls go over memory, and what is missing here."""
+
+import importlib.util
+import itertools
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastrelu as fr
+from fastrelu import device_layout
+from fastrelu.device import View
+from fastrelu.device_layout import axes_of, passes, summation
+
+TESTS = Path(__file__).resolve().parent
+HAS_NUMBA_CUDA = importlib.util.find_spec("numba_cuda") is not None
+needs_numba_cuda = pytest.mark.skipif(not HAS_NUMBA_CUDA, reason="numba-cuda is not installed")
+
+
+def in_simulator(*command):
+    """Run Python with Numba's simulator in the place of a device."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("FASTRELU_")}
+    return subprocess.run(
+        [sys.executable, *command],
+        env=clean | {"NUMBA_ENABLE_CUDASIM": "1"},
+        cwd=TESTS,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@needs_numba_cuda
+def test_everything_on_the_simulator():
+    done = in_simulator("-m", "pytest", "-q", "-p", "no:cacheprovider", "on_device.py")
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert " passed" in done.stdout
+    assert "skipped" not in done.stdout
+
+
+# What is missing
+
+
+def test_the_backend_says_why_it_is_not_there():
+    cuda = fr.backends()["cuda"]
+    reasons = ("not installed", "no NVIDIA driver", "no device")
+    assert cuda.available or any(reason in cuda.detail for reason in reasons)
+
+
+def test_nothing_of_cuda_is_imported_before_it_is_needed():
+    code = "import sys, fastrelu as fr; fr.relu([1.0]); print({m.partition('.')[0] for m in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=TESTS)
+    assert "numba" not in done.stdout
+    assert "cuda" not in done.stdout
+
+
+@needs_numba_cuda
+def test_without_a_device_a_call_says_so():
+    if fr.backends()["cuda"].available:
+        pytest.skip("there is a device")
+    from simulated import DeviceArray
+
+    from fastrelu.kernels.cuda.driver import DriverError
+
+    x = DeviceArray(np.zeros(3, np.float32))
+    for call in (lambda: fr.relu(x), lambda: fr.relu.backward(x, x), lambda: fr.explain(fr.relu, x)):
+        with pytest.raises(DriverError, match="driver|device"):
+            call()
+
+
+# How a call goes over memory: every number once, wherever it lies
+
+
+def view(array, place=0):
+    return View(array.ctypes.data if place is None else place, array.shape, array.strides, "f", 0)
+
+
+def reached(out, one):
+    """The offsets from the first number that one launch writes to."""
+    if one.rank == 0:
+        n, head, vectors = one.rest
+        assert head + 4 * vectors <= n
+        assert vectors == 0 or (one.places[0] + 4 * head) % 16 == 0
+        return [one.places[0] - out.place + 4 * i for i in range(n)]
+    n, lengths, steps = one.rest[0], one.rest[1 : one.rank], one.rest[one.rank : 2 * one.rank]
+    lengths = (n // math.prod(lengths), *lengths)
+    found = [sum(i * step for i, step in zip(at, steps, strict=True)) for at in np.ndindex(*lengths)]
+    return [one.places[0] - out.place + offset for offset in found]
+
+
+SHAPES = [(), (1,), (7,), (3, 5), (2, 3, 4), (2, 1, 3, 1, 2), (2,) * 10]
+
+
+@pytest.mark.parametrize("most", [2**31, 5])
+def test_every_number_is_reached_once(most, monkeypatch):
+    monkeypatch.setattr(device_layout, "MOST_NUMBERS", most)
+    for shape in SHAPES:
+        whole = np.zeros(tuple(2 * n for n in shape), np.float32)
+        plain = np.zeros(shape, np.float32)
+        layouts = [
+            plain,
+            plain.T.copy().T,
+            whole[tuple(slice(0, None, 2) for _ in shape)],
+            plain[::-1] if shape else plain,
+        ]
+        for a, b in itertools.product(layouts, repeat=2):
+            out = view(a, 1024)
+            expected = sorted(
+                sum(i * step for i, step in zip(at, a.strides, strict=True)) for at in np.ndindex(*shape)
+            )
+            got = [offset for one in passes(out, (view(b, 4096),)) for offset in reached(out, one)]
+            assert sorted(got) == expected
+
+
+def test_axes_are_merged_in_the_order_of_memory():
+    x = np.zeros((4, 5, 6), np.float32)
+    assert axes_of(x.shape, (x.strides, x.strides)).lengths == (120,)
+    turned = x.transpose(2, 0, 1)
+    assert axes_of(turned.shape, (turned.strides, turned.strides)).lengths == (120,)
+    channels = np.broadcast_to(np.zeros((5, 1), np.float32), x.shape)
+    assert axes_of(x.shape, (x.strides, channels.strides)) == device_layout.Axes(
+        (4, 5, 6), ((120, 24, 4), (0, 4, 0))
+    )
+
+
+def test_vectors_need_one_alignment():
+    x = np.zeros(64, np.float32)
+    for first, second in itertools.product(range(0, 20, 4), repeat=2):
+        ((_, head, vectors),) = [one.rest for one in passes(view(x, 256 + first), (view(x, 512 + second),))]
+        assert bool(vectors) == (first % 16 == second % 16)
+        if vectors:
+            assert (head, vectors) == (-(first // 4) % 4, (64 - head) // 4)
+
+
+@pytest.mark.parametrize(("kept", "width"), [((), 1), ((6,), 32), ((4, 1), 1), ((1, 6), 32), ((4, 6), 1)])
+def test_sums_cover_every_term(kept, width):
+    x = np.zeros((4, 6), np.float32)
+    out = np.zeros(kept, np.float32)
+    plan = summation(view(out), (view(x), view(x)), (4, 6), kept, 256, 32, 1000)
+    assert plan.kept * plan.partial[1] == 24
+    assert plan.kept == out.size
+    assert plan.partial[3] == width
+    assert plan.blocks == plan.parts * -(-plan.kept // width)
