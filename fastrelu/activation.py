@@ -42,6 +42,7 @@ class Activation(TableCallable):
         self.has_option = row.option is not None and not row.variant_of
         if cython.ISA:
             self._bind(row)
+        self.on_device = device_calls.Plain(self, self.kernel)
         self.backward = self.backward_class(row)
         self.backward.forward = self
         self.variants = {}
@@ -66,6 +67,10 @@ class Activation(TableCallable):
         if not args:
             raise TypeError(f"{self.__qualname__}: missing required positional argument 'x'")
         x, *positional = args
+        if type(x) not in device_calls.HOST and not positional and keywords.keys() <= {"out"}:
+            result = self.on_device((x,), keywords.get("out"))
+            if result is not None:
+                return result
         if self.has_option and (variant := self._variant(positional, keywords)) is not self:
             return variant(x, *positional, **keywords)
         if positional and not self.row.parameters and not self.has_option and "out" not in keywords:

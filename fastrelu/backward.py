@@ -24,6 +24,11 @@ class Backward(TableCallable):
         super().__init__(row, self.kernels["backward"], f"{row.qualname}.backward")
         if cython.ISA:
             self._bind(row)
+        self.on_device = {
+            pass_: device_calls.Plain(self, self.kernels[pass_])
+            for pass_ in ("backward", "backward_from_y")
+            if pass_ in self.kernels
+        }
         self.variants = {}
         self.__signature__ = docstrings.backward_signature(row)
         self.__doc__ = docstrings.backward_doc(row)
@@ -49,6 +54,11 @@ class Backward(TableCallable):
                 f"{self.__qualname__}: got {2 + len(extra)} positional arguments; expected dy and x, "
                 "parameters by keyword"
             )
+        if type(dy) not in device_calls.HOST and not keywords and wrt is None and (x is None) != (y is None):
+            plain = self.on_device.get("backward" if y is None else "backward_from_y")
+            result = plain and plain((dy, x if y is None else y), out)
+            if result is not None:
+                return result
         if self.row.option and not self.row.variant_of:
             variant = self._chosen_variant(keywords.pop(self.row.option[0], self.row.option[1])).backward
             if variant is not self:

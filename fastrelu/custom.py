@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from . import docstrings
+from . import device_calls, docstrings
 from .activation import Activation
 from .backends import cython
 from .backward import Backward
@@ -198,7 +198,7 @@ class CustomActivation(_Own, Activation):
         row = _row(function)
         self.codes, self.function, self.derivatives = {}, function, {}
         super().__init__(row)
-        self.backward.codes = self.codes
+        self.backward.codes, self.backward.on_device = self.codes, {}
         self.__module__ = self.backward.__module__ = function.__module__
         self.__wrapped__ = function
         self.__doc__ = docstrings.custom_forward_doc(row)
@@ -263,6 +263,11 @@ class CustomActivation(_Own, Activation):
         pass_ = "backward" if wrt == "x" else f"backward_wrt_{wrt}"
         self._add("backward_from_y" if of == "y" else pass_, function)
         self.backward.kernels = self.row.kernels()
+        self.backward.on_device = {
+            kept: device_calls.Plain(self.backward, self.backward.kernels[kept])
+            for kept in ("backward", "backward_from_y")
+            if kept in self.codes
+        }
         self.backward.__doc__ = docstrings.custom_backward_doc(self.row)
         self.derivatives["y" if of == "y" else wrt] = function
         if cython.ISA:

@@ -102,6 +102,7 @@ class Library:
 
     def __init__(self, package):
         self.package = package
+        self.chars = {}  # by dtype
 
     @property
     def module(self):
@@ -112,10 +113,23 @@ class Library:
 
     def char(self, array):
         """The character of its dtype."""
-        name = str(array.dtype)
-        if name not in CHARS:
-            raise Unsuitable(f"of dtype {name}; expected {' or '.join(CHARS)} on a device")
-        return CHARS[name]
+        dtype = array.dtype
+        try:
+            return self.chars[dtype]
+        except KeyError:
+            name = str(dtype).removeprefix("torch.")
+            if name not in CHARS:
+                raise Unsuitable(f"of dtype {name}; expected {' or '.join(CHARS)} on a device") from None
+            return self.chars.setdefault(dtype, CHARS[name])
+
+    def plain(self, array):
+        """Place, size, dtype's character and device of a writeable array in C order; None of any other."""
+        if not self.is_on_device(array):
+            return None
+        found = self.view(array)
+        if not found.writeable or found.strides != c_strides(found.shape, SIZES[found.char]):
+            return None
+        return found.place, found.size, found.char, found.device
 
     def view(self, array) -> View:
         char, found = self.char(array), array.__cuda_array_interface__
@@ -157,12 +171,14 @@ class Torch(Library):
                 "a tensor that requires a gradient; expected one that does not: use .detach(), or a function "
                 "of fastrelu.torch"
             )
-        name = str(array.dtype).removeprefix("torch.")
-        if name not in CHARS:
-            raise Unsuitable(f"of dtype {name}; expected {' or '.join(CHARS)} on a device")
-        char, size = CHARS[name], array.element_size()
+        char, size = self.char(array), array.element_size()
         strides = tuple([step * size for step in array.stride()])
         return View(array.data_ptr(), tuple(array.shape), strides, char, array.get_device())
+
+    def plain(self, array):
+        if not array.is_cuda or array.requires_grad or not array.is_contiguous():
+            return None
+        return array.data_ptr(), array.numel(), self.char(array), array.get_device()
 
     def device(self, array):
         return array.get_device()
@@ -177,7 +193,24 @@ class Torch(Library):
         return self.module.empty(count, dtype=self.module.float64, device=array.device)
 
     def stream(self, array):
-        return self.module.cuda.current_stream(array.device).cuda_stream
+        # what torch.cuda.current_stream is built on, in a tenth of the time
+        return self.module._C._cuda_getCurrentRawStream(array.get_device())
+
+
+class Cupy(Library):
+    def is_on_device(self, array):
+        return isinstance(array, self.module.ndarray)
+
+    def plain(self, array):
+        if not array.flags.c_contiguous:
+            return None
+        return array.data.ptr, array.size, self.char(array), array.data.device_id
+
+    def device(self, array):
+        return array.data.device_id
+
+    def stream(self, array):
+        return self.module.cuda.get_current_stream(array.data.device_id).ptr
 
 
 class Numba(Library):
@@ -241,7 +274,7 @@ class Jax(Library):
 
 
 LIBRARIES = {
-    "cupy": Library("cupy"),
+    "cupy": Cupy("cupy"),
     "torch": Torch("torch"),
     "numba": Numba("numba"),
     "numba_cuda": Numba("numba"),

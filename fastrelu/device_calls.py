@@ -12,10 +12,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from . import control
 from .device import SIZES, View, c_strides, dtype_name, is_on_device, library_of, view
-from .device_layout import broadcast, passes, summation
+from .device_layout import broadcast, contiguous, passes, summation
 
-__all__ = ["any_on_device", "backward", "explained", "forward", "launches"]
+__all__ = ["Plain", "any_on_device", "backward", "explained", "forward", "launches"]
 
 HOST = {np.ndarray, float, int, type(None), list, tuple, str, bool, np.float32, np.float64}
 # Keywords of ufuncs, with what they may say here.
@@ -218,6 +219,71 @@ def _run_sums(f, kernel, out, operands, shape, kept_shape, called, stream):
 
 
 # Calls
+
+
+class Plain:
+    """Calls on whole arrays in C order with default parameters: what they need is kept by dtype and device.
+
+    Most calls are such, and this is what their cost on the host is: no view is made and nothing is looked
+    up twice.
+    """
+
+    def __init__(self, f, kernel):
+        self.f, self.kernel, self.ready = f, kernel, {}
+        self.defaults = [p.default for p in f.row.parameters]
+
+    def prepared(self, key):
+        char, device, _ = key
+        from fastrelu.kernels.cuda import elementwise
+
+        launch, numbers = _launching(), [_rounded(value, char) for value in self.defaults]
+        on, arrays = launch.device(device), len(self.kernel.inputs) - len(numbers)
+        function = self.f._on_device(self.kernel, char, on.cc)
+        pattern = "a" * arrays + "n" * len(numbers)
+        compiled = elementwise.compiled(function, self.kernel.cost, char, pattern, 0)
+        self.ready[key] = found = on, compiled, on.processors * launch.BLOCKS_A_PROCESSOR, tuple(numbers)
+        return found
+
+    def __call__(self, arrays, out):
+        """The result; None where the call is not so plain, or something is wrong with it."""
+        lead, found = arrays[-1], []
+        library, shape = library_of(lead), getattr(lead, "shape", None)
+        if library is None or None in self.defaults:
+            return None
+        for array in arrays:
+            if library_of(array) is not library or array.shape != shape:
+                return None
+            one = library.plain(array)
+            if one is None:
+                return None
+            found.append(one)
+        if out is None:
+            result = library.empty_like(lead)
+        elif library_of(out) is library and out.shape == shape:
+            result = out
+        else:
+            return None
+        target = library.plain(result)
+        if target is None:
+            return None
+        place, n, char, device = target
+        size = SIZES[char]
+        places = [place]
+        for one in found:
+            apart = one[0] - place
+            if one[1:] != target[1:] or apart % size or (apart and abs(apart) < n * size):
+                return None
+            places.append(one[0])
+        if not n:
+            return result
+        if place % size:
+            return None
+        key = char, device, control.ACCURACY.get()
+        on, compiled, most, numbers = self.ready.get(key) or self.prepared(key)
+        one = contiguous(places, n, size)
+        blocks = min(-(-one.items // compiled.threads), most)
+        on.launch(compiled, blocks, library.stream(lead), (*places, *numbers, *one.rest))
+        return result
 
 
 def forward(f, x, parameters, axis, given):

@@ -20,6 +20,7 @@ __all__ = [
     "Summation",
     "axes_of",
     "broadcast",
+    "contiguous",
     "passes",
     "summation",
 ]
@@ -97,12 +98,13 @@ def passes(out: View, arrays: tuple[View, ...]):
         return
     axes = axes_of(out.shape, (out.strides, *(a.strides for a in arrays)))
     if len(axes.lengths) == 1 and (axes.lengths == (1,) or all(step == (size,) for step in axes.strides)):
-        yield _contiguous(places, axes.lengths[0], size)
+        yield contiguous(places, axes.lengths[0], size)
     else:
         yield from _strided(places, axes)
 
 
-def _contiguous(places, n, size):
+def contiguous(places, n, size) -> Pass:
+    """One launch over `n` numbers behind each other, which begin at each of `places`."""
     head, lanes = -places[0] % VECTOR_BYTES // size, VECTOR_BYTES // size
     alike = len({place % VECTOR_BYTES for place in places}) == 1
     vectors = max(0, n - head) // lanes if alike else 0
