@@ -168,10 +168,10 @@ class CustomBackward(_Own, Backward):
         for name in wanted:
             pass_ = found[0] if name == "x" else f"backward_wrt_{name}"
             if pass_ not in self.codes:
-                raise NotImplementedError(self._how_to_add(name))
+                raise NotImplementedError(self.how_to_add(name))
         return found
 
-    def _how_to_add(self, name):
+    def how_to_add(self, name):
         f, arguments = self.row.name, ", ".join(["x", *(p.name for p in self.row.parameters)])
         option = "" if name == "x" else f'(wrt="{name}")'
         return (

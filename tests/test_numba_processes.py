@@ -76,21 +76,19 @@ def test_code_for_a_kernel_that_is_gone(user):
 
 
 def test_code_where_nothing_was_compiled(user):
-    """What is cached is an error when it runs, what is new one when it is compiled."""
+    """What is cached for the kernels is an error when it runs; what is new has formulas of its own."""
     code = """
     import sys
     sys.modules["fastrelu.kernels.ufuncs"] = None
     import user, numba, numpy as np
-    for call in (user.step, numba.njit(lambda x: user.gelu(x))):
-        try:
-            call(np.ones((3, 4)))
-        except Exception as error:
-            print(type(error).__name__, error)
+    try:
+        user.step(np.ones((3, 4)))
+    except RuntimeError as error:
+        print(error)
+    print(numba.njit(lambda x: user.gelu(x))(0.0))
     """
     answer = user(code)
-    assert "RuntimeError gelu: this installation of fastrelu has no compiled kernel 'gelu.float64'" in answer
-    assert "TypingError" in answer
-    assert "nothing was compiled when fastrelu was installed" in answer
+    assert answer == "gelu: this installation of fastrelu has no compiled kernel 'gelu.float64'\n0.0"
 
 
 def test_several_threads_at_once():

@@ -466,7 +466,11 @@ def entries_py():
     digest = hashlib.sha256(sources.encode()).hexdigest()
     lines = ['"""Written by tools/write_kernels.py from fastrelu/table.py: what Numba compiles by itself."""']
     lines += ["", f"# over sources with the SHA-256 {digest}", ""]
-    lines += ["from numpy import float32, float64", "", "from . import blocks, formulas, rows, sums"]
+    lines += [
+        "from numpy import float32, float64",
+        "",
+        "from . import blocks, columns, formulas, losses, rows, sums, weighted",
+    ]
     lines += ["from .primitives import by_type"]
     for kernel in table().KERNELS:
         name, inputs = kernel.name.replace(".", "_"), ", ".join(kernel.inputs)
@@ -479,9 +483,13 @@ def entries_py():
                 lines += ["", "", f"def {name}_{suffix}_sums(work, part, parts):", f"    {call}"]
         lines += ["", "", f"{name}_of_type = by_type(formulas.{name}_f, formulas.{name}_d)"]
         lines += ["", "", f"def {name}({inputs}):", f"    return {name}_of_type({inputs})"]
-    for name in (*table().ROW_KERNELS, "weighted"):
+    for name in table().ROW_KERNELS:
         name = name.replace(".", "_")
-        lines += ["", "", f"def {name}_rows(work, part, parts):", f"    rows.{name}(work, part, parts)"]
+        for layout in ("rows", "columns"):
+            lines += ["", "", f"def {name}_{layout}(work, part, parts):"]
+            lines += [f"    {layout}.{name}(work, part, parts)"]
+    for module, name in (("losses", "cross_entropy"), ("weighted", "weighted")):
+        lines += ["", "", f"def {name}_rows(work, part, parts):", f"    {module}.{name}(work, part, parts)"]
     return "\n".join(lines) + "\n"
 
 

@@ -116,6 +116,14 @@ def _rows(name):
     return reduce.kernel(name)
 
 
+def _losses(*arguments, checked=False):
+    if not checked:  # what is wrong is found out first
+        return None
+    from fastrelu.kernels.numba import reduce
+
+    return reduce.losses(*arguments)
+
+
 @functools.cache
 def _weighted(char):
     if char not in "fd":
@@ -157,5 +165,6 @@ else:
         sums=_sums,
         weighted=_weighted,
         two_results=_two_results,
+        losses=_losses,
         **_drivers,
     )

@@ -7,10 +7,9 @@ from numba import types
 from numba.core.errors import TypingError
 from numba.np import numpy_support
 
-from fastrelu.backends import cython
-
 __all__ = [
     "check_out",
+    "define",
     "fail",
     "is_array",
     "is_none",
@@ -96,7 +95,7 @@ def check_out(name, out, ndim, exactly, dtype=None, argument="out"):
         fail(name, argument, f"an array with {out.ndim} axes", f"one with {ndim}")
 
 
-def _define(signature, body, **names):
+def define(signature, body, **names):
     """A function of this signature: what depends on the table cannot be written out."""
     lines = "".join(f"    {line}\n" for line in body)
     names |= {"__name__": __name__, "inf": np.inf}  # which a parameter may have as its default
@@ -108,9 +107,7 @@ def typed(signature, choose):
     """The overload: `choose` is given the argument types by name, and returns the lines to compile."""
 
     def implementation(given):
-        if not cython.ISA:
-            raise TypingError(f"fastrelu inside @njit needs compiled kernels: {cython.BACKEND.detail}")
         lines, names = choose(given)
-        return _define(signature, lines, **names)
+        return define(signature, lines, **names)
 
-    return _define(signature, ["return implementation(locals())"], implementation=implementation)
+    return define(signature, ["return implementation(locals())"], implementation=implementation)

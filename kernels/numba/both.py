@@ -28,6 +28,8 @@ __all__ = [
     "sub",
     "weighted_term",
     "where_eq",
+    "where_ge",
+    "where_gt",
     "widen",
 ]
 
@@ -131,6 +133,8 @@ normalised = by_kind(scalar.normalised, pair.normalised)
 binade = by_kind(scalar.binade, pair.binade)
 power_of_two = by_kind(scalar.power_of_two, pair.power_of_two)
 where_eq = by_kind(scalar.where_eq, pair.where_eq)
+where_ge = by_kind(scalar.where_ge, pair.where_ge)
+where_gt = by_kind(scalar.where_gt, pair.where_gt)
 weighted_term = by_kind(formulas.weighted_term_wide_f, formulas.weighted_term_wide_d)
 log_of_excess = by_kind(formulas.log_of_excess_wide_f, formulas.log_of_excess_wide_d)
 expm1_nonpositive = by_kind(formulas.expm1_nonpositive_wide_f, formulas.expm1_nonpositive_wide_d)

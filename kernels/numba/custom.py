@@ -47,6 +47,7 @@ __all__ = [
     "check_raises_nothing",
     "compiled",
     "reason",
+    "value_of",
     "where",
 ]
 
@@ -201,6 +202,23 @@ def _block(function, real, inputs, gradient, key):
     return numba.cfunc(types.void(types.CPointer(types.intp)), error_model="numpy")(block)
 
 
+def value_of(function, real, inputs, gradient):
+    """LLVM code for one value of a function, for the body of an intrinsic that takes a tuple of numbers.
+
+    Raises
+    ------
+    CompileError
+    """
+    loops = _Loops(_typed(function, real, inputs), real, inputs, gradient)
+
+    def write(context, builder, _, arguments):
+        context.add_linking_libs([loops.function.library])
+        numbers = cgutils.unpack_tuple(builder, arguments[0], gradient + inputs)
+        return loops.value(context, builder, numbers)
+
+    return write
+
+
 class _Distinct(ir.values.MDValue):
     """A metadata node that is equal to no other, which llvmlite cannot write; it may contain itself."""
 
@@ -275,7 +293,7 @@ class _Loops:
             position = builder.mul(i, steps[j]) if steps else i
             values.append(builder.load(builder.gep(pointer, [position])))
             values[-1].set_metadata("llvm.access.group", group)
-        stored = builder.store(self._value(context, builder, values), builder.gep(out, [i]))
+        stored = builder.store(self.value(context, builder, values), builder.gep(out, [i]))
         stored.set_metadata("llvm.access.group", group)
         following = builder.add(i, word(1), flags=["nsw", "nuw"])
         i.add_incoming(following, builder.block)
@@ -283,7 +301,7 @@ class _Loops:
         back.set_metadata("llvm.loop", metadata)
         builder.position_at_end(after)
 
-    def _value(self, context, builder, values):
+    def value(self, context, builder, values):
         """The result for one element: the function's, or dy times it, rounded once."""
         described = self.function.fndesc
         callee = context.declare_function(builder.module, described)

@@ -6,21 +6,20 @@ Numba compiles in its place, a few lines around an intrinsic.
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 from numba import types
 
 from fastrelu.table import LOGADDEXP, ROWS
 
-from . import native
+from . import passes
 from .arguments import check_out, fail, is_array, is_none, literal, plain, promoted, real, typed
+from .call import Call
 from .channels import along_channels, three_lengths
 
-__all__ = ["backward", "forward", "logaddexp", "logaddexp_backward"]
+__all__ = ["backward", "forward", "logaddexp", "logaddexp_backward", "ndim_of", "one_source", "run"]
 
 
-def _ndim(kind):
+def ndim_of(kind):
     return kind.ndim if is_array(kind) else 0
 
 
@@ -82,26 +81,26 @@ def _channels(row, given):
     if row.channel_axis is None:
         return None
     parameter = row.parameters[0].name
-    return parameter if _ndim(plain(given[parameter])) == 1 and _ndim(plain(given["x"])) else None
+    return parameter if ndim_of(plain(given[parameter])) == 1 and ndim_of(plain(given["x"])) else None
 
 
-def _run(call, given, lead, prepare=(), names=None):
+def run(call, given, lead, prepare=(), names=None):
     """The lines that run a kernel; the result has the shape of `lead`, unless parameters stretch it."""
     kinds = {operand: plain(given[operand]) for operand in call.operands}
     operands = f"({', '.join(call.operands)},)"
-    names = (names or {}) | {"np": np, "dtype": call.dtype.type, "fill": native.fill(call)}
-    ndim = max(map(_ndim, kinds.values()))
+    names = (names or {}) | {"np": np, "dtype": call.dtype.type, "fill": passes.fill(call)}
+    ndim = max(map(ndim_of, kinds.values()))
     if not is_none(given["out"]):
         return [*prepare, f"fill({operands}, out)", "return out"], names
     if not any(map(is_array, kinds.values())) and call.dtype.kind == "f":
-        return [*prepare, f"return one({operands})"], names | {"one": native.one(call)}
+        return [*prepare, f"return one({operands})"], names | {"one": passes.one(call)}
     if not ndim:
         make = "np.empty((), dtype)"
     elif call.backward or all(operand == lead or not is_array(kinds[operand]) for operand in kinds):
         make = f"np.empty_like({lead}, dtype)"
     else:
         make = f"np.empty(broadcast_shape({operands}), dtype)"
-        names["broadcast_shape"] = native.broadcast_shape(call)
+        names["broadcast_shape"] = passes.broadcast_shape(call)
     returned = "made" if ndim else "made[()]"
     return [*prepare, f"made = {make}", f"fill({operands}, made)", f"return {returned}"], names
 
@@ -110,12 +109,12 @@ def _along(name, row, given, parameter):
     """The line that lays a vector of parameters along its axis, and what it calls."""
     if parameter is None:
         return [], {}
-    along = along_channels(name, parameter, row.channel_axis, _ndim(plain(given["x"])))
+    along = along_channels(name, parameter, row.channel_axis, ndim_of(plain(given["x"])))
     return [f"{parameter} = along({parameter}, x, axis)"], {"along": along}
 
 
-def forward(row, has_option):
-    """The overload of an activation."""
+def forward(row, has_option, functions=None):
+    """The overload of an activation; `functions` gives those of numbers that a user's computes."""
     name = row.qualname
     required = [p.name for p in row.parameters if p.default is None]
     defaults = {p.name: p.shown_default for p in row.parameters if p.default is not None}
@@ -130,17 +129,19 @@ def forward(row, has_option):
         given, defaults, names = _replace_none(row, given)
         operands = ("x", *(p.name for p in row.parameters))
         if not is_none(given["out"]):
-            ndim = max(_ndim(plain(given[operand])) for operand in operands)
+            ndim = max(ndim_of(plain(given[operand])) for operand in operands)
             check_out(name, given["out"], ndim, False, dtype if keeps else None)
-        call = native.Call(name, chosen.kernels()["forward"].name, dtype, operands, constrained)
+        function = functions and functions("forward", dtype)
+        kernel = chosen.kernels()["forward"].name
+        call = Call(name, kernel, dtype, operands, constrained, function=function)
         along, more = _along(name, row, given, _channels(row, given))
-        return _run(call, given, "x", defaults + along, names | more)
+        return run(call, given, "x", defaults + along, names | more)
 
     return typed(signature, choose)
 
 
-def backward(row, has_option):
-    """The overload of a backward pass."""
+def backward(row, has_option, functions=None):
+    """The overload of a backward pass; `functions` as for `forward`."""
     name = f"{row.qualname}.backward"
     parameters = {p.name: p.shown_default for p in row.parameters}
     knot = {"at_zero": None} if row.knots else {}
@@ -156,10 +157,10 @@ def backward(row, has_option):
         real(name, "dy", plain(given["dy"]))
         constrained = _check_parameters(name, row, given)
         given, defaults, names = _replace_none(row, given)
-        if _ndim(plain(given["dy"])) != _ndim(plain(given[lead])):
+        if ndim_of(plain(given["dy"])) != ndim_of(plain(given[lead])):
             fail(name, "dy", plain(given["dy"]), f"an array of the shape of {lead}")
         for p in parameters:
-            if _ndim(plain(given[p])) > _ndim(plain(given[lead])):
+            if ndim_of(plain(given[p])) > ndim_of(plain(given[lead])):
                 fail(
                     name,
                     p,
@@ -169,28 +170,30 @@ def backward(row, has_option):
         if lead == "y" and row.from_y_needs:
             constrained += (_from_y_needs(name, row, given),)
         operands = ("dy", lead, *parameters, *(("at_zero",) if at_zero else ()))
-        if at_zero and _ndim(plain(given["at_zero"])):
+        if at_zero and ndim_of(plain(given["at_zero"])):
             fail(name, "at_zero", plain(given["at_zero"]), "a number")
-        make = functools.partial(native.Call, name, dtype=dtype, parameters=constrained, backward=True)
-        if wanted != ["x"] and _ndim(plain(given["x"])):
-            lines, more = _sums(row, given, wanted, make, kernels, pass_, operands)
+
+        def make(pass_, operands):
+            function = functions and functions(pass_, dtype)
+            kernel = kernels[pass_].name
+            return Call(name, kernel, dtype, operands, constrained, True, function)
+
+        if wanted != ["x"] and ndim_of(plain(given["x"])):
+            lines, more = _sums(row, given, wanted, make, pass_, operands)
             return defaults + lines, names | more
         if wanted != ["x"]:
             calls = [
-                make(
-                    kernel=kernels[pass_ if w == "x" else f"backward_wrt_{w}"].name,
-                    operands=operands[: 2 + len(parameters)],
-                )
+                make(pass_ if w == "x" else f"backward_wrt_{w}", operands[: 2 + len(parameters)])
                 for w in wanted
             ]
-            ones = {f"one_{i}": native.one(call) for i, call in enumerate(calls)}
+            ones = {f"one_{i}": passes.one(call) for i, call in enumerate(calls)}
             values = [f"{one}(({', '.join(call.operands)},))" for one, call in zip(ones, calls, strict=True)]
             return [*defaults, f"return {', '.join(values)}"], names | ones
         if not is_none(given["out"]):
-            check_out(name, given["out"], _ndim(plain(given[lead])), True)
-        call = make(kernel=kernels[pass_].name, operands=operands)
+            check_out(name, given["out"], ndim_of(plain(given[lead])), True)
+        call = make(pass_, operands)
         along, more = _along(name, row, given, _channels(row, given) if lead == "x" else None)
-        return _run(call, given, lead, defaults + along, names | more)
+        return run(call, given, lead, defaults + along, names | more)
 
     return typed(signature, choose)
 
@@ -214,12 +217,17 @@ def _wanted(name, row, wrt):
     return [value]
 
 
-def _source(name, row, given, at_zero, wanted):
-    """The pass, and the array that the derivative is computed from."""
+def one_source(name, given):
+    """Which of x and y is given."""
     has_x, has_y = (not is_none(given[each]) for each in "xy")
     if has_x == has_y:
         fail(name, "x", "given beside y" if has_x else "missing, and so is y", "exactly one of them")
-    if has_x:
+    return "x" if has_x else "y"
+
+
+def _source(name, row, given, at_zero, wanted):
+    """The pass, and the array that the derivative is computed from."""
+    if one_source(name, given) == "x":
         return ("backward_at_zero" if at_zero else "backward"), "x"
     reason = ""
     if not row.slope_from_y:
@@ -233,16 +241,16 @@ def _source(name, row, given, at_zero, wanted):
     return "backward_from_y", "y"
 
 
-def _sums(row, given, wanted, make, kernels, pass_, operands):
+def _sums(row, given, wanted, make, pass_, operands):
     """The lines for gradients of parameters, which are summed, and x's beside it."""
-    name, ndim = f"{row.qualname}.backward", _ndim(plain(given["x"]))
+    name, ndim = f"{row.qualname}.backward", ndim_of(plain(given["x"]))
     parameter = wanted[-1]
     kind = plain(given[parameter])
     others = [p.name for p in row.parameters if p.name != parameter]
     if (
-        _ndim(kind) > 1
-        or (_ndim(kind) and row.channel_axis is None)
-        or any(_ndim(plain(given[p])) for p in others)
+        ndim_of(kind) > 1
+        or (ndim_of(kind) and row.channel_axis is None)
+        or any(ndim_of(plain(given[p])) for p in others)
     ):
         fail(
             name,
@@ -253,16 +261,16 @@ def _sums(row, given, wanted, make, kernels, pass_, operands):
     if not is_none(given["out"]):
         fail(name, "out", "given", "none where a parameter's gradient is asked for inside @njit")
     parameters = [p.name for p in row.parameters]
-    terms = make(kernel=kernels[f"backward_wrt_{parameter}"].name, operands=("dy", "x", *parameters))
-    gradient = make(kernel=kernels[pass_].name, operands=operands)
-    vector = _ndim(kind) == 1
+    terms = make(f"backward_wrt_{parameter}", ("dy", "x", *parameters))
+    gradient = make(pass_, operands) if "x" in wanted else terms
+    vector = ndim_of(kind) == 1
     names = {
         "np": np,
         "dtype": terms.dtype.type,
-        "sum_up": native.sum_up(terms),
-        "fill": native.fill(gradient),
+        "sum_up": passes.sum_up(terms),
+        "fill": passes.fill(gradient),
         "lengths": three_lengths(name, parameter, row.channel_axis, ndim) if vector else None,
-        "wrong": f"{name}: argument 'dy' does not fit: {terms.wrong_shape('dy')}",
+        "wrong": terms.wrong_shape("dy"),
     }
     contiguous = "np.ascontiguousarray({0}).astype(dtype)"
     if "x" in wanted:
@@ -310,11 +318,11 @@ def logaddexp():
 
     def choose(given):
         dtype = _pair("logaddexp", given)
-        ndim = max(_ndim(plain(given[argument])) for argument in "ab")
+        ndim = max(ndim_of(plain(given[argument])) for argument in "ab")
         if not is_none(given["out"]):
             check_out("logaddexp", given["out"], ndim, False)
-        call = native.Call("logaddexp", LOGADDEXP[0].name, dtype, ("a", "b"))
-        return _run(call, given, "a")
+        call = Call("logaddexp", LOGADDEXP[0].name, dtype, ("a", "b"))
+        return run(call, given, "a")
 
     return typed("a, b, out=None", choose)
 
@@ -325,24 +333,23 @@ def logaddexp_backward():
 
     def choose(given):
         dtype = _pair(name, given)
-        shapes = {_ndim(plain(given[argument])) for argument in ("dy", "a", "b")}
+        shapes = {ndim_of(plain(given[argument])) for argument in ("dy", "a", "b")}
         real(name, "dy", plain(given["dy"]))
         if len(shapes) > 1:
             fail(
                 name, "dy", plain(given["dy"]), "as many axes as a and b have: inside @njit nothing is summed"
             )
         calls = [
-            native.Call(name, LOGADDEXP[1].name, dtype, ("dy", *order), backward=True)
-            for order in ("ab", "ba")
+            Call(name, LOGADDEXP[1].name, dtype, ("dy", *order), backward=True) for order in ("ab", "ba")
         ]
         if shapes == {0}:
-            ones = {f"one_{i}": native.one(call) for i, call in enumerate(calls)}
+            ones = {f"one_{i}": passes.one(call) for i, call in enumerate(calls)}
             return ["return one_0((dy, a, b)), one_1((dy, b, a))"], ones
         names = {
             "np": np,
             "dtype": dtype.type,
-            "fill_a": native.fill(calls[0]),
-            "fill_b": native.fill(calls[1]),
+            "fill_a": passes.fill(calls[0]),
+            "fill_b": passes.fill(calls[1]),
         }
         lines = ["da, db = np.empty_like(a, dtype), np.empty_like(b, dtype)"]
         return [*lines, "fill_a((dy, a, b), da)", "fill_b((dy, b, a), db)", "return da, db"], names

@@ -18,6 +18,8 @@ import fastrelu
 from . import symbols
 from .elementwise_calls import backward, forward, logaddexp, logaddexp_backward
 from .loss_calls import cross_entropy, cross_entropy_backward, value_and_grad
+from .own import is_own
+from .random_calls import random_backward, random_forward
 from .row_calls import logsumexp, logsumexp_backward, normalise, normalise_backward
 
 __all__ = ["init"]
@@ -29,6 +31,9 @@ def _callables():
         for variant in dict.fromkeys((activation, *activation.variants.values())):
             yield variant, forward(variant.row, variant.has_option)
             yield variant.backward, backward(variant.row, variant.has_option)
+    for activation in (fastrelu.rrelu, fastrelu.noisy_relu):
+        yield activation, random_forward(activation.__name__)
+        yield activation.backward, random_backward(activation.__name__)
     yield fastrelu.logaddexp, logaddexp()
     yield fastrelu.logaddexp.backward, logaddexp_backward()
     for function in (fastrelu.logsumexp, fastrelu.logsumexp0):
@@ -51,7 +56,8 @@ def _let_attributes_through(callables):
 
         def generic_resolve(self, function, name):
             attribute = getattr(function.typing_key, name, None)
-            if callable(attribute) and function.typing_key in callables and attribute in callables:
+            known = function.typing_key in callables and attribute in callables
+            if callable(attribute) and (known or is_own(attribute)):
                 return self.context.resolve_value_type(attribute)
             return None
 

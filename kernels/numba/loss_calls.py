@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numba import types
 
-from . import native
+from . import passes
 from .arguments import check_out, fail, is_array, is_none, literal, plain, promoted, real, typed
+from .call import Call
 from .row_calls import row_shape, without
 
 __all__ = ["cross_entropy", "cross_entropy_backward", "value_and_grad"]
@@ -36,7 +37,7 @@ def _prepare(name, given):
 
 
 def _call(name, dtype, kernel, last="out"):
-    return native.Call(name, kernel, dtype, ("logits", "labels", "out", last))
+    return Call(name, kernel, dtype, ("logits", "labels", "out", last))
 
 
 def cross_entropy():
@@ -46,7 +47,7 @@ def cross_entropy():
     def choose(given):
         dtype, reduction, lines = _prepare(name, given)
         kinds = plain(given["logits"])
-        loss = native.fill_losses(_call(name, dtype, name), reduction == "mean")
+        loss = passes.fill_losses(_call(name, dtype, name), reduction == "mean")
         names = {"np": np, "dtype": dtype.type, "fill": loss}
         if reduction != "none":
             if not is_none(given["out"]):
@@ -91,7 +92,7 @@ def cross_entropy_backward():
         if getattr(plain(given["dy"]), "ndim", 0) != ndim or is_array(given["dy"]) > of_row:
             fail(name, "dy", plain(given["dy"]), "an array of the losses' shape" if of_row else "a number")
         call = _call(name, dtype, "cross_entropy.gradient", "dy")
-        names = {"np": np, "dtype": dtype.type, "fill": native.fill_losses(call, reduction == "mean", of_row)}
+        names = {"np": np, "dtype": dtype.type, "fill": passes.fill_losses(call, reduction == "mean", of_row)}
         factors = "dy, 1.0" if of_row else "None, dy"
         lines += [f"made = {_gradient(name, given, dtype)}"]
         lines += [f"fill(logits, labels, made, {factors}, axis, ignore_index)", "return made"]
@@ -106,7 +107,7 @@ def value_and_grad():
 
     def choose(given):
         dtype, reduction, lines = _prepare(name, given)
-        fill = native.fill_losses(_call(name, dtype, "cross_entropy.gradient"), reduction == "mean")
+        fill = passes.fill_losses(_call(name, dtype, "cross_entropy.gradient"), reduction == "mean")
         names = {"np": np, "dtype": dtype.type, "fill": fill}
         lines += [f"made = {_gradient(name, given, dtype)}"]
         if reduction == "none":

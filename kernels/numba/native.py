@@ -7,7 +7,6 @@ installation does not have.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from llvmlite import ir
@@ -19,30 +18,11 @@ from numba.np.arrayobj import make_array
 
 from . import symbols
 
-__all__ = ["Call", "broadcast_shape", "fill", "fill_losses", "fill_rows", "one", "sum_up"]
+__all__ = ["broadcast_shape", "fill", "fill_losses", "fill_rows", "one", "sum_up"]
 
 POINTER, WORD, INT, DOUBLE = ir.IntType(8).as_pointer(), ir.IntType(64), ir.IntType(32), ir.DoubleType()
 NOT_A_CLASS = -3  # jit.h
 VIEW = ir.LiteralStructType([POINTER, WORD.as_pointer(), WORD.as_pointer(), WORD, WORD])
-
-
-@dataclass(frozen=True)
-class Call:
-    """Which kernel a call runs, in which dtype, and how its errors name the operands."""
-
-    name: str  # of the public object
-    kernel: str  # as the table names it
-    dtype: np.dtype
-    operands: tuple[str, ...]  # the inputs
-    parameters: tuple = ()  # of the table, those that numbers were given for and that have a constraint
-    backward: bool = False
-
-    def wrong_shape(self, operand):
-        if operand == "dy":
-            return "its shape is not that of the forward result"
-        if operand == "out":
-            return "its shape is not that of the result"
-        return "its shape does not broadcast with that of the others"
 
 
 # Pieces of LLVM
@@ -132,9 +112,7 @@ def _check_parameters(context, builder, call, operands):
             kind, value = operands[call.operands.index(p.not_below)]
             least = context.cast(builder, value, kind, numpy_support.from_dtype(call.dtype))
             usable = builder.and_(usable, builder.fcmp_ordered(">=", number, least))
-        instead = "x instead of y, or " if "y" in call.operands else ""
-        message = f"{call.name}: argument {p.name!r} is out of its range; expected {instead}{p.requirement}"
-        _raise_if(context, builder, builder.not_(usable), ValueError, message)
+        _raise_if(context, builder, builder.not_(usable), ValueError, call.unusable(p))
 
 
 def _check_status(context, builder, call, status, operands):
@@ -143,8 +121,7 @@ def _check_status(context, builder, call, status, operands):
     with builder.if_then(failed, likely=False):
         for i, operand in enumerate(operands):
             wrong = builder.icmp_signed("==", status, INT(i + 1))
-            message = f"{call.name}: argument {operand!r} does not fit: {call.wrong_shape(operand)}"
-            _raise_if(context, builder, wrong, ValueError, message)
+            _raise_if(context, builder, wrong, ValueError, call.wrong_shape(operand))
         _raise(context, builder, MemoryError, f"{call.name}: there is not enough memory")
 
 
@@ -226,8 +203,7 @@ def _mark_axes(context, builder, call, ndim, kind, value):
         negative = builder.icmp_signed("<", axis, WORD(0))
         axis = builder.select(negative, builder.add(axis, WORD(ndim)), axis)
         outside = builder.icmp_unsigned(">=", axis, WORD(ndim))
-        message = f"{call.name}: argument 'axis' is out of bounds for an array of dimension {ndim}"
-        _raise_if(context, builder, outside, np.exceptions.AxisError, message)
+        _raise_if(context, builder, outside, np.exceptions.AxisError, call.no_axis(ndim))
         builder.store(INT(1), builder.gep(flags, [axis]))
     return flags
 
@@ -265,9 +241,6 @@ def fill_losses(call, mean, dy_of_row=False):
 
     It returns the total loss.
     """
-    wrong_label = (
-        f"{call.name}: argument 'labels' has one that is neither a class nor ignored; expected a class"
-    )
 
     @intrinsic
     def of_labels(typingctx, logits, labels, gradient, losses, dy, axis, ignore_index):
@@ -294,7 +267,7 @@ def fill_losses(call, mean, dy_of_row=False):
             run = _function(builder, "loss", INT, *(kind for kind, _ in arguments))
             status = builder.call(run, [value for _, value in arguments])
             wrong = builder.icmp_signed("==", status, INT(NOT_A_CLASS))
-            _raise_if(context, builder, wrong, ValueError, wrong_label)
+            _raise_if(context, builder, wrong, ValueError, call.wrong_label)
             _check_status(context, builder, call, status, call.operands)
             return builder.load(total)
 

@@ -2,15 +2,16 @@
 
 import ctypes
 import functools
+import math
 
 import numba
 import numpy as np
 
-from fastrelu.reference_rows import with_entry
+from fastrelu.reference_rows import Rows
 
 from . import elementwise, entries, rows, shares
 
-__all__ = ["kernel", "sums", "weighted"]
+__all__ = ["kernel", "losses", "sums", "weighted"]
 
 COST = {"f": 40, "d": 120}  # of an entry, in sixteenths of a nanosecond, as in fastrelu/table.py
 SHARE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int, ctypes.c_int)
@@ -33,23 +34,23 @@ def run(entry, char, cost, *words):
 
 def kernel(name):
     """``f(x, axis, out=None, keepdims=False, dy=None, one_dy_a_row=False)`` as `Backend.rows` has it."""
-    if name == "softmax0.backward":  # its rows end with what the others leave
-        return None
     own = name.replace("0", "")
-    entry, zero, one_value = f"{elementwise.plain(own)}_rows", own != name, own == "logsumexp"
+    entry, zero, one_value = elementwise.plain(own), own != name, own == "logsumexp"
 
-    def over_rows(x, out, dy):
+    def over_rows(x, lengths, out, dy):
+        layout = "rows" if lengths[2] == 1 else "columns"
         addresses = (0 if a is None else a.ctypes.data for a in (x, dy, out))
-        run(entry, x.dtype.char, x.size * COST[x.dtype.char], *addresses, *x.shape, 0)
+        char = x.dtype.char
+        run(f"{entry}_{layout}", char, x.size * COST[char], *addresses, *lengths, zero)
 
     def reduce(x, axis, out=None, keepdims=False, dy=None, one_dy_a_row=False):
         if type(x) is not np.ndarray or x.dtype.char not in "efd" or not x.size:
             return None
-        last = _last_axes(axis, x.ndim)
-        if last is None or not _plain(x, x.dtype, x.shape):
+        first, end = _neighbours(axis, x.ndim)
+        if end is None or not _plain(x, x.dtype, x.shape):
             return None
-        kept = x.shape[: x.ndim - last]
-        of_row = kept + (1,) * last if keepdims else kept
+        ones = (1,) * (end - first) if keepdims else ()
+        of_row = x.shape[:first] + ones + x.shape[end:]
         if dy is not None and not _plain(dy, x.dtype, of_row if one_dy_a_row else x.shape):
             return None
         shape = of_row if one_value else x.shape
@@ -58,17 +59,15 @@ def kernel(name):
         if any(_conflict(a, out) for a in (x, dy)):
             return None
         out = np.empty(shape, x.dtype) if out is None else out
-        rows = int(np.prod(kept, dtype=np.intp)), -1
-        matrix, work = x.reshape(rows), np.promote_types(x.dtype, np.float32)
-        if work == x.dtype and not zero:
-            over_rows(matrix, out, dy)
+        lengths = [math.prod(part) for part in (x.shape[:first], x.shape[first:end], x.shape[end:])]
+        work = np.promote_types(x.dtype, np.float32)
+        if work == x.dtype:
+            over_rows(x, lengths, out, dy)
             return out
-        matrix = matrix.astype(work, copy=False)
-        matrix = with_entry(matrix, 0) if zero else matrix
-        made = np.empty(len(matrix) if one_value else matrix.shape, work)
-        over_rows(matrix, made, None if dy is None else dy.astype(work, copy=False))
+        made = np.empty(shape, work)
+        over_rows(x.astype(work), lengths, made, None if dy is None else dy.astype(work))
         with np.errstate(all="ignore"):
-            out.reshape(-1 if one_value else rows)[...] = made[:, :-1] if zero and not one_value else made
+            out[...] = made
         return out
 
     return reduce
@@ -93,6 +92,64 @@ def weighted(char):
     return sums_of
 
 
+def losses(
+    wants_loss,
+    wants_gradient,
+    dy,
+    logits,
+    labels,
+    axis,
+    weight,
+    reduction,
+    smoothing,
+    ignore_index,
+    out,
+):
+    """Cross entropy as `Backend.losses` has it, of arguments that were checked, into new arrays."""
+    if logits.dtype.char not in "efd" or not logits.size:
+        return None
+    rows, work = Rows(logits.shape, axis), np.promote_types(logits.dtype, np.float32)
+    x = np.require(rows.of(logits), work, "CA")
+    count, classes = x.shape
+    weights = np.ones(classes) if weight is None else np.require(weight, float, "CA")
+    indices = known = None
+    if labels.dtype.kind in "iu":
+        indices = np.where(labels == ignore_index, -1, labels.astype(np.intp, copy=False)).reshape(-1)
+        divisor = math.fsum(weights[indices[indices >= 0]])
+    else:
+        known, divisor = np.require(rows.of(labels), work, "CA"), count
+    numbers = _pairs(np.array([1 - np.longdouble(smoothing), np.longdouble(smoothing) / classes]))
+    with np.errstate(all="ignore"):
+        factors = np.asarray(1 if dy is None else dy).astype(np.longdouble).reshape(-1)
+        factors = _pairs(factors / np.longdouble(divisor) if reduction == "mean" else factors)
+    gradient = np.empty_like(x) if wants_gradient else None
+    made, step = np.empty((count, 2)), 16 if len(factors) > 1 else 0
+    arrays = [x, indices, gradient, known, weights, factors, numbers, made]
+    addresses = [0 if a is None else a.ctypes.data for a in arrays]
+    addresses[3:3] = x.shape
+    addresses[8:8] = [step]
+    dense = known is not None or smoothing != 0
+    run("cross_entropy_rows", x.dtype.char, 2 * x.size * COST[x.dtype.char], *addresses, dense)
+    with np.errstate(all="ignore"):
+        if gradient is not None:
+            gradient = rows.whole(gradient.astype(logits.dtype, copy=False))
+        if not wants_loss:
+            return gradient
+        made[np.isnan(made[:, 1]), 1] = 0  # beside an infinity
+        found = made.sum(axis=1, dtype=np.longdouble)
+        if reduction == "none":
+            loss = found.astype(logits.dtype).reshape(rows.kept_shape)
+        else:
+            loss = logits.dtype.type(found.sum() / (divisor if reduction == "mean" else 1))
+    return (loss, gradient) if wants_gradient else loss
+
+
+def _pairs(values):
+    """Numbers as sums of two float64."""
+    high = values.astype(np.float64)
+    return np.stack([high, (values - high).astype(np.float64)], axis=-1)
+
+
 def sums(kernel, char):
     """``f(lengths, arrays, result)`` as `Backend.sums` has it."""
     entry = f"{elementwise.plain(kernel.name)}_{char}_sums"
@@ -107,15 +164,14 @@ def sums(kernel, char):
     return sum_terms
 
 
-def _last_axes(axis, ndim):
-    """How many axes `axis` names if these are the last ones; None if not."""
-    if axis is None:
-        return ndim or None
-    named = axis if type(axis) is tuple else (axis,)
+def _neighbours(axis, ndim):
+    """The first axis that `axis` names and the one after the last, if none between them is missing."""
+    named = range(ndim) if axis is None else axis if type(axis) is tuple else (axis,)
     if not all(type(a) is int and -ndim <= a < ndim for a in named):
-        return None
+        return 0, None
     found = sorted(a % ndim for a in named)
-    return len(found) if found and found == list(range(ndim - len(found), ndim)) else None
+    first, end = (found[0], found[-1] + 1) if found else (0, None)
+    return first, end if found == list(range(first, end or 0)) else None
 
 
 def _conflict(a, out):

@@ -9,8 +9,9 @@ from numba import types
 from numba.cpython.unsafe.tuple import tuple_setitem
 from numba.extending import register_jitable
 
-from . import native
+from . import passes
 from .arguments import check_out, fail, is_array, is_none, literal, plain, promoted, real, typed
+from .call import Call
 
 __all__ = ["logsumexp", "logsumexp_backward", "normalise", "normalise_backward", "row_shape", "without"]
 
@@ -63,7 +64,7 @@ def without(name, given, **defaults):
 
 def _run_rows(name, kernel, dtype, row_values, keepdims=False, argument="x"):
     """The intrinsic of a row kernel."""
-    return native.fill_rows(native.Call(name, kernel, dtype, (argument, "dy")), row_values, keepdims)
+    return passes.fill_rows(Call(name, kernel, dtype, (argument, "dy")), row_values, keepdims)
 
 
 def _whole(given, *arguments):

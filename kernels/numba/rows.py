@@ -1,12 +1,14 @@
-"""The reductions over contiguous rows: logsumexp, softmax, log_softmax, their gradients, and weighted sums.
+"""The reductions over contiguous rows: logsumexp, softmax, log_softmax and their gradients.
 
 A row is read in strips, and what belongs to the j-th entries of all strips is added up by itself: so LLVM
 may use vectors without changing the order of any addition, and a row's result depends on nothing but the
-row.  float32 is summed in float64, float64 in pairs.
+row.  float32 is summed in float64, float64 in pairs.  `columns` does the same for rows whose entries do not
+follow each other, to the same bits.
 
 With m the largest entry, `count` of them, and rest = sum exp(x - m) over all others, results are those of
 ``fastrelu/reference_rows.py``, special rows included.  Functions named by a pass take the addresses and
-lengths of a whole call as machine words, and which of how many parts of its rows to do.
+lengths of a whole call as machine words, and which of how many parts of its rows to do.  With the word ZERO
+each row has one more entry, 0, of which no value is given out.
 """
 
 import math
@@ -28,13 +30,14 @@ from .both import (
     mul,
     narrow,
     normalised,
-    parts_of,
     power_of_two,
     scaled,
     store,
     sub,
     weighted_term,
     where_eq,
+    where_ge,
+    where_gt,
     widen,
 )
 from .scalar import inline, select
@@ -47,10 +50,9 @@ __all__ = [
     "signature",
     "softmax",
     "softmax_backward",
-    "weighted",
 ]
 
-X, DY, OUT, ROWS, LENGTH, WEIGHT_STEP = range(6)  # words of a call
+X, DY, OUT, OUTER, LENGTH, INNER, ZERO = range(7)  # words of a call; here INNER is 1
 
 
 def signature(type_):
@@ -88,6 +90,29 @@ def largest(x, n, like):
 
 
 @inline
+def beside_zero(top, count, zero, like):
+    """The largest entry and how many equal it once a 0 is among them."""
+    if zero and not top > like:
+        return (like, 1.0) if top < like else (top, count + 1)
+    return top, count
+
+
+@inline
+def rest_beside_zero(rest, top, zero, like):
+    if zero and top > like:
+        return add(rest, exponential_below(widen(like), widen(top)))
+    return rest
+
+
+@inline
+def exponential_below(a, m):
+    """exp(a - m) of an entry that is not the largest, m."""
+    zero, one = constant(m, 0.0, 0.0), constant(m, 1.0, 0.0)
+    term = weighted_term(sub(a, m), one)
+    return where_eq(a, m, zero, where_eq(a, constant(m, -math.inf, 0.0), zero, term))
+
+
+@inline
 def total(sums, rests, width, zero):
     value = zero
     for j in range(width):
@@ -100,15 +125,12 @@ def rest_of(x, n, top, like):
     """The sum of exp(x - top) over all entries but those equal to it."""
     sums, rests = pointer(buffer(0.0), 0.0), pointer(buffer(0.0), 0.0)
     width, m = min(n, STRIP), widen(top)
-    zero, one = constant(m, 0.0, 0.0), constant(m, 1.0, 0.0)
-    lowest = widen(of_type(like, -math.inf))
+    zero = constant(m, 0.0, 0.0)
     for j in range(width):
         store(zero, sums, rests, j)
     for start in range(0, n, STRIP):
         for j in range(min(STRIP, n - start)):
-            a = widen(x[start + j])
-            term = weighted_term(sub(a, m), one)
-            term = where_eq(a, m, zero, where_eq(a, lowest, zero, term))
+            term = exponential_below(widen(x[start + j]), m)
             store(add(fetch(zero, sums, rests, j), term), sums, rests, j)
     return total(sums, rests, width, zero)
 
@@ -140,7 +162,7 @@ def words_of(typing, work):
 
 @inline
 def first_row(words, part, parts):
-    return words[ROWS] * part // parts
+    return words[OUTER] * part // parts
 
 
 @inline
@@ -156,48 +178,87 @@ def write(made, out, start, count):
         out[start + j] = made[j]
 
 
+# Rows without an ordinary maximum: whether it is one, and its results at the maximum, elsewhere, at -inf.
+
+
+@inline
+def special_softmax(top, count, nans, dy, is_gradient, like):
+    nothing, undefined = like, of_type(like, math.nan)
+    absent = nothing if is_gradient else undefined
+    if nans > 0 or (top == math.inf and count > 1):
+        return True, undefined, undefined, absent
+    if top == math.inf:
+        return True, dy, nothing, nothing
+    if top == -math.inf:
+        return True, absent, absent, absent
+    return False, nothing, nothing, nothing
+
+
+@inline
+def special_log_softmax(top, count, nans, like):
+    undefined, lowest = of_type(like, math.nan), of_type(like, -math.inf)
+    if nans > 0 or (abs(top) == math.inf and (count > 1 or top < 0)):
+        return True, undefined, undefined, undefined
+    return top == math.inf, like, lowest, lowest
+
+
 @inline
 def write_special(x, n, out, top, at_top, elsewhere, at_nothing):
-    """The results of a row without an ordinary maximum: at it, elsewhere, and at -inf."""
     for j in range(n):
         value = select(x[j] == top, at_top, elsewhere)
         out[j] = select(x[j] == -math.inf, at_nothing, value)
 
 
 @inline
-def logsumexp(work, part, parts):
-    words, like = words_of(work)
-    out, n = pointer(words[OUT], like), words[LENGTH]
-    for row in range(first_row(words, part, parts), first_row(words, part + 1, parts)):
-        x = row_of(words, X, row, like)
-        top, count, nans = largest(x, n, like)
-        if nans > 0:
-            out[row] = math.nan
-        elif abs(top) == math.inf:
-            out[row] = top
-        else:
-            out[row] = narrow(add(widen(top), log_of_sum(count, rest_of(x, n, top, like))))
+def log_of_row(top, count, nans, rest):
+    """logsumexp, special rows included."""
+    plain = narrow(add(widen(top), log_of_sum(count, rest)))
+    return select(nans > 0, of_type(top, math.nan), select(abs(top) == math.inf, top, plain))
 
 
 @inline
-def softmax_row(x, n, out, dy, is_gradient, like):
+def inverse_of(count, rest):
+    """What an exponential is multiplied by."""
+    one = constant(rest, 1.0, 0.0)
+    return div(one, normalised(add(constant(rest, count, 0.0), rest)))
+
+
+@inline
+def share_of(a, top, inverse, dy, like):
+    share = narrow(weighted_term(sub(widen(a), widen(top)), inverse))
+    return select(share == like, like, share * dy)
+
+
+@inline
+def log_softmax_value(a, top, log_sum):
+    return narrow(sub(sub(widen(a), widen(top)), log_sum))
+
+
+@inline
+def logsumexp(work, part, parts):
+    words, like = words_of(work)
+    out, n, zero = pointer(words[OUT], like), words[LENGTH], words[ZERO]
+    for row in range(first_row(words, part, parts), first_row(words, part + 1, parts)):
+        x = row_of(words, X, row, like)
+        top, count, nans = largest(x, n, like)
+        top, count = beside_zero(top, count, zero, like)
+        out[row] = log_of_row(top, count, nans, rest_beside_zero(rest_of(x, n, top, like), top, zero, like))
+
+
+@inline
+def softmax_row(x, n, out, dy, is_gradient, zero, like):
     """exp(x) / sum(exp(x)), or this times `dy`, to which no entry of -inf contributes."""
     top, count, nans = largest(x, n, like)
-    nothing, undefined = like, of_type(like, math.nan)
-    if nans > 0 or (top == math.inf and count > 1):
-        return write_special(x, n, out, top, undefined, undefined, nothing if is_gradient else undefined)
-    if top == math.inf:
-        return write_special(x, n, out, top, dy, nothing, nothing)
-    if top == -math.inf:
-        only = nothing if is_gradient else undefined
-        return write_special(x, n, out, top, only, only, only)
-    m, made = widen(top), pointer(buffer(like), like)
-    inverse = div(constant(m, 1.0, 0.0), normalised(add(constant(m, count, 0.0), rest_of(x, n, top, like))))
+    top, count = beside_zero(top, count, zero, like)
+    special, at_top, elsewhere, at_nothing = special_softmax(top, count, nans, dy, is_gradient, like)
+    if special:
+        return write_special(x, n, out, top, at_top, elsewhere, at_nothing)
+    inverse = inverse_of(count, rest_beside_zero(rest_of(x, n, top, like), top, zero, like))
+    made = pointer(buffer(like), like)
     for start in range(0, n, STRIP):
         width = min(STRIP, n - start)
         for j in range(width):
-            share = narrow(weighted_term(sub(widen(x[start + j]), m), inverse))
-            made[j] = select(share == nothing, nothing, share * dy)
+            made[j] = share_of(x[start + j], top, inverse, dy, like)
         write(made, out, start, width)
 
 
@@ -206,7 +267,7 @@ def softmax(work, part, parts):
     words, like = words_of(work)
     for row in range(first_row(words, part, parts), first_row(words, part + 1, parts)):
         x, out = row_of(words, X, row, like), row_of(words, OUT, row, like)
-        softmax_row(x, words[LENGTH], out, of_type(like, 1.0), False, like)
+        softmax_row(x, words[LENGTH], out, of_type(like, 1.0), False, words[ZERO], like)
 
 
 @inline
@@ -215,7 +276,7 @@ def logsumexp_backward(work, part, parts):
     dy = pointer(words[DY], like)
     for row in range(first_row(words, part, parts), first_row(words, part + 1, parts)):
         x, out = row_of(words, X, row, like), row_of(words, OUT, row, like)
-        softmax_row(x, words[LENGTH], out, dy[row], True, like)
+        softmax_row(x, words[LENGTH], out, dy[row], True, words[ZERO], like)
 
 
 @inline
@@ -225,19 +286,37 @@ def log_softmax(work, part, parts):
     for row in range(first_row(words, part, parts), first_row(words, part + 1, parts)):
         x, out = row_of(words, X, row, like), row_of(words, OUT, row, like)
         top, count, nans = largest(x, n, like)
-        if nans > 0 or abs(top) == math.inf:
-            undefined = nans > 0 or count > 1 or top < 0
-            at_top, elsewhere = (math.nan, math.nan) if undefined else (0.0, -math.inf)
-            write_special(
-                x, n, out, top, of_type(like, at_top), of_type(like, elsewhere), of_type(like, elsewhere)
-            )
+        special, at_top, elsewhere, at_nothing = special_log_softmax(top, count, nans, like)
+        if special:
+            write_special(x, n, out, top, at_top, elsewhere, at_nothing)
             continue
-        m, log_sum = widen(top), log_of_sum(count, rest_of(x, n, top, like))
+        log_sum = log_of_sum(count, rest_of(x, n, top, like))
         for start in range(0, n, STRIP):
             width = min(STRIP, n - start)
             for j in range(width):
-                made[j] = narrow(sub(sub(widen(x[start + j]), m), log_sum))
+                made[j] = log_softmax_value(x[start + j], top, log_sum)
             write(made, out, start, width)
+
+
+# Gradients from the result, y
+
+
+@inline
+def flow_below(dy, y, leading, zero):
+    """What an entry adds to sum((dy - leading) y): nothing where y is 0."""
+    return where_eq(y, zero, zero, mul(sub(dy, leading), y))
+
+
+@inline
+def share_of_zero(sum_of_y, zero):
+    """The softmax of the entry 0, from those of all others."""
+    left = sub(constant(zero, 1.0, 0.0), sum_of_y)
+    return where_ge(left, zero, left, zero)
+
+
+@inline
+def softmax_flow(dy, y, leading, mean, zero):
+    return narrow(where_eq(y, zero, zero, mul(y, sub(sub(dy, leading), mean))))
 
 
 @inline
@@ -253,22 +332,34 @@ def softmax_backward(work, part, parts):
         if nans > 0:
             write_special(y, n, out, like, like, of_type(like, math.nan), like)
             continue
-        leading = widen(dy[position(y, n, top)])
+        leading, of_zero = widen(dy[position(y, n, top)]), zero
+        if words[ZERO]:
+            of_zero = share_of_zero(sum_of(y, n, zero), zero)
+            leading = where_gt(of_zero, widen(top), zero, leading)
         for j in range(min(n, STRIP)):
             store(zero, sums, rests, j)
         for start in range(0, n, STRIP):
             for j in range(min(STRIP, n - start)):
-                term = mul(sub(widen(dy[start + j]), leading), widen(y[start + j]))
-                term = where_eq(widen(y[start + j]), zero, zero, term)
+                term = flow_below(widen(dy[start + j]), widen(y[start + j]), leading, zero)
                 store(add(fetch(zero, sums, rests, j), term), sums, rests, j)
         mean = total(sums, rests, min(n, STRIP), zero)
+        mean = add(mean, flow_below(zero, of_zero, leading, zero))
         for start in range(0, n, STRIP):
             width = min(STRIP, n - start)
             for j in range(width):
-                share = widen(y[start + j])
-                flow = mul(share, sub(sub(widen(dy[start + j]), leading), mean))
-                made[j] = narrow(where_eq(share, zero, zero, flow))
+                made[j] = softmax_flow(widen(dy[start + j]), widen(y[start + j]), leading, mean, zero)
             write(made, out, start, width)
+
+
+@inline
+def sum_of(y, n, zero):
+    sums, rests = pointer(buffer(0.0), 0.0), pointer(buffer(0.0), 0.0)
+    for j in range(min(n, STRIP)):
+        store(zero, sums, rests, j)
+    for start in range(0, n, STRIP):
+        for j in range(min(STRIP, n - start)):
+            store(add(fetch(zero, sums, rests, j), widen(y[start + j])), sums, rests, j)
+    return total(sums, rests, min(n, STRIP), zero)
 
 
 @inline
@@ -280,91 +371,36 @@ def position(y, n, value):
 
 
 @inline
-def log_softmax_backward(work, part, parts):
+def counted(dy, log_share, zero):
+    """`dy`, unless the entry is absent."""
+    return where_eq(log_share, constant(zero, -math.inf, 0.0), zero, dy)
+
+
+@inline
+def log_softmax_flow(dy, log_share, all_dy, zero):
     """dy (1 - p) - p (the sum of the other dy), p = exp(y): 1 - p is small where p dominates."""
+    share = weighted_term(log_share, constant(zero, 1.0, 0.0))
+    flow = sub(mul(share, sub(dy, all_dy)), mul(dy, expm1_nonpositive(log_share)))
+    return narrow(counted(flow, log_share, zero))
+
+
+@inline
+def log_softmax_backward(work, part, parts):
     words, like = words_of(work)
     n, made = words[LENGTH], pointer(buffer(like), like)
     sums, rests = pointer(buffer(0.0), 0.0), pointer(buffer(0.0), 0.0)
-    zero, one = constant(widen(like), 0.0, 0.0), constant(widen(like), 1.0, 0.0)
-    lowest = widen(of_type(like, -math.inf))
+    zero = constant(widen(like), 0.0, 0.0)
     for row in range(first_row(words, part, parts), first_row(words, part + 1, parts)):
         y, out, dy = row_of(words, X, row, like), row_of(words, OUT, row, like), row_of(words, DY, row, like)
         for j in range(min(n, STRIP)):
             store(zero, sums, rests, j)
         for start in range(0, n, STRIP):
             for j in range(min(STRIP, n - start)):
-                term = where_eq(widen(y[start + j]), lowest, zero, widen(dy[start + j]))
+                term = counted(widen(dy[start + j]), widen(y[start + j]), zero)
                 store(add(fetch(zero, sums, rests, j), term), sums, rests, j)
         all_dy = total(sums, rests, min(n, STRIP), zero)
         for start in range(0, n, STRIP):
             width = min(STRIP, n - start)
             for j in range(width):
-                log_share, own = widen(y[start + j]), widen(dy[start + j])
-                share = weighted_term(log_share, one)
-                flow = sub(mul(share, sub(own, all_dy)), mul(own, expm1_nonpositive(log_share)))
-                made[j] = narrow(where_eq(log_share, lowest, zero, flow))
+                made[j] = log_softmax_flow(widen(dy[start + j]), widen(y[start + j]), all_dy, zero)
             write(made, out, start, width)
-
-
-@inline
-def is_odd(a, weight):
-    """Whether an entry is +inf or NaN, or its weight so large or small that a product may leave the range."""
-    size = abs(weight)
-    plain = (a < math.inf) & (((size >= 2.0**-100) & (size <= 2.0**100)) | (size == 0))
-    return select(plain, 0.0, 1.0)
-
-
-@inline
-def load_weighted(x, b, has_weights, start, count, entries, weights):
-    """A strip of a row; entries whose weight is 0 become -inf."""
-    for j in range(count):
-        entries[j], weights[j] = x[start + j], 1
-    if has_weights:
-        lowest = of_type(x[0], -math.inf)
-        for j in range(count):
-            weight = b[start + j]
-            weights[j] = weight
-            entries[j] = select(weight == 0, lowest, entries[j])
-
-
-@inline
-def weighted(work, part, parts):
-    """The largest entry m, and as pairs the sums of weight exp(x - m) where x is m, and where it is not.
-
-    A row that holds anything out of the ordinary is left to the caller: its maximum is given out as NaN.
-    """
-    words, like = words_of(work)
-    n = words[LENGTH]
-    leads, lead_rests = pointer(buffer(0.0), 0.0), pointer(buffer(0.0), 0.0)
-    others, other_rests = pointer(buffer(0.0), 0.0), pointer(buffer(0.0), 0.0)
-    entries, weights = pointer(buffer(like), like), pointer(buffer(like), like)
-    zero = constant(widen(like), 0.0, 0.0)
-    for row in range(first_row(words, part, parts), first_row(words, part + 1, parts)):
-        x, made = row_of(words, X, row, like), pointer(words[OUT] + row * 40, 0.0)
-        b = pointer(words[DY] + row * words[WEIGHT_STEP] * size_of(like), like)
-        top, odd = of_type(like, -math.inf), 0.0
-        for start in range(0, n, STRIP):
-            load_weighted(x, b, words[DY], start, min(STRIP, n - start), entries, weights)
-            for j in range(min(STRIP, n - start)):
-                top = max(top, entries[j])
-                odd += is_odd(entries[j], weights[j])
-        if odd > 0 or abs(top) == math.inf:
-            for j in range(5):
-                made[j] = math.nan
-            continue
-        m = widen(top)
-        for j in range(min(n, STRIP)):
-            store(zero, leads, lead_rests, j)
-            store(zero, others, other_rests, j)
-        for start in range(0, n, STRIP):
-            width = min(STRIP, n - start)
-            load_weighted(x, b, words[DY], start, width, entries, weights)
-            for j in range(width):
-                a, weight = widen(entries[j]), widen(weights[j])
-                lead = where_eq(a, m, weight, zero)
-                other = where_eq(a, m, zero, weighted_term(sub(a, m), weight))
-                store(add(fetch(zero, leads, lead_rests, j), lead), leads, lead_rests, j)
-                store(add(fetch(zero, others, other_rests, j), other), others, other_rests, j)
-        made[0] = top
-        made[1], made[2] = parts_of(total(leads, lead_rests, min(n, STRIP), zero))
-        made[3], made[4] = parts_of(total(others, other_rests, min(n, STRIP), zero))
