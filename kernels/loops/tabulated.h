@@ -111,7 +111,7 @@ ALWAYS_INLINE void look_up(V (*from)(typename Same<V, A>::type..., V, V, V, V),
             vec<T> y = from(argument(i, I)..., found.at, found.high, found.low, found.scale);
             const vec<T> first = broadcast(table.first);
             if (table.formula_below && __builtin_expect(any_gt(first, x), 0))
-                y = where_gt(first, x, narrow(apply<FIRST>(formula, o, i, indices)), y);
+                y = where_gt(first, x, narrow(apply<FIRST, T>(formula, o, i, indices)), y);
             if (FIRST == 1) y = chain(load((const T*)o.in[0] + i * o.advance[0]), y);
             store((T*)o.out + i * LANES, y);
         }

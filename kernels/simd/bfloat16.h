@@ -1,5 +1,4 @@
-// bfloat16, the upper half of a float, for every instruction set: the compiler knows how each widens
-// integers.
+// bfloat16, the upper half of a float, for every instruction set.
 //
 // Rounding is to nearest, ties to even; a NaN keeps its sign and what fits of its payload, and becomes quiet.
 #pragma once
@@ -16,18 +15,14 @@ struct bfloat16 {
     operator float() const { return same_bits<float>((uint32_t)bits << 16); }
 };
 
-// One register of floats as integers, and what of it is stored.
+// One register of floats as integers.
 typedef uint32_t Words __attribute__((vector_size(sizeof(vec<float>::raw))));
-typedef uint16_t HalfWords __attribute__((vector_size(sizeof(vec<float>::raw) / 2)));
 
 static ALWAYS_INLINE vec<float> load(const bfloat16* p) {
-    HalfWords stored;
-    memcpy(&stored, p, sizeof stored);
-    return {(vec<float>::raw)(__builtin_convertvector(stored, Words) << 16)};
+    return {(vec<float>::raw)((Words)load_words(&p->bits) << 16)};
 }
 static ALWAYS_INLINE void store(bfloat16* p, vec<float> a) {
     const Words x = (Words)a.v, rounded = x + 0x7fff + (x >> 16 & 1);
-    const Words chosen = (x & 0x7fffffff) > 0x7f800000 ? x | 0x400000 : rounded;
-    const HalfWords stored = __builtin_convertvector(chosen >> 16, HalfWords);
-    memcpy(p, &stored, sizeof stored);
+    const Words chosen = a.v == a.v ? rounded : x | 0x400000;
+    store_words(&p->bits, (decltype(load_words(nullptr)))(chosen >> 16));
 }
