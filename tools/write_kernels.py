@@ -255,8 +255,8 @@ def keeps_integers(kernel):
 def is_cheap(kernel, kinds):
     """Whether converting operands of 16 bits in buffers would cost more than the formula."""
     passes = "forward", "backward", "backward_from_y"
-    cheap = kernel.cost <= 2 and kernel.pass_ in passes or kernel.pass_ == "backward_from_y"
-    return cheap and kinds[kernel.formula] in "VN"
+    cheap = kernel.cost <= 2 or kernel.pass_ == "backward_from_y"
+    return cheap and kernel.pass_ in passes and kinds[kernel.formula] in "VN"
 
 
 def half_block(index, kernel, storage):

@@ -1,23 +1,9 @@
 # Sums, quotients and square roots only: softsign and squareplus.
 
-# abs(x), but no larger than where its quotients have reached their limits.
-cdef inline V bounded_magnitude(V x) noexcept nogil:
-    if V is vec_f:
-        return smaller(splat(x, 1e27), magnitude(x))
-    else:
-        return smaller(splat(x, 1e180), magnitude(x))
-
 cdef inline V softsign(V x) noexcept nogil:
     cdef V z = bounded_magnitude(x)
     cdef V d = splat(x, 1.0) + z
     return turn_sign(quotient(z, splat(x, 0.0), d, sum_error(splat(x, 1.0), z, d)), x)
-
-# A power of two that brings the smallest squares away from the subnormals, which they meet once, at the end.
-cdef inline V square_scale(V x) noexcept nogil:
-    if V is vec_f:
-        return splat(x, 18446744073709551616.0)
-    else:
-        return splat(x, 1.3407807929942597e154)
 
 cdef inline V softsign_slope(V x) noexcept nogil:
     cdef V z = bounded_magnitude(x)
@@ -37,20 +23,7 @@ cdef inline V softsign_slope_from_y(V y) noexcept nogil:
 
 # With r = sqrt(x^2 + b) and h = (abs(x) + r) / 2, f is h above 0 and b / (4 h) below.
 #
-# Squares of plain registers overflow: a large b and its x are made smaller, and from `square_bound` on h is
-# abs(x).
-cdef inline V shrink_for(V b) noexcept nogil:
-    if V is vec_f:
-        return where_gt(b, splat(b, 1e18), splat(b, 1.0 / 4294967296.0), splat(b, 1.0))
-    else:
-        return where_gt(b, splat(b, 1e150), splat(b, 1.0 / 1.3407807929942597e154), splat(b, 1.0))
-
-cdef inline V square_bound(V x) noexcept nogil:
-    if V is vec_f:
-        return splat(x, 4611686018427387904.0)
-    else:
-        return splat(x, 1e153)
-
+# From `square_bound` on h is abs(x).
 cdef inline V squareplus(V x, V b) noexcept nogil:
     cdef V shrink = shrink_for(b)
     cdef V quarter = (b * splat(x, 0.25)) * (shrink * shrink)
@@ -60,14 +33,14 @@ cdef inline V squareplus(V x, V b) noexcept nogil:
     cdef V whole = quarter * splat(x, 4.0)
     cdef V total = square + whole
     cdef V root = square_root(total)
-    cdef V half = splat(x, 0.5)
-    cdef V h = where_gt(size, z, size, half * z + half * root)
+    cdef V part = splat(x, 0.5)
+    cdef V h = where_gt(size, z, size, part * z + part * root)
     # one division serves the root's remainder and the quotient
     cdef V inverse = splat(x, 1.0) / where_gt(size, z, size, root * h)
     cdef V of_h = inverse * where_gt(size, z, splat(x, 1.0), root)
     cdef V rest = product_error(z, z, square) + sum_error(square, whole, total)
     rest = rest - product_error(root, root, total)
-    cdef V lost = (half * z - (h - half * root)) + (rest * splat(x, 0.25)) * (inverse * h)
+    cdef V lost = (part * z - (h - part * root)) + (rest * splat(x, 0.25)) * (inverse * h)
     lost = where_gt(size, z, splat(x, 0.0), lost)
     cdef V share = quarter * of_h
     cdef V below = fused((splat(x, 0.0) - share * lost) - product_error(share, h, quarter), of_h, share)
@@ -81,12 +54,8 @@ cdef inline W squareplus_mean(W x, W root) noexcept nogil:
 cdef inline W squareplus_slope(W x, W b) noexcept nogil:
     cdef W root = root_of_sum(x, b)
     cdef W h = squareplus_mean(x, root)
-    cdef W quarter = scaled(b, splat(x, 0.25))
-    cdef W y
-    if W is wide_f:
-        y = where_positive(x, h, quarter) / where_positive(x, root, h * root)
-    else:
-        y = where_positive(x, h, quarter / h) / root  # the product may overflow
+    cdef W numerator = where_positive(x, h, scaled(b, splat(x, 0.25)))
+    cdef W y = over_product(numerator, where_positive(x, splat(x, 1.0), h), root)
     y = where_eq(magnitude(x), splat(x, INFINITY), where_positive(x, splat(x, 1.0), splat(x, 0.0)), y)
     return if_positive_and_finite(b, y)
 

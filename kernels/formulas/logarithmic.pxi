@@ -130,10 +130,8 @@ cdef inline V softplus_inverse(V x) noexcept nogil:
     cdef V low = remainder_low(c_low, k)
     # r^2 / 2 keeps what it has lost: below log 1.5 that doubles, and the logarithm's slope triples it
     cdef V r = high + low
-    cdef V half = splat(x, 0.5) * r
-    cdef V square = half * r
-    cdef V rest = fma(excess_bend(r), splat(x, 2.0), splat(x, -1.0))
-    rest = fma(square, rest, low + product_error(half, r, square))
+    cdef V square = (splat(x, 0.5) * r) * r
+    cdef V rest = excess_beyond_square(r, square, low)
     cdef V leading = high + square
     rest = short_sum_error(high, square, leading) + rest
     cdef V t = leading + rest

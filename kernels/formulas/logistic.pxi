@@ -138,19 +138,6 @@ cdef inline W tanhshrink(W x) noexcept nogil:
 cdef inline V tanhshrink_position(V x) noexcept nogil:
     return magnitude(x)
 
-cdef inline V tanhshrink_bend(V u) noexcept nogil:
-    if V is vec_f:
-        return u * polynomial(u, TANHSHRINK_FLOAT)
-    else:
-        return u * polynomial(u, TANHSHRINK_FULL)
-
-# Up to where the series is better than the table.
-cdef inline V tanhshrink_bound(V x) noexcept nogil:
-    if V is vec_f:
-        return splat(x, 0.75)
-    else:
-        return splat(x, 0.5)
-
 cdef inline V tanhshrink_from_tanh_ratio(V x, V at, V high, V low, V scale) noexcept nogil:
     cdef V z = magnitude(x)
     cdef V total = fused(at, high, at * low)

@@ -87,3 +87,8 @@ cdef inline V excess_low(V high, V k) noexcept nogil:
     cdef V low = remainder_low(splat(k, 0.0), k)
     cdef V r = high + low
     return fma(r * r, excess_bend(r), low)
+
+# The same less square = r^2 / 2, rounded, and with what that has lost.
+cdef inline V excess_beyond_square(V r, V square, V low) noexcept nogil:
+    cdef V rest = fma(excess_bend(r), splat(r, 2.0), splat(r, -1.0))
+    return fma(square, rest, low + product_error(splat(r, 0.5) * r, r, square))

@@ -122,10 +122,10 @@ static ALWAYS_INLINE words word_products(words a, words b) {
 }
 
 // A register of 32-bit words from as many of 16 bits, and back; what stands above those is 0.
-static ALWAYS_INLINE __m256i load_words(const uint16_t* p) {
-    return _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i*)p));
+static ALWAYS_INLINE words load_words(const uint16_t* p) {
+    return (words)_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i*)p));
 }
-static ALWAYS_INLINE void store_words(uint16_t* p, __m256i a) {
-    _mm_storeu_si128((__m128i*)p,
-                     _mm_packus_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1)));
+static ALWAYS_INLINE void store_words(uint16_t* p, words a) {
+    _mm_storeu_si128((__m128i*)p, _mm_packus_epi32(_mm256_castsi256_si128((__m256i)a),
+                                                   _mm256_extracti128_si256((__m256i)a, 1)));
 }

@@ -117,9 +117,9 @@ static ALWAYS_INLINE words word_products(words a, words b) {
 }
 
 // A register of 32-bit words from as many of 16 bits, and back; what stands above those is 0.
-static ALWAYS_INLINE __m512i load_words(const uint16_t* p) {
-    return _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)p));
+static ALWAYS_INLINE words load_words(const uint16_t* p) {
+    return (words)_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)p));
 }
-static ALWAYS_INLINE void store_words(uint16_t* p, __m512i a) {
-    _mm256_storeu_si256((__m256i*)p, _mm512_cvtepi32_epi16(a));
+static ALWAYS_INLINE void store_words(uint16_t* p, words a) {
+    _mm256_storeu_si256((__m256i*)p, _mm512_cvtepi32_epi16((__m512i)a));
 }

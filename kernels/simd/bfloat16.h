@@ -24,5 +24,5 @@ static ALWAYS_INLINE vec<float> load(const bfloat16* p) {
 static ALWAYS_INLINE void store(bfloat16* p, vec<float> a) {
     const Words x = (Words)a.v, rounded = x + 0x7fff + (x >> 16 & 1);
     const Words chosen = a.v == a.v ? rounded : x | 0x400000;
-    store_words(&p->bits, (decltype(load_words(nullptr)))(chosen >> 16));
+    store_words(&p->bits, (words)(chosen >> 16));
 }

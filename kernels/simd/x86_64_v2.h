@@ -139,9 +139,9 @@ static ALWAYS_INLINE words word_products(words a, words b) {
 }
 
 // A register of 32-bit words from as many of 16 bits, and back; what stands above those is 0.
-static ALWAYS_INLINE __m128i load_words(const uint16_t* p) {
-    return _mm_cvtepu16_epi32(_mm_loadl_epi64((const __m128i*)p));
+static ALWAYS_INLINE words load_words(const uint16_t* p) {
+    return (words)_mm_cvtepu16_epi32(_mm_loadl_epi64((const __m128i*)p));
 }
-static ALWAYS_INLINE void store_words(uint16_t* p, __m128i a) {
-    _mm_storel_epi64((__m128i*)p, _mm_packus_epi32(a, a));
+static ALWAYS_INLINE void store_words(uint16_t* p, words a) {
+    _mm_storel_epi64((__m128i*)p, _mm_packus_epi32((__m128i)a, (__m128i)a));
 }
