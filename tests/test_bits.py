@@ -115,7 +115,7 @@ def test_stores_stream_only_where_they_pay(name, dtype, thresholds):
     """Above, every kernel streams, for its cost does not count there."""
     from fastrelu import control
 
-    _, kernel = BY_NAME[name]
+    _, kernel = ALL[name]
     index, size = cython.KERNEL_INDEX[kernel.name], control.STREAMING_BYTES
     most = dict(zip((np.float32, np.float64), control.STREAMING_COSTS, strict=True))[dtype]
     cost = kernel.cost if dtype == np.float32 else 5 * kernel.cost // 2
