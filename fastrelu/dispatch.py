@@ -310,5 +310,7 @@ def draws(distribution, key, first, count, dtype):
 
 
 def empty(shape, dtype):
-    """Memory for a result; a large one comes from the backend's cache."""
+    """Memory for a result; a large one of a dtype with kernels comes from the backend's cache."""
+    if dtype.char not in "efd":
+        return np.empty(shape, dtype)
     return control.BACKEND.get().empty(shape, dtype)

@@ -171,7 +171,7 @@ def _backward(dy, x=None, pieces=None, axis=-1, *, index=None, out=None):
     target = None if out is None else rowwise.check_out(name, out, shape, dtype)
     work = _work(dtype)
     gradient = _as(gradient, work)
-    dx = np.empty(shape, work)
+    dx = _room(target, shape, work, gradient, array)
     source = _entries(_as(array, work), pieces, axis) if x is not None else None
     which = None if x is not None else array
     entries = _entries(dx, pieces, axis)
@@ -182,6 +182,8 @@ def _backward(dy, x=None, pieces=None, axis=-1, *, index=None, out=None):
         np.put_along_axis(
             entries, np.expand_dims(which, axis + 1), np.expand_dims(gradient, axis + 1), axis + 1
         )
+    if dx is target:
+        return out
     return rowwise.finish(dy if x is None else x, dx.astype(dtype, copy=False), target, out)
 
 
@@ -193,14 +195,23 @@ def _forward(name, x, pieces, axis, out, indexed):
     target = None if out is None else rowwise.check_out(name, out, shape, dtype)
     work = _work(dtype)
     entries = _entries(_as(array, work), pieces, axis)
-    y = dispatch.empty(shape, work)
+    y = _room(target, shape, work, array)
     index = np.empty(shape, np.min_scalar_type(pieces - 1)) if indexed else None
     if not dispatch.largest(entries, index, y, None, None, axis + 1):
         which = _first_largest(entries, axis + 1)
         y[...] = np.take_along_axis(entries, np.expand_dims(which, axis + 1), axis + 1).reshape(shape)
         index = which.astype(index.dtype) if indexed else None
-    result = rowwise.finish(x, y.astype(dtype, copy=False), target, out)
-    return result, index
+    if y is target:
+        return out, index
+    return rowwise.finish(x, y.astype(dtype, copy=False), target, out), index
+
+
+def _room(target, shape, dtype, *inputs):
+    """Where to compute: in the array that was given, if it has the dtype and lies apart from the inputs."""
+    usable = type(target) is np.ndarray and target.dtype == dtype
+    if usable and not any(np.may_share_memory(target, a) for a in inputs):
+        return target
+    return dispatch.empty(shape, dtype)
 
 
 def _first_largest(entries, axis):
@@ -222,7 +233,8 @@ def _work(dtype):
 
 
 def _as(array, dtype):
-    return np.require(array.astype(dtype, copy=False), requirements="A")
+    array = array.astype(dtype, copy=False)
+    return array if array.flags.aligned else array.copy()
 
 
 def _real(name, argument, value):
@@ -262,4 +274,4 @@ def _index(name, index, pieces):
         rowwise.fail(
             name, ValueError, "index", f"{wrong} somewhere", f"0 <= index < pieces, which is {pieces}"
         )
-    return np.require(array.astype(np.min_scalar_type(pieces - 1), copy=False), requirements="A")
+    return _as(array, np.min_scalar_type(pieces - 1))

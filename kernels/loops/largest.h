@@ -83,6 +83,8 @@ template<class T> static void run_largest_rows(const Largest& t, ptrdiff_t first
     const auto write = [&](int operand, char* to, const T* from, ptrdiff_t n) {
         unpacker(kernel, g.types[operand])(to, step(operand), (const char*)from, sizeof(T), n);
     };
+    const bool side_by_side = t.dx >= 0 && g.types[t.dx] == kernel.computes_in && t.step_dx == sizeof(T) &&
+                              step(t.dx) == t.pieces * t.step_dx;
     Walk walk(g, first);
     char* data[MAX_INPUTS + 1];
     for (ptrdiff_t n; first < end; first += n) {
@@ -101,6 +103,12 @@ template<class T> static void run_largest_rows(const Largest& t, ptrdiff_t first
         if (t.dx < 0 && t.which >= 0) put_counts(g.types[t.which], data[t.which], step(t.which), which, n);
         if (t.dx < 0) continue;
         const T* const dy = read(t.dy, data[t.dy], upstream, n);
+        if (side_by_side) {
+            T* const dx = (T*)data[t.dx];
+            memset(dx, 0, n * t.pieces * sizeof(T));
+            for (ptrdiff_t i = 0; i < n; i++) dx[i * t.pieces + which[i]] = dy[i];
+            continue;
+        }
         for (int entry = 0; entry < t.pieces; entry++) {
             pass_on(entries, dy, which, (I)entry, n);
             write(t.dx, data[t.dx] + entry * t.step_dx, entries, n);
