@@ -120,7 +120,8 @@ def main():
     parser.add_argument("--write", type=Path, help="a page with the marks between which the tables stand")
     options = parser.parse_args()
     frameworks = options.framework or list(FRAMEWORKS)
-    made = [f"{machine.cpu_model()}, {options.threads} threads, {date.today()}, float32.\n"]
+    threads = f"{options.threads} thread{'s' * (options.threads > 1)}"
+    made = [f"{machine.cpu_model()}, {threads}, {date.today()}, float32.\n"]
     with peers.session(frameworks, options.threads):
         for framework in frameworks:
             version = bridges.load(framework).__version__

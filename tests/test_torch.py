@@ -153,6 +153,21 @@ def test_bfloat16():
     np.testing.assert_array_equal(x.grad.float().numpy(), slopes.astype("f"))
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_on_a_device(name):
+    f, ((x, *others), rest) = getattr(frt, name), tensors(name, torch.float32)
+    made = []
+    for device in ("cpu", "cuda"):
+        leaves = [t.to(device).requires_grad_() for t in (x, *others)]
+        y = f(*leaves, *rest)
+        y.sum().backward()
+        assert y.device.type == leaves[0].grad.device.type == device
+        made.append([y.cpu(), *(leaf.grad.cpu() for leaf in leaves)])
+    for here, there in zip(*made, strict=True):
+        torch.testing.assert_close(there, here, rtol=1e-6, atol=1e-7)
+
+
 # Modules
 
 
