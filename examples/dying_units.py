@@ -40,7 +40,7 @@ class Adam(Network):
 
 def active(network, x):
     """The share of images for which each hidden unit is active, all layers after each other."""
-    return np.concatenate([(z > 0).mean(axis=0) for z in network.forward(x)[1]])
+    return np.concatenate([fr.activity(z).fraction for z in network.forward(x)[1]])
 
 
 def dead(network, x):

@@ -114,7 +114,7 @@ class Differentiable:
         if "y" not in self.of_backward or wanted != (self.arrays[0],):
             return False
         if self.row is None:
-            return True
+            return len(self.positional) == 1
         needs = self.row.from_y_needs
         if needs is None:
             return self.row.slope_from_y
