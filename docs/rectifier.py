@@ -84,19 +84,14 @@ def family():
     return figure
 
 
-def stepped(x, units):
-    """The sum of `units` sigmoid units whose biases are shifted by 1/2, 3/2, ..."""
-    return fr.sigmoid(np.subtract.outer(x, np.arange(units) + 0.5)).sum(axis=-1)
-
-
 def stepped_units():
     """Sums of stepped sigmoid units beside softplus, and how far the infinite one is away."""
     figure, (sums, errors) = picture(2)
-    curves = {f"{n} unit{'s' * (n > 1)}": stepped(X, n) for n in (1, 2, 4, 8)}
+    curves = {f"{n} unit{'s' * (n > 1)}": fr.stepped_sigmoid(X, n) for n in (1, 2, 4, 8)}
     lines(sums, X, curves, "sums of stepped sigmoid units")
     sums.plot(X, fr.softplus(X), "--", color="black", linewidth=1, label="softplus")
     sums.legend(frameon=False, fontsize=8)
-    errors.plot(X, stepped(X, 60) - fr.softplus(X), color=COLOURS[0])
+    errors.plot(X, fr.stepped_sigmoid(X) - fr.softplus(X), color=COLOURS[0])
     errors.set_title("all of them − softplus")
     return figure
 
@@ -266,14 +261,12 @@ def main(arguments=None):
         return tables
     for name, made in tables.items():
         put_between((f"<!-- {name} -->", f"<!-- end of {name} -->"), made + "\n", PAGE)
-    draw(gradients)
-    with matplotlib.rc_context(SMALL):
-        dying_units.plot(PICTURES / "dying.svg", lives, options.rates, options.epochs)
+    draw(gradients, lambda: dying_units.picture(lives, options.rates, options.epochs))
     return tables
 
 
-def draw(gradients):
-    """Write the pictures."""
+def draw(gradients, dying):
+    """Write the pictures, of which two show what training has found."""
     PICTURES.mkdir(exist_ok=True)
     with matplotlib.rc_context(SMALL):
         made = {f.__name__: f() for f in (near_zero, family, stepped_units, surfaces, linear_or_not)}
@@ -282,6 +275,7 @@ def draw(gradients):
         axes.set(xscale="log", yscale="log", xlabel="hidden layers", xticks=DEPTHS, xticklabels=DEPTHS)
         axes.minorticks_off()
         axes.axhline(1, color=GREY, linewidth=0.8)
+        made["dying"] = dying()
         for name, figure in made.items():
             figure.savefig(PICTURES / f"{name}.svg", metadata={"Date": None})
 

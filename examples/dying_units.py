@@ -79,12 +79,12 @@ def main(arguments=None):
             after, last = shares[options.epochs // 2, 0], shares[-1]
             print(f"{name:12} {rate:6g} {after:15.1%} {last[0]:9.1%} {last[1]:8.1%} {right:7.1%}")
     if options.plot:
-        plot(options.plot, found, options.rates, options.epochs)
+        picture(found, options.rates, options.epochs).savefig(options.plot)
     return fresh, found
 
 
-def plot(path, found, rates, epochs):
-    """A picture for each rate: the share of dead units by epoch."""
+def picture(found, rates, epochs):
+    """The share of dead units by epoch, for each rate."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(2.4 * len(rates), 2.6), layout="constrained")
@@ -95,7 +95,7 @@ def plot(path, found, rates, epochs):
         axes.set(title=f"rate {rate:g}, then {LOW:g}", xlabel="epoch")
     figure.axes[0].set_ylabel("dead units, %")
     figure.axes[0].legend(frameon=False)
-    figure.savefig(path)
+    return figure
 
 
 if __name__ == "__main__":
