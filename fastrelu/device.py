@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 __all__ = [
+    "CHARS",
     "LIBRARIES",
     "SIZES",
     "Library",

@@ -89,24 +89,25 @@ class Translator:
                 self.add(f"def {name}_term_{suffix}{head}", [f"return {term}"])
 
     def single(self, kernel):
-        """Add a `Kernel` for float32 in one register, as ``<name>_s``: accuracy "fast", and 16-bit types.
+        """Add a `Kernel` for float32 in one register, where its formula has such a form.
 
-        False where its formula has no such form.
+        As ``<name>_s`` that is for accuracy "fast" and for 16-bit types, as ``<name>_h`` only for these.
         """
-        formula = f"{kernel.formula}_fast"
+        formula, suffix = f"{kernel.formula}_fast", "s"
         if formula not in self.functions:
             formula = kernel.formula
-            if KINDS[self.functions[formula].returns.id] == KINDS["W"]:
-                return False
+        if KINDS[self.functions[formula].returns.id] == KINDS["W"]:
+            formula, suffix = f"{kernel.formula}_half", "h"
+        if formula not in self.functions:
+            return
         values = {i: i for i in kernel.inputs}
         slope = f"{self.formula(formula, 'vec_f')}({', '.join(kernel.arguments)})"
         body = list(self.at_knots(kernel, "vec_f", values, slope))
         result = "slope" if body else slope
         if kernel.inputs[0] == "dy":
             result = self.use("vec_f", CHAIN["vec_f"].format("dy", result))
-        head = f"def {kernel.name.replace('.', '_')}_s({', '.join(kernel.inputs)}):  # {kernel.name}"
+        head = f"def {kernel.name.replace('.', '_')}_{suffix}({', '.join(kernel.inputs)}):  # {kernel.name}"
         self.add(head, [*body, f"return {result}"])
-        return True
 
     def at_knots(self, kernel, kind, values, slope):
         """Statements that replace the slope by the last input where x is at a knot, unless it is NaN."""

@@ -146,6 +146,11 @@ def access(storage, how, count):
                     store(place_of_entry(place, i, lengths, strides), e[j])
 
     return SimpleNamespace(
-        index=index, place_of_row=place_of_row, place_of_entry=place_of_entry, read=read, write=write,
-        load=load, store=store,
+        index=index,
+        place_of_row=place_of_row,
+        place_of_entry=place_of_entry,
+        read=read,
+        write=write,
+        load=load,
+        store=store,
     )

@@ -43,8 +43,9 @@ def function_of(name, char, accuracy) -> Function:
     """The function of a kernel of the table for a dtype at an accuracy."""
     name = name.replace(".", "_")
     precision = "d" if char == "d" else "f"
-    if (char in "eb" or (char, accuracy) == ("f", "fast")) and hasattr(formulas, f"{name}_s"):
-        precision = "s"
+    if char in "eb" or (char, accuracy) == ("f", "fast"):  # in one float32, where there is a formula
+        forms = "sh" if char in "eb" else "s"
+        precision = next((form for form in forms if hasattr(formulas, f"{name}_{form}")), precision)
     return Function(f"{name}_{precision}", getattr(formulas, f"{name}_{precision}"))
 
 

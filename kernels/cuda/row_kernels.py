@@ -146,7 +146,9 @@ def pieces(operation, char, how, count):
             for first in range(0, 1 if one_a_row else length, team * count):
                 end = min(first + team * count, length)
                 fetch(e, d, places, lengths, strides, row, first, end if live else 0, member, team)
-                finish(e, d, found, places, lengths, strides, row, first, end if live else 0, member, team, False)
+                finish(
+                    e, d, found, places, lengths, strides, row, first, end if live else 0, member, team, False
+                )
 
     return kernel
 

@@ -174,7 +174,9 @@ def _softmax(reals, count, across, zero=False, gradient=False):
             y = select(one_hot, where_eq(x, INF, numbers[7], ZERO), where_eq(x, -INF, ZERO, NAN))
         return y
 
-    return SimpleNamespace(state=state, merged=merged, settled=settled, term=term, result=result, special=special)
+    return SimpleNamespace(
+        state=state, merged=merged, settled=settled, term=term, result=result, special=special
+    )
 
 
 def _log_softmax(reals, count, across):
@@ -200,7 +202,9 @@ def _log_softmax(reals, count, across):
         y = where_eq(x, INF, ZERO, -INF)
         return select((numbers[1] == INF) & is_one(numbers[2]), y, NAN)
 
-    return SimpleNamespace(state=state, merged=merged, settled=settled, term=None, result=result, special=special)
+    return SimpleNamespace(
+        state=state, merged=merged, settled=settled, term=None, result=result, special=special
+    )
 
 
 def _logsumexp(reals, count, across, zero=False):
@@ -266,11 +270,14 @@ def _softmax_backward(reals, count, across, pieces, lacks_one=False):
     @inline
     def settled(state, dy):
         return True, state[0], narrow(state[2])
+
     @inline
     def result(y, d, numbers):
         return where_eq(y, ZERO, ZERO, y * ((d - numbers[1]) - numbers[2]))
 
-    return SimpleNamespace(state=state, merged=merged, settled=settled, term=None, result=result, special=None)
+    return SimpleNamespace(
+        state=state, merged=merged, settled=settled, term=None, result=result, special=None
+    )
 
 
 def _log_softmax_backward(reals, count, across, pieces):
@@ -311,7 +318,9 @@ def _log_softmax_backward(reals, count, across, pieces):
         gradient = share * ((d - numbers[1]) - numbers[2]) - d * less_one
         return where_eq(y, LOWEST, ZERO, gradient)
 
-    return SimpleNamespace(state=state, merged=merged, settled=settled, term=None, result=result, special=None)
+    return SimpleNamespace(
+        state=state, merged=merged, settled=settled, term=None, result=result, special=None
+    )
 
 
 @dataclass(frozen=True)
@@ -361,6 +370,8 @@ OPERATIONS = {
         _forward(_softmax, zero=True, gradient=True), dy_of_row=True, keeps=True
     ),
     "softmax.backward": Operation(_softmax_backward, reads_dy=True, beyond=0.0),
-    "softmax0.backward": Operation(functools.partial(_softmax_backward, lacks_one=True), reads_dy=True, beyond=0.0),
+    "softmax0.backward": Operation(
+        functools.partial(_softmax_backward, lacks_one=True), reads_dy=True, beyond=0.0
+    ),
     "log_softmax.backward": Operation(_log_softmax_backward, reads_dy=True),
 }
