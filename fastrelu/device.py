@@ -177,7 +177,9 @@ class Torch(Library):
         return View(array.data_ptr(), tuple(array.shape), strides, char, array.get_device())
 
     def plain(self, array):
-        if not array.is_cuda or array.requires_grad or not array.is_contiguous():
+        if not array.is_cuda or not array.is_contiguous():
+            return None
+        if array.requires_grad and self.module.is_grad_enabled():
             return None
         return array.data_ptr(), array.numel(), self.char(array), array.get_device()
 

@@ -4,6 +4,7 @@ import importlib.util
 import itertools
 import math
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -146,3 +147,27 @@ def test_sums_cover_every_term(kept, width):
     assert plan.kept == out.size
     assert plan.partial[3] == width
     assert plan.blocks == plan.parts * -(-plan.kept // width)
+
+
+@needs_numba_cuda
+def test_what_reaches_the_driver(tmp_path):
+    """With a library in the driver's place, which remembers what it was asked."""
+    if fr.backends()["cuda"].available:
+        pytest.skip("there is a driver, which would be found first")
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("there is no C compiler")
+    driver = tmp_path / "libcuda.so.1"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", driver, TESTS / "fake_driver.c"], check=True)
+    done = subprocess.run(
+        [sys.executable, "on_fake_driver.py", driver],
+        env=os.environ | {"LD_LIBRARY_PATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path)},
+        cwd=TESTS,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    if "nvrtc" in done.stderr or "nvvm" in done.stderr:
+        pytest.skip("CUDA's compilers are not installed")
+    assert done.stdout.strip() == "as expected", done.stderr

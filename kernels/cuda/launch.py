@@ -170,11 +170,7 @@ class Device:
             handle = self._loaded.get(kernel) or self._load(kernel)
             packed, _, pointers = kernel.parameters()
             kernel.layout.pack_into(packed, 0, *values)
-            (status,) = driver.cuLaunchKernel(
-                handle, blocks, 1, 1, kernel.threads, 1, 1, 0, stream, pointers, 0
-            )
-            if status:
-                call(lambda: (status,))
+            call(driver.cuLaunchKernel, handle, blocks, 1, 1, kernel.threads, 1, 1, 0, stream, pointers, 0)
         finally:
             if pushed:
                 call(driver.cuCtxPopCurrent)

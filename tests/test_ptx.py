@@ -1,0 +1,125 @@
+"""The CUDA kernels as PTX and machine code, for which no device and no driver is needed.
+
+Every forward and backward pass is compiled for one dtype, in turn; `bench/cuda_code.py` compiles all of them.
+"""
+
+import re
+
+import own
+import pytest
+
+from fastrelu.table import ROWS
+
+pytest.importorskip("numba_cuda", reason="numba-cuda is not installed: pip install 'fastrelu[cuda]'")
+CC = 9, 0
+PASSES = [row.kernels()[pass_] for row in ROWS for pass_ in ("forward", "backward")]
+CHARS = "ebfd"
+IN_DOUBLE = {"relu_squared.backward"}  # 2 x may overflow float32 where its product with dy does not
+
+
+def compiler():
+    """Why nothing can be compiled here, or None."""
+    from numba.cuda.cudadrv import nvrtc, nvvm
+
+    try:
+        nvvm.NVVM()
+        nvrtc.get_supported_ccs()
+    except Exception as error:  # of several packages, where their libraries are not found
+        return f"CUDA's compilers are not there ({type(error).__name__}): pip install 'fastrelu[cuda]'"
+    return None
+
+
+MISSING = compiler()
+pytestmark = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
+
+
+def pattern_of(kernel):
+    return "".join("a" if name in ("dy", "x", "y") else "n" for name in kernel.inputs)
+
+
+def check(text):
+    """What holds for every kernel: IEEE arithmetic, subnormals kept, registers only, nothing called."""
+    assert not re.search(r"\.ftz|\.approx|div\.full|\bfma\.rz", text)
+    assert ".local" not in text
+    assert "call" not in text
+    for instruction in re.findall(r"\b(?:add|sub|mul|div|fma)\S*\.f(?:32|64)", text):
+        assert ".rn" in instruction, f"{instruction} may be contracted"
+
+
+@pytest.mark.parametrize("index", range(len(PASSES)), ids=lambda i: PASSES[i].name)
+def test_contiguous(index):
+    from fastrelu.kernels.cuda import elementwise
+
+    kernel, char = PASSES[index], CHARS[(index + index // 4) % 4]
+    function = elementwise.function_of(kernel.name, char, "fast")
+    text = elementwise.compiled(function, kernel.cost, char, pattern_of(kernel), 0).ptx(CC).text
+    check(text)
+    kind = {"e": "v4.u32", "b": "v4.u32", "f": "v4.f32", "d": "v2.f64"}[char]
+    for way in ("ld", "st"):
+        assert f"{way}.global.{kind}" in text
+    single = function.name.endswith(("_s", "_h"))
+    assert single or char in "fd" or kernel.name in IN_DOUBLE
+    assert not single or ".f64" not in text
+
+
+@pytest.mark.parametrize("char", CHARS)
+@pytest.mark.parametrize("name", ["relu", "elu.backward"])
+def test_machine_code(name, char):
+    from fastrelu.kernels.cuda import compiling, elementwise
+
+    kernel = next(kernel for kernel in PASSES if kernel.name == name)
+    function = elementwise.function_of(kernel.name, char, "high")
+    for rank in (0, 3):
+        ptx = elementwise.compiled(function, kernel.cost, char, pattern_of(kernel), rank).ptx(CC)
+        check(ptx.text)
+        made = compiling.assembled(ptx, CC)
+        assert made.cubin.startswith(b"\x7fELF")
+        assert made.spilled == 0
+        assert 0 < made.registers <= 128
+
+
+@pytest.mark.parametrize("char", "fd")
+def test_sums(char):
+    from fastrelu.kernels.cuda import compiling, elementwise, sums
+
+    function = elementwise.term_of("prelu.backward_wrt_weight", True, char)
+    for kernel in (sums.partial(function, char, "aaa", 1, 2), sums.finished(char, 1)):
+        ptx = kernel.ptx(CC)
+        check(ptx.text)
+        assert compiling.assembled(ptx, CC).spilled == 0
+
+
+def test_own_activations():
+    from fastrelu.kernels.cuda import elementwise
+
+    for f, pattern in ((own.squashed, "an"), (own.squashed.backward, "aan"), (own.soft, "a")):
+        function = f._on_device(f.kernel, "f", CC)
+        text = elementwise.compiled(function, 8, "f", pattern, 0).ptx(CC).text
+        assert "ld.global.v4.f32" in text
+        assert ".local" not in text
+
+
+def test_one_that_does_not_compile_says_where():
+    import fastrelu as fr
+
+    @fr.activation
+    def listed(x):
+        return [x]
+
+    with pytest.raises(TypeError, match=r"listed does not compile: .*test_ptx\.py:\d+"):
+        listed._on_device(listed.kernel, "f", CC)
+
+
+def test_machine_code_is_kept_on_disk(tmp_path, monkeypatch):
+    from fastrelu.kernels.cuda import elementwise
+
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    kernel = elementwise.compiled(elementwise.function_of("relu", "f", "high"), 1, "f", "a", 0)
+    made = kernel.assembled(CC)
+    assert made[1].startswith(b"\x7fELF")
+    (file,) = tmp_path.rglob("*.fastrelu")
+    monkeypatch.setattr(type(kernel), "ptx", lambda self, cc: pytest.fail("it was compiled again"))
+    assert kernel.assembled(CC) == made
+    file.write_bytes(b"nonsense")
+    with pytest.raises(pytest.fail.Exception):
+        kernel.assembled(CC)
