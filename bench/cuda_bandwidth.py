@@ -24,13 +24,9 @@ MARKS = "<!-- bench/cuda_bandwidth.py -->", "<!-- end -->"
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 WARM, TIMES = 5, 30
 # PyTorch's names where they are not ours; only rows that it has with the same defaults.
-PEERS = {
-    "relu": "relu", "relu6": "relu6", "leaky_relu": "leaky_relu", "elu": "elu", "selu": "selu", "celu": "celu",
-    "gelu": "gelu", "silu": "silu", "mish": "mish", "softplus": "softplus", "sigmoid": "sigmoid",
-    "tanh": "tanh", "softsign": "softsign", "hard_swish": "hardswish", "hard_sigmoid": "hardsigmoid",
-    "hardtanh": "hardtanh", "hardshrink": "hardshrink", "softshrink": "softshrink", "log_sigmoid": "logsigmoid",
-    "tanhshrink": "tanhshrink",
-}  # fmt: skip
+SAME = "relu relu6 leaky_relu elu selu celu gelu silu mish softplus sigmoid tanh softsign hardtanh tanhshrink"
+PEERS = {name: name for name in (*SAME.split(), "hardshrink", "softshrink")}
+PEERS |= {"hard_swish": "hardswish", "hard_sigmoid": "hardsigmoid", "log_sigmoid": "logsigmoid"}
 
 
 def milliseconds(torch, function):
@@ -103,7 +99,8 @@ def launch_costs(torch):
     ours = microseconds_on_the_host(torch, lambda: fr.gelu(x))
     in_place = microseconds_on_the_host(torch, lambda: fr.gelu(x, out=out))
     theirs = microseconds_on_the_host(torch, lambda: torch.nn.functional.gelu(x))
-    return f"gelu of 1 000 numbers on the host: {ours:.1f} us, {in_place:.1f} into `out`; PyTorch {theirs:.1f} us"
+    what = "gelu of 1 000 numbers, microseconds on the host"
+    return f"{what}: {ours:.1f}, into `out` {in_place:.1f}; PyTorch {theirs:.1f}"
 
 
 def main(arguments=None):

@@ -60,6 +60,14 @@ def test_nothing_of_cuda_is_imported_before_it_is_needed():
     assert "'cuda'" not in done.stdout
 
 
+def test_the_benchmark_says_why_it_is_skipped():
+    if fr.backends()["cuda"].available:
+        pytest.skip("there is a device")
+    script = TESTS.parent / "bench/cuda_bandwidth.py"
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    assert done.stdout == f"skipped: {fr.backends()['cuda'].detail}\n"
+
+
 @needs_numba_cuda
 def test_without_a_device_a_call_says_so():
     if fr.backends()["cuda"].available:
