@@ -38,9 +38,9 @@ def power_of_two(k):
 
 
 WORDS = {
-    "INTEGER": ROUND,
-    "SIMULATED": True,
-    "binade": lambda a: np.frexp(a)[1].astype(np.float32) - 1,
+    "BIAS": 1023,
+    "INTEGER": 1.5 * 2.0**52,
+    "by_width": lambda like, of_float32, of_float64: np.float32(of_float32),
     "fma": fma,
     "inline": lambda function: function,
     "nearest_integer_to_product": lambda a, factor: fma(a, np.float32(factor), ROUND) - ROUND,
@@ -48,6 +48,7 @@ WORDS = {
     "power_of_two": power_of_two,
     "select": np.where,
     "square_root": np.sqrt,
+    "stored_exponent": lambda a: ((a.view(np.uint32) >> 23) + ROUND.view(np.uint32)).view(np.float32),
     "turn_sign": lambda a, s: np.where(np.signbit(s), -a, a),
 }
 

@@ -40,8 +40,16 @@ class Function:
 
 @functools.cache
 def function_of(name, char, accuracy) -> Function:
-    """The function of a kernel of the table for a dtype at an accuracy."""
-    name = name.replace(".", "_")
+    """The function of a kernel of the table for a dtype at an accuracy.
+
+    Raises
+    ------
+    TypeError
+        If it has no formula for devices.
+    """
+    of, name = name, name.replace(".", "_")
+    if not hasattr(formulas, f"{name}_f"):
+        raise TypeError(f"{of}: there is no kernel for arrays on a device; expected an array in host memory")
     precision = "d" if char == "d" else "f"
     if char in "eb" or (char, accuracy) == ("f", "fast"):  # in one float32, where there is a formula
         forms = "sh" if char in "eb" else "s"

@@ -8,9 +8,6 @@ cdef inline V smelu_half(V x, V beta) noexcept nogil:
     cdef V t = x + beta
     return half_pieces(x, beta, splat(x, 0.25) * t * (t / beta), x)
 
-cdef inline V smelu_slope_half(V x, V beta) noexcept nogil:
-    return half_pieces(x, beta, splat(x, 0.5) * ((x + beta) / beta), splat(x, 1.0))
-
 cdef inline V smelu_wrt_beta_half(V x, V beta) noexcept nogil:
     cdef V between = splat(x, 0.25) * ((beta - x) / beta) * ((beta + x) / beta)
     return half_pieces(x, beta, between, splat(x, 0.0))
@@ -34,10 +31,6 @@ cdef inline V squareplus_slope_half(V x, V b) noexcept nogil:
 cdef inline V squareplus_wrt_b_half(V x, V b) noexcept nogil:
     return if_positive_and_finite(b, splat(x, 0.25) / half_root(x, b))
 
-
-cdef inline V celu_slope_from_y_half(V y, V alpha) noexcept nogil:
-    cdef V one = splat(y, 1.0)
-    return if_positive_and_finite(alpha, where_positive(y, one, (y + alpha) / alpha))
 
 cdef inline V celu_wrt_alpha_half(V x, V alpha) noexcept nogil:
     cdef V v = negative_magnitude(x) / alpha
