@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import control, dispatch, interop, rowwise
-from .arguments import float_type, is_extension
+from . import control, device_calls, device_pairs, dispatch, interop, rowwise
+from .arguments import TableCallable, float_type, is_extension
 from .backends import cython, numba
 from .backward import sum_to
 from .reductions import logsumexp
@@ -14,6 +14,16 @@ from .table import LOGADDEXP
 __all__ = ["LogAddExp", "logaddexp"]
 
 FORWARD, BACKWARD = LOGADDEXP
+
+
+class OnDevice:
+    """What a call on device arrays asks of an operation: its kernel, its checks and refusals."""
+
+    _fail, _real = TableCallable._fail, TableCallable._real
+    _on_device, _summed_on_device = TableCallable._on_device, TableCallable._summed_on_device
+
+    def __init__(self, kernel):
+        self.kernel, self.__qualname__ = kernel, kernel.name
 
 
 class LogAddExp:
@@ -94,6 +104,8 @@ class LogAddExp:
         alike = type(a) is type(b) is np.ndarray and a.dtype == b.dtype and a.shape == b.shape
         if alike and a.dtype.char in "efdg" and not keywords:
             return dispatch.elementwise(FORWARD)(a, b, **options)
+        if device_calls.any_on_device(a, b, out):
+            return device_pairs.forward(OnDevice(FORWARD), {"a": a, "b": b}, out, keywords)
         if any(map(interop.has_array_ufunc, (a, b, out))):
             return self.ufunc(a, b, **options)
         if any(map(interop.is_subclass, (a, b))):
@@ -233,6 +245,11 @@ class LogAddExp:
         [0.5 0.5] 1.0
         """
         name = "logaddexp.backward"
+        if device_calls.any_on_device(dy, a, b, *(out if isinstance(out, tuple) else (out,))):
+            kernels = {"a": (BACKWARD, ("a", "b")), "b": (BACKWARD, ("b", "a"))}
+            outs = self._pair(name, out)
+            results = device_pairs.backward(OnDevice(BACKWARD), kernels, dy, {"a": a, "b": b}, outs)
+            return tuple(results)
         arrays = _operands(name, a=a, b=b)
         shape = rowwise.broadcast_shapes(name, "b", *arrays)
         dy = rowwise.check_dy(name, dy, shape)
@@ -251,11 +268,16 @@ class LogAddExp:
         return tuple(results)
 
     @staticmethod
-    def _targets(name, out, arrays, dtypes):
+    def _pair(name, out):
         if out is None:
-            return None, None
+            return {"a": None, "b": None}
         if not isinstance(out, tuple) or len(out) != 2:
             rowwise.fail(name, TypeError, "out", f"a {type(out).__name__}", "a pair of arrays or None")
+        return dict(zip("ab", out, strict=True))
+
+    @staticmethod
+    def _targets(name, out, arrays, dtypes):
+        out = LogAddExp._pair(name, out).values()
         return [
             None if o is None else rowwise.check_out(name, o, v.shape, d)
             for o, v, d in zip(out, arrays, dtypes, strict=True)

@@ -9,14 +9,29 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
 from . import control
 from .device import SIZES, View, c_strides, dtype_name, is_on_device, library_of, view
 from .device_layout import broadcast, contiguous, passes, summation
+from .row import Kernel
 
-__all__ = ["Plain", "any_on_device", "backward", "explained", "forward", "launches"]
+__all__ = [
+    "Gradient",
+    "Operands",
+    "Plain",
+    "any_on_device",
+    "backward",
+    "explained",
+    "forward",
+    "gradients",
+    "launches",
+    "only_ordinary",
+    "run",
+    "target_of",
+]
 
 HOST = {np.ndarray, float, int, type(None), list, tuple, str, bool, np.float32, np.float64}
 # Keywords of ufuncs, with what they may say here.
@@ -141,7 +156,8 @@ def _rounded(value, char):
         return float(np.uint32(bits).view(np.float32))
 
 
-def _only_ordinary(f, lead, given):
+def only_ordinary(f, lead, given):
+    """Refuse keywords of ufuncs that would have to do something."""
     for name, value in given.items():
         asked = name == "dtype" and value is not None and np.dtype(value).name != dtype_name(lead.char)
         if asked or (name in ORDINARY and not any(value is o or value == o for o in ORDINARY[name])):
@@ -182,7 +198,8 @@ def _aligned(f, views):
             )
 
 
-def _run(f, kernel, out, operands, stream):
+def run(f, kernel, out, operands, stream):
+    """Launch an elementwise kernel of views and numbers."""
     _aligned(f, [out, *(o for o in operands if type(o) is View)])
     for compiled, blocks, values in launches(f, kernel, out, operands):
         _launching().device(out.device).launch(compiled, blocks, stream, values)
@@ -290,7 +307,7 @@ def forward(f, x, parameters, axis, given):
     """The forward pass, its arguments as `Activation._call` has sorted them."""
     out = given.pop("out", None)
     called = Operands(f, "x", x, {**parameters, "out": out})
-    _only_ordinary(f, called.lead, given)
+    only_ordinary(f, called.lead, given)
     cast = [called.parameter(p, parameters[p.name]) for p in f.row.parameters]
     f._check_order(cast)
     if axis is not None:
@@ -300,14 +317,14 @@ def forward(f, x, parameters, axis, given):
         if len(out) != 1:
             f._fail(ValueError, "out", f"a tuple of {len(out)}", "one array")
         (out,) = out
-    target, result = _target(called, out, shape)
+    target, result = target_of(called, out, shape)
     if out is not None:
         called.overlaps(target, [broadcast(v, shape) for v in (called.lead, *cast) if type(v) is View])
-    _run(f, f.kernel, target, (called.lead, *cast), called.library.stream(x))
+    run(f, f.kernel, target, (called.lead, *cast), called.library.stream(x))
     return result
 
 
-def _target(called, out, shape):
+def target_of(called, out, shape):
     """Where a result goes, and the array that the caller gets."""
     if out is not None:
         return called.out("out", out, shape), out
@@ -335,25 +352,55 @@ def backward(f, dy, source_name, source, parameters, axis, at_zero, pass_, wante
     inputs = gradient, called.lead, *cast
     knots = () if at_zero is None else (called.number("at_zero", at_zero),)
     kept = {"x": called.lead.shape} | {n: c.shape for n, c in zip(names, cast, strict=True)}
+    passes_of = {"x": pass_} | {name: f"backward_wrt_{name}" for name in names}
+    jobs = {
+        name: Gradient(
+            f.kernels[passes_of[name]],
+            (*inputs, *knots) if name == "x" else inputs,
+            kept[name],
+            *target_of(called, outs[name], shapes[name]),
+            outs[name] is not None,
+        )
+        for name in wanted
+    }
+    return f._result(gradients(f, called, jobs, shape), wrt)
 
-    targets = {name: _target(called, outs[name], shapes[name]) for name in wanted}
-    whole = [broadcast(v, shape) for v in inputs if type(v) is View]
-    over = [n for n in wanted if outs[n] is not None and called.overlaps(targets[n][0], whole)]
+
+class Gradient(NamedTuple):
+    """One gradient of a backward pass: what computes it, from what, and where it goes.
+
+    `kept` is the shape of its operand, which is summed where that was broadcast; `target` the memory of
+    `result`, which the caller gave or not.
+    """
+
+    kernel: Kernel
+    operands: tuple
+    kept: tuple[int, ...]
+    target: View
+    result: object
+    given: bool
+
+
+def gradients(f, called, jobs, shape):
+    """Compute gradients by name, of operands that broadcast to `shape`; the arrays in their order."""
+    over = []
+    for name, job in jobs.items():
+        operands = [broadcast(v, shape) for v in job.operands if type(v) is View]
+        if job.given and called.overlaps(job.target, operands):
+            over.append(name)
+            if job.kept != shape:
+                f._fail(ValueError, "out", f"over an operand, but {name} is summed", "other memory")
     if len(over) > 1:
         f._fail(ValueError, "out", "over operands for more than one gradient", "that for one of them")
-    stream = called.library.stream(source)
-    for name in sorted(wanted, key=over.__contains__):  # what is written over an operand comes last
-        kernel = f.kernels[pass_ if name == "x" else f"backward_wrt_{name}"]
-        operands = (*inputs, *knots) if name == "x" else inputs
-        target = targets[name][0]
-        if kept[name] == shape:
+    stream = called.library.stream(called.array)
+    for name in sorted(jobs, key=over.__contains__):  # what is written over an operand comes last
+        kernel, operands, kept, target, *_ = jobs[name]
+        if kept == shape:
             target = target if target.shape == shape else target.reshape(shape)
-            _run(f, kernel, target, operands, stream)
-        elif name in over:
-            f._fail(ValueError, "out", f"over an operand, but {name} is summed", "other memory")
+            run(f, kernel, target, operands, stream)
         else:
-            _run_sums(f, kernel, target, operands, shape, kept[name], called, stream)
-    return f._result([targets[name][1] for name in wanted], wrt)
+            _run_sums(f, kernel, target, operands, shape, kept, called, stream)
+    return [job.result for job in jobs.values()]
 
 
 def explained(f, kernel, arrays, out):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import dispatch, docstrings_gated, interop
+from . import device_calls, device_pairs, dispatch, docstrings_gated, interop
 from .arguments import TableCallable, float_type, is_extension
 from .backends import cython
 from .backward import sum_to
@@ -92,6 +92,11 @@ class GatedUnit(Halving):
         if unknown := given.keys() - UFUNC_ARGUMENTS:
             raise TypeError(f"{self.__qualname__}: got an unexpected keyword argument {min(unknown)!r}")
         self._given_axis(gate, axis)
+        if device_calls.any_on_device(value, gate, given.get("out")):
+            out = given.pop("out", None)
+            if gate is None:
+                return device_pairs.forward_of_halves(self, value, axis, out, given)
+            return device_pairs.forward(self, {"value": value, "gate": gate}, out, given)
         source, name = value, "gate"
         if gate is None:
             array = value if interop.has_array_ufunc(value) else self._real("value", value)
@@ -159,13 +164,20 @@ class GatedBackward(Halving):
         if gate is None:
             if wrt is not None:
                 self._fail(ValueError, "wrt", repr(wrt), "no choice where value and gate are one array")
+            if device_calls.any_on_device(dy, value, out):
+                both = self.kernels["backward_value"], self.kernels["backward_gate"]
+                return device_pairs.backward_of_halves(self, both, dy, value, axis, out)
             return self._of_one_array(dy, value, axis, out)
         wanted = self._wanted(wrt)
         given = {"value": value, "gate": gate}
+        outs = dict(zip(wanted, self._outs(out, wanted, wrt), strict=True))
+        if device_calls.any_on_device(dy, value, gate, *outs.values()):
+            kernels = {name: (self.kernels[f"backward_{name}"], ("value", "gate")) for name in wanted}
+            results = device_pairs.backward(self, kernels, dy, given, outs)
+            return tuple(results) if wrt is None or isinstance(wrt, (tuple, list)) else results[0]
         arrays = {name: self._real(name, v) for name, v in given.items()}
         shape = self._shape(*arrays.values())
         gradient = self._gradient(dy, shape)
-        outs = dict(zip(wanted, self._outs(out, wanted, wrt), strict=True))
         targets, work = {}, np.result_type(*(_computed(float_type(a)) for a in arrays.values()))
         for name, o in outs.items():
             if o is not None:

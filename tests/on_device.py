@@ -17,6 +17,7 @@ from ulp import distances
 import fastrelu as fr
 from fastrelu import device_layout
 from fastrelu.kernels.cuda import driver, launch
+from fastrelu.table import GATES, LOGADDEXP
 
 assert driver.SIMULATED
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
@@ -233,6 +234,58 @@ def test_gradients_over_their_operands():
     assert dw.host == expected[1]
 
 
+# Operations of two arrays
+
+PAIRS = [*LOGADDEXP, *(kernel for gate in GATES for kernel in gate.kernels().values())]
+
+
+@each_dtype
+@pytest.mark.parametrize("kernel", PAIRS, ids=lambda k: k.name)
+def test_values_of_pairs(kernel, dtype):
+    rng = np.random.default_rng(8)
+    one, other = (rng.normal(0, 3, 40).astype(dtype) for _ in range(2))
+    one[:4], other[1:5] = (np.inf, -np.inf, np.nan, 0), (0, 1, np.inf, np.nan)
+    family, _, pass_ = kernel.name.partition(".")
+    f, given = getattr(fr, family), [DeviceArray(one), DeviceArray(other)]
+    if pass_:
+        dy = DeviceArray(np.ones_like(one))
+        got = f.backward(dy, *given)[pass_ == "backward_gate"].host
+    else:
+        got = f(*given).host
+    inputs = [np.ones_like(one)] * bool(pass_) + [one, other]
+    exact = truth(kernel, inputs)
+    size = np.maximum(abs(exact.astype(float)), 0.5)  # beside a zero the error is absolute
+    with np.errstate(invalid="ignore"):
+        off = abs(wide(got) - exact) / (size * float(ml_dtypes.finfo(dtype).eps))
+    assert (off[np.isfinite(exact)] <= 1).all()
+    odd = ~np.isfinite(exact)
+    np.testing.assert_array_equal(wide(got)[odd], exact[odd].astype(float))
+
+
+def test_halves_of_one_array():
+    x, dy = np.random.default_rng(9).normal(0, 2, (2, 3, 8)).astype(np.float32)
+    for axis, length in ((-1, 8), (0, 2)):
+        x, dy = x[: 2 if axis == 0 else 3], dy[: 2 if axis == 0 else 3]
+        first, second = np.split(x, 2, axis)
+        gradient = np.ascontiguousarray(np.split(dy, 2, axis)[0])
+        assert x.shape[axis] == length
+        expected = fr.swiglu(DeviceArray(first), DeviceArray(second)).host
+        assert np.array_equal(fr.swiglu(DeviceArray(x), axis=axis).host, expected)
+        got = fr.swiglu.backward(DeviceArray(gradient), DeviceArray(x), axis=axis).host
+        parts = fr.swiglu.backward(DeviceArray(gradient), DeviceArray(first), DeviceArray(second))
+        assert np.array_equal(got, np.concatenate([part.host for part in parts], axis))
+
+
+def test_pairs_that_broadcast():
+    a, b, dy = np.linspace(-2, 2, 12).reshape(3, 4), np.linspace(0, 1, 4), np.ones((3, 4))
+    for f in (fr.logaddexp, fr.geglu):
+        np.testing.assert_allclose(f(DeviceArray(a), DeviceArray(b)).host, f(a, b), rtol=1e-15)
+        got = f.backward(*map(DeviceArray, (dy, a, b)))
+        for mine, theirs in zip(got, f.backward(dy, a, b), strict=True):
+            np.testing.assert_allclose(mine.host, theirs, rtol=1e-14)
+    assert fr.logaddexp(0.5, DeviceArray(a)).shape == (3, 4)
+
+
 # Whose arrays, and what is asked of their library
 
 
@@ -259,6 +312,10 @@ def test_one_launch_a_call():
 X = np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3)
 WEIGHT = DeviceArray(np.ones((2, 3), np.float32))
 REFUSED = {
+    "no kernel": (TypeError, "stepped_sigmoid", "host memory", lambda d: fr.stepped_sigmoid(d(X))),
+    "host gate": (TypeError, "'gate'", "device 0", lambda d: fr.glu(d(X), X)),
+    "odd halves": (ValueError, "'value'", "even", lambda d: fr.glu(d(X))),
+    "pair of shapes": (ValueError, "'b'", r"\(2, 3\)", lambda d: fr.logaddexp(d(X), d(X[:, :2]))),
     "host out": (TypeError, "'out'", "host", lambda d: fr.relu(d(X), out=X)),
     "host x": (TypeError, "'x'", "'out'", lambda d: fr.relu(X, out=d(X))),
     "host parameter": (TypeError, "'weight'", "device 0", lambda d: fr.prelu(d(X), X[0])),
