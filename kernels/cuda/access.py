@@ -17,10 +17,15 @@ from llvmlite import ir
 from numba import types
 
 from .primitives import inline, simulated
+from .storage import STORAGES
 
-__all__ = ["HOW", "access"]
+__all__ = ["access", "number_at", "of_array", "wide_at"]
 
-HOW = ("vectors", "grouped", "single", "nested", "across")
+
+@inline
+def of_array(strides, j):
+    """The strides of one array of a call."""
+    return strides[4 * j], strides[4 * j + 1], strides[4 * j + 2], strides[4 * j + 3]
 
 
 def _vector_into(storage):
@@ -81,6 +86,25 @@ def number_at(storage):
         return types.void(place, number), build
 
     return load, store
+
+
+def wide_at(reals):
+    """Functions ``load(place)`` and ``store(place, a)`` of a wide number, which is two in memory, and its bytes."""
+    storage = STORAGES["f" if reals.wide is np.float32 else "d"]
+    load, store = number_at(storage)
+    two, wide, size = reals.words.two, reals.words.wide, storage.size
+
+    @inline
+    def load_wide(place):
+        return wide(load(place), load(place + size))
+
+    @inline
+    def store_wide(place, a):
+        high, low = two(a)
+        store(place, high)
+        store(place + size, low)
+
+    return load_wide, store_wide, 2 * size
 
 
 def access(storage, how, count):

@@ -72,6 +72,11 @@ def _and_0(a):
 
 
 @inline
+def _first_of_pair(a):
+    return a[0]
+
+
+@inline
 def _is_one(a):
     return a == 1
 
@@ -176,6 +181,24 @@ def _pair_where(condition, yes, no):
     return select(condition, yes[0], no[0]), select(condition, yes[1], no[1])
 
 
+# A term's share of a row in plain numbers: float64 for float32, else the entries' own
+
+
+@inline
+def _product(term, factor):
+    return term * factor
+
+
+@inline
+def _product_in_double(term, factor):
+    return DOUBLE(term) * factor
+
+
+@inline
+def _product_with_pair(term, factor):
+    return fma(term, factor[0], term * factor[1])
+
+
 # A term and what its rounding has lost, added to a sum in one part or in two; and what that comes to
 
 
@@ -260,6 +283,7 @@ class Reals:
 ONE_PART = {
     **{"add": _add, "sub": _sub, "mul": _mul, "div": _div, "normalised": _same, "is_one": _is_one},
     **{"power_of_two": power_of_two, "where": select, "two": _and_0, "wide": _first},
+    **{"leading_part": _same, "plain": _same, "of_plain": _same},
 }
 PAIRS = {
     name: getattr(pair, name)
@@ -279,6 +303,9 @@ HALVES = Reals(
         leading=_float_leading,
         log_of_excess=_float_log_of_excess,
         rescaled=_float_rescaled,
+        plain_type=FLOAT,
+        share_of=_product,
+        value_binade=_float_binade,
         add_term=_add_to_one,
         sum_of=_sum_of_one,
         below=_below_one,
@@ -298,6 +325,9 @@ FLOATS = Reals(
         leading=_double_leading,
         log_of_excess=formulas.log_of_excess_wide_f,
         rescaled=formulas.rescaled_sum_wide_f,
+        plain_type=DOUBLE,
+        share_of=_product_in_double,
+        value_binade=_float_binade,
         add_term=_add_to_two,
         sum_of=_sum_of_floats,
         below=_below_two,
@@ -318,6 +348,12 @@ DOUBLES = Reals(
         leading=_pair_leading,
         log_of_excess=formulas.log_of_excess_wide_d,
         rescaled=formulas.rescaled_sum_wide_d,
+        plain_type=DOUBLE,
+        leading_part=_first_of_pair,
+        plain=pair.narrow,
+        of_plain=pair.widen,
+        share_of=_product_with_pair,
+        value_binade=scalar.binade,
         add_term=_add_to_two,
         sum_of=_sum_of_doubles,
         below=_below_two,

@@ -8,44 +8,42 @@
 The last three make the same pieces and add them up in the same order, so a row's bits do not depend on how
 many rows there are.
 
-All are called as ``kernel(places, lengths, strides, rows, length, team)``: the places of the result, of the
-entries, of `dy` and of the states; for the others see ``access.access``.
+All are called as ``kernel(places, lengths, strides, options, rows, length, team)``: the places of the result,
+of the entries, of `dy` and of the states, and those that the operation has besides; `options` are the
+operation's, for the others see ``access.access``.
 """
 
 import functools
 
+import numpy as np
 from numba import cuda, types
 
-from .access import access, number_at
+from .access import access, of_array, wide_at
 from .launch import Kernel
 from .primitives import inline
 from .reals import REALS
-from .rows import OPERATIONS
+from .rows import DY, OUT, STATES, X
 from .storage import STORAGES
-from .team import place_in_block
+from .team import place_in_block, room_for
 
-__all__ = ["ENTRIES", "ROLES", "kernel_of"]
+__all__ = ["ENTRIES", "ROLES", "kernel_of", "state_bytes"]
 
 ENTRIES = {"e": 16, "b": 16, "f": 16, "d": 8}  # of a thread, at most
-OUT, X, DY, STATES = range(4)  # places
 INDEX = types.int64
-ARGUMENTS = (
-    *(types.UniTuple(INDEX, 4), types.UniTuple(INDEX, 2), types.UniTuple(INDEX, 12)),
-    *(INDEX, INDEX, INDEX),
-)
 
 
 @functools.cache
-def kernel_of(name, char, how, count, role, threads):
+def kernel_of(operation, char, how, count, role, threads):
     """The `Kernel` of an operation: for a dtype, an access, so many entries a thread, and blocks of `threads`."""
-    make = functools.partial(ROLES[role], OPERATIONS[name], char, how, count)
-    return Kernel(f"{name}.{char}.{how}.{count}.{role}.{threads}", make, ARGUMENTS, threads)
-
-
-@inline
-def of_array(strides, j):
-    """The strides of one array of a call."""
-    return strides[4 * j], strides[4 * j + 1], strides[4 * j + 2], strides[4 * j + 3]
+    make = functools.partial(ROLES[role], operation, char, how, count)
+    arguments = (
+        types.UniTuple(INDEX, STATES + 1 + operation.more_places),
+        types.UniTuple(INDEX, 2),
+        types.UniTuple(INDEX, 4 * (STATES + operation.more_strides)),
+        operation.options(REALS[char]),
+        *(INDEX, INDEX, INDEX),
+    )
+    return Kernel(f"{operation.name}.{char}.{how}.{count}.{role}.{threads}", make, arguments, threads)
 
 
 def parts_of_rows(operation, char, how, count, pieces):
@@ -55,11 +53,13 @@ def parts_of_rows(operation, char, how, count, pieces):
     from the state of the whole row, and writes them.
     """
     reals, storage = REALS[char], STORAGES[char]
-    does = operation.make(reals, count, how == "across", pieces)
     a = access(storage, how, count)
-    read, write, load, store, place_of_row = a.read, a.write, a.load, a.store, a.place_of_row
-    reads_dy, dy_of_row = operation.reads_dy, operation.dy_of_row
-    value, BEYOND, ZERO = reals.value, operation.beyond, 0.0
+    does = operation.make(reals, storage, count, how == "across", pieces, a)
+    read, write, index, place_of_row = a.read, a.write, a.index, a.place_of_row
+    reads_dy, keeps, has_special = operation.reads_dy, operation.keeps, operation.has_special
+    of_row, of_entries = operation.of_row, operation.of_entries
+    put, settled, term, result, special = does.put, does.settled, does.term, does.result, does.special
+    BEYOND, ZERO = operation.beyond, 0.0
 
     @inline
     def fetch(e, d, places, lengths, strides, row, first, end, member, team):
@@ -71,34 +71,25 @@ def parts_of_rows(operation, char, how, count, pieces):
             place = place_of_row(places[DY], row, lengths, steps)
             read(d, place, first, end, lengths, steps, member, team, ZERO)
 
-    if operation.one_a_row:
-        of_row = does.of_row
-
-        @inline
-        def finish(e, d, state, places, lengths, strides, row, first, end, member, team, kept):
-            if member == 0 and first == 0 and end:
-                store(place_of_row(places[OUT], row, lengths, of_array(strides, OUT)), of_row(state))
-    else:
-        settled, term, result, special = does.settled, does.term, does.result, does.special
-        keeps, has_special = operation.keeps, operation.has_special
-
-        @inline
-        def finish(e, d, state, places, lengths, strides, row, first, end, member, team, kept):
-            dy = value(ZERO)
-            if dy_of_row and end:
-                dy = load(place_of_row(places[DY], row, lengths, of_array(strides, DY)))
-            numbers = settled(state, dy)
+    @inline
+    def finish(e, d, state, given, places, lengths, strides, options, row, first, end, member, team, kept):
+        if of_row and member == 0 and first == 0 and end:
+            put(state, given, places, lengths, strides, options, row)
+        if of_entries:
+            numbers = settled(state, given, places, options)
             if has_special and not numbers[0]:
                 if keeps and kept:
                     fetch(e, d, places, lengths, strides, row, first, end, member, team)
                 for j in range(count):
-                    e[j] = special(e[j], numbers)
+                    i = first + index(j, member, team)
+                    e[j] = special(e[j], d[j if reads_dy else 0], i, numbers, places, options)
             else:
                 for j in range(count):
                     made = e[j]
                     if keeps and not kept:
                         made = term(made, numbers)
-                    e[j] = result(made, d[j if reads_dy else 0], numbers)
+                    i = first + index(j, member, team)
+                    e[j] = result(made, d[j if reads_dy else 0], i, numbers, places, options)
             steps = of_array(strides, OUT)
             place = place_of_row(places[OUT], row, lengths, steps)
             write(e, place, first, end, lengths, steps, member, team)
@@ -106,48 +97,61 @@ def parts_of_rows(operation, char, how, count, pieces):
     return does, fetch, finish
 
 
+def room_of(char, across):
+    """The shared memory of a kernel: how many numbers of which kind."""
+    return room_for(across), REALS[char].wide or np.float64
+
+
 def whole(operation, char, how, count):
     does, fetch, finish = parts_of_rows(operation, char, how, count, False)
-    state, value, across = does.state, REALS[char].value, how == "across"
+    state, given_of, value, across = does.state, does.given, REALS[char].value, how == "across"
     beside = count if operation.reads_dy else 1
+    ROOM, WIDE = room_of(char, across)
 
-    def kernel(places, lengths, strides, rows, length, team):
+    def kernel(places, lengths, strides, options, rows, length, team):
+        room = cuda.shared.array(ROOM, WIDE)
         e, d = cuda.local.array(count, value), cuda.local.array(beside, value)
         teams = cuda.blockDim.x // team
         member, mine = place_in_block(team, teams, across)
         for first in range(cuda.blockIdx.x * teams, rows, cuda.gridDim.x * teams):
             row = first + mine
             end = length if row < rows else 0
+            given = given_of(places, lengths, strides, options, row, end)
             fetch(e, d, places, lengths, strides, row, 0, end, member, team)
-            found = state(e, d, member, team)
-            finish(e, d, found, places, lengths, strides, row, 0, end, member, team, True)
+            found = state(e, d, given, places, options, 0, member, team, room)
+            finish(e, d, found, given, places, lengths, strides, options, row, 0, end, member, team, True)
 
     return kernel
 
 
 def pieces(operation, char, how, count):
     does, fetch, finish = parts_of_rows(operation, char, how, count, True)
-    state, merged, value, across = does.state, does.merged, REALS[char].value, how == "across"
-    beside, one_a_row = count if operation.reads_dy else 1, operation.one_a_row
+    state, given_of, merged, value = does.state, does.given, does.merged, REALS[char].value
+    across, beside = how == "across", count if operation.reads_dy else 1
+    of_entries = operation.of_entries
+    ROOM, WIDE = room_of(char, across)
 
-    def kernel(places, lengths, strides, rows, length, team):
+    def kernel(places, lengths, strides, options, rows, length, team):
+        room = cuda.shared.array(ROOM, WIDE)
         e, d = cuda.local.array(count, value), cuda.local.array(beside, value)
         teams = cuda.blockDim.x // team
         member, mine = place_in_block(team, teams, across)
+        piece = team * count
         for first_row in range(cuda.blockIdx.x * teams, rows, cuda.gridDim.x * teams):
             row = first_row + mine
-            live = row < rows
-            fetch(e, d, places, lengths, strides, row, 0, team * count if live else 0, member, team)
-            found = state(e, d, member, team)
-            for first in range(team * count, length, team * count):
-                end = min(first + team * count, length)
-                fetch(e, d, places, lengths, strides, row, first, end if live else 0, member, team)
-                found = merged(found, state(e, d, first + member, team))
-            for first in range(0, 1 if one_a_row else length, team * count):
-                end = min(first + team * count, length)
-                fetch(e, d, places, lengths, strides, row, first, end if live else 0, member, team)
+            here = length if row < rows else 0
+            given = given_of(places, lengths, strides, options, row, here)
+            fetch(e, d, places, lengths, strides, row, 0, min(piece, here), member, team)
+            found = state(e, d, given, places, options, 0, member, team, room)
+            for first in range(piece, length, piece):
+                fetch(e, d, places, lengths, strides, row, first, min(first + piece, here), member, team)
+                found = merged(found, state(e, d, given, places, options, first, member, team, room))
+            for first in range(0, length if of_entries else 1, piece):
+                end = min(first + piece, here)
+                if of_entries:
+                    fetch(e, d, places, lengths, strides, row, first, end, member, team)
                 finish(
-                    e, d, found, places, lengths, strides, row, first, end if live else 0, member, team, False
+                    e, d, found, given, places, lengths, strides, options, row, first, end, member, team, False
                 )
 
     return kernel
@@ -155,11 +159,14 @@ def pieces(operation, char, how, count):
 
 def sums(operation, char, how, count):
     does, fetch, _ = parts_of_rows(operation, char, how, count, True)
-    state, value, across = does.state, REALS[char].value, how == "across"
+    state, given_of, value, across = does.state, does.given, REALS[char].value, how == "across"
     beside = count if operation.reads_dy else 1
-    store_state, _, size = stored_state(char)
+    store_state, _ = stored_state(char, operation.sums)
+    size = state_bytes(operation, char)
+    ROOM, WIDE = room_of(char, across)
 
-    def kernel(places, lengths, strides, rows, length, team):
+    def kernel(places, lengths, strides, options, rows, length, team):
+        room = cuda.shared.array(ROOM, WIDE)
         e, d = cuda.local.array(count, value), cuda.local.array(beside, value)
         teams = cuda.blockDim.x // team
         member, mine = place_in_block(team, teams, across)
@@ -167,65 +174,85 @@ def sums(operation, char, how, count):
         for task in range(cuda.blockIdx.x, (rows + teams - 1) // teams * in_row, cuda.gridDim.x):
             row, piece = task // in_row * teams + mine, task % in_row
             first = piece * team * count
-            end = min(first + team * count, length) if row < rows else 0
-            fetch(e, d, places, lengths, strides, row, first, end, member, team)
-            found = state(e, d, first + member, team)
-            if member == 0 and row < rows:
-                store_state(found, places[STATES] + (row * in_row + piece) * size)
+            here = length if row < rows else 0
+            given = given_of(places, lengths, strides, options, row, here)
+            fetch(e, d, places, lengths, strides, row, first, min(first + team * count, here), member, team)
+            found = state(e, d, given, places, options, first, member, team, room)
+            if member == 0 and here:
+                store_state(places[STATES] + (row * in_row + piece) * size, found)
 
     return kernel
 
 
 def results(operation, char, how, count):
     does, fetch, finish = parts_of_rows(operation, char, how, count, True)
-    value, across, merged = REALS[char].value, how == "across", does.merged
-    beside, one_a_row = count if operation.reads_dy else 1, operation.one_a_row
-    _, load_state, size = stored_state(char)
+    given_of, value, across, merged = does.given, REALS[char].value, how == "across", does.merged
+    beside, of_entries = count if operation.reads_dy else 1, operation.of_entries
+    _, load_state = stored_state(char, operation.sums)
+    size = state_bytes(operation, char)
 
-    def kernel(places, lengths, strides, rows, length, team):
+    def kernel(places, lengths, strides, options, rows, length, team):
         e, d = cuda.local.array(count, value), cuda.local.array(beside, value)
         teams = cuda.blockDim.x // team
         member, mine = place_in_block(team, teams, across)
         in_row = (length + team * count - 1) // (team * count)
-        tasks = 1 if one_a_row else in_row
+        tasks = in_row if of_entries else 1
         for task in range(cuda.blockIdx.x, (rows + teams - 1) // teams * tasks, cuda.gridDim.x):
             row, first = task // tasks * teams + mine, task % tasks * team * count
-            end = min(first + team * count, length) if row < rows else 0
-            if end:
+            if row < rows:
+                end = min(first + team * count, length)
+                given = given_of(places, lengths, strides, options, row, length)
                 place = places[STATES] + row * in_row * size
                 found = load_state(place)
                 for i in range(1, in_row):
                     found = merged(found, load_state(place + i * size))
-                if not one_a_row:
+                if of_entries:
                     fetch(e, d, places, lengths, strides, row, first, end, member, team)
-                finish(e, d, found, places, lengths, strides, row, first, end, member, team, False)
+                finish(
+                    e, d, found, given, places, lengths, strides, options, row, first, end, member, team, False
+                )
 
     return kernel
 
 
-def stored_state(char):
-    """Functions ``store(state, place)`` and ``load(place)``, and the bytes of a state: a number and two wide ones."""
-    reals, storage = REALS[char], STORAGES["f" if char in "eb" else "d"]
-    load, store = number_at(storage)
-    two, wide, value, size = reals.words.two, reals.words.wide, reals.value, storage.size
+def state_bytes(operation, char):
+    """Bytes of a state in memory, where each number takes the room of a wide one."""
+    return (2 + operation.sums) * wide_at(REALS[char])[2]
+
+
+def stored_state(char, sums):
+    """Functions ``store(place, state)`` and ``load(place)`` of a state: two numbers and 2 or 4 wide ones."""
+    w, (load, store, size) = REALS[char].words, wide_at(REALS[char])
+    widen, narrow = w.widen, w.narrow
 
     @inline
-    def store_state(state, place):
-        store(place, state[0])
-        high, low = two(state[1])
-        store(place + size, high)
-        store(place + 2 * size, low)
-        high, low = two(state[2])
-        store(place + 3 * size, high)
-        store(place + 4 * size, low)
+    def store_two(place, state):
+        store(place, widen(state[0]))
+        store(place + size, widen(state[1]))
+        store(place + 2 * size, state[2])
+        store(place + 3 * size, state[3])
 
     @inline
-    def load_state(place):
-        first = wide(load(place + size), load(place + 2 * size))
-        second = wide(load(place + 3 * size), load(place + 4 * size))
-        return value(load(place)), first, second
+    def load_two(place):
+        return (
+            narrow(load(place)),
+            narrow(load(place + size)),
+            load(place + 2 * size),
+            load(place + 3 * size),
+        )
 
-    return store_state, load_state, 5 * size
+    @inline
+    def store_four(place, state):
+        store_two(place, state)
+        store(place + 4 * size, state[4])
+        store(place + 5 * size, state[5])
+
+    @inline
+    def load_four(place):
+        top, other, tops, rest = load_two(place)
+        return top, other, tops, rest, load(place + 4 * size), load(place + 5 * size)
+
+    return (store_two, load_two) if sums == 2 else (store_four, load_four)
 
 
 ROLES = {"whole": whole, "pieces": pieces, "sums": sums, "results": results}

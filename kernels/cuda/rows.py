@@ -1,17 +1,22 @@
-"""logsumexp, softmax, log_softmax and their gradients: what a team adds up of a row, and makes of it.
+"""logsumexp, softmax and log_softmax: what a team adds up of a row, and makes of it.
 
 With m the largest entry, `count` of them, and rest = sum exp(x - m) over all others, results are those of
 ``fastrelu/reference_rows.py``, special rows included.  exp(x) comes as 2^k (1 + t), so that terms are kept in
 units of a power of two without an error, and no entry is ever rounded to x - m (see ``loops/rows.h``).
 
-An operation is a bundle of functions over one row, which ``row_kernels`` runs:
+An operation is a bundle of functions over one row, from which ``row_kernels`` makes kernels:
 
-    state(e, d, member, team)   what the team finds out of the entries in registers, or of a piece of the row
-    merged(a, b)                that of both pieces
-    settled(state, dy)          the numbers that every entry's result takes
-    term(x, numbers)            what `state` leaves in the place of an entry
-    result(term, d, numbers)    of an ordinary row
-    special(x, numbers)         of any other, where `numbers` begins with False
+    given(places, lengths, strides, options, row, n)   what is known of the row before its n entries are read
+    state(e, d, given, places, options, first, ...)    what the team finds out of the entries in registers, from
+                                                       entry `first` on
+    merged(a, b)                                       the state of both pieces
+    put(state, given, ..., row)                        writes what there is one of each row
+    settled(state, given, places, options)                the numbers that every entry's result takes
+    term(x, numbers)                                   what `state` leaves in the place of an entry, if it does
+    result(term, d, i, numbers, places, options)       of entry i of an ordinary row
+    special(x, d, i, numbers, places, options)         of any other, where `numbers` begins with False
+
+A state is two numbers and two wide ones, or four.
 """
 
 import functools
@@ -20,13 +25,77 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
 
+from numba import types
+
+from .access import of_array
 from .formulas import LN2
 from .primitives import fma, inline, power_of_two, select
 from .reals import larger_or_nan
 from .scalar import where_eq
 from .team import cooperative
 
-__all__ = ["OPERATIONS", "Operation", "entries", "forward_sums", "log_of_sum"]
+__all__ = ["DY", "OUT", "STATES", "X", "Operation", "bundle", "entries", "forward", "forward_sums", "log_of_sum", "no_options"]
+
+OUT, X, DY, STATES = range(4)  # places
+
+
+def no_options(reals):
+    return types.UniTuple(types.int64, 1)  # NVVM has no array of none
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What one of the reductions is made of.
+
+    Attributes
+    ----------
+    name : str
+        Unique.
+    make : callable
+        ``make(reals, storage, count, across, pieces, access)`` gives the functions over a row.
+    reads_dy : bool
+        An array of the entries' shape beside them.
+    of_row, of_entries : bool
+        There is a result for each row, for each entry.
+    keeps : bool
+        `state` leaves terms in the place of the entries.
+    has_special : bool
+        Rows may be out of the ordinary.
+    beyond : float
+        What is read behind the end of a row, where it counts for nothing.
+    sums : int
+        Wide numbers of a state, 2 or 4.
+    more_places, more_strides : int
+        Arrays besides those of every operation, and those of them that have strides.
+    options : callable
+        ``options(reals)`` gives the type of the operation's own arguments.
+    """
+
+    name: str
+    make: Callable
+    reads_dy: bool = False
+    of_row: bool = False
+    of_entries: bool = True
+    keeps: bool = False
+    has_special: bool = False
+    beyond: float = -math.inf
+    sums: int = 2
+    more_places: int = 0
+    more_strides: int = 0
+    options: Callable = no_options
+
+
+@inline
+def _nothing(*arguments):
+    return ()
+
+
+def bundle(state, merged, given=None, put=None, settled=None, term=None, result=None, special=None):
+    """The functions of an operation; those that it lacks are never called."""
+    return SimpleNamespace(
+        **{"state": state, "merged": merged, "given": given or _nothing, "put": put},
+        **{"settled": settled, "term": term, "result": result, "special": special},
+    )
 
 
 def entries(reals):
@@ -86,9 +155,11 @@ def log_of_sum(reals):
 
 
 def forward_sums(reals, count, across, zero, keeps):
-    """Functions ``state`` and ``merged`` of sums of exponentials: the largest entry, the count, and the rest.
+    """Functions ``state(e, first, member, team, room)`` and ``merged`` of sums of exponentials.
 
-    `zero`: there is one entry 0 more.  `keeps`: the terms take the place of the entries.
+    A state begins with the largest entry and a number that belongs to the first piece, 0 unless its owner puts
+    it there; then how often the largest entry occurs, and the rest.  `zero`: there is one entry 0 more.
+    `keeps`: the terms take the place of the entries.
     """
     w, value = reals.words, reals.value
     largest, total, wide_total = reals.folds(across)
@@ -97,281 +168,183 @@ def forward_sums(reals, count, across, zero, keeps):
     add, mul, where, rescaled = w.add, w.mul, w.where, w.rescaled
     ZERO, ONE, LOWEST = value(0), value(1), value(-math.inf)
 
+    @inline
+    def added(kept, low, tops, x, top, made, error):
+        kept, low = add_term(kept, low, where_eq(x, top, ZERO, made), where_eq(x, top, ZERO, error))
+        return kept, low, tops + where_eq(x, top, ONE, ZERO)
+
     @cooperative
-    def state(e, d, member, team):
-        top = LOWEST
-        if zero and member == 0:
-            top = ZERO
+    def state(e, first, member, team, room):
+        has_zero = zero and first == 0 and member == 0
+        top = ZERO if has_zero else LOWEST
         for j in range(count):
             top = larger_or_nan(e[j], top)
-        top = largest(top, team)
+        top = largest(top, team, room)
         shift, exponent, excess = reference(top)
         kept, low, tops = ZERO, ZERO, ZERO
         for j in range(count):
             x = e[j]
             made, error = term_of(x, shift, exponent)
-            tops += select(x == top, ONE, ZERO)
-            kept, low = add_term(kept, low, where_eq(x, top, ZERO, made), where_eq(x, top, ZERO, error))
+            kept, low, tops = added(kept, low, tops, x, top, made, error)
             if keeps:
                 e[j] = made
         if zero:
-            x = select(member == 0, ZERO, LOWEST)
+            x = ZERO if has_zero else LOWEST
             made, error = term_of(x, shift, exponent)
-            tops += select(x == top, ONE, ZERO)
-            kept, low = add_term(kept, low, where_eq(x, top, ZERO, made), where_eq(x, top, ZERO, error))
-        rest = mul(wide_total(sum_of(kept, low), team), to_units(top, shift, exponent, excess))
-        return top, widen(total(tops, team)), rest
+            kept, low, tops = added(kept, low, tops, x, top, made, error)
+        rest = mul(wide_total(sum_of(kept, low), team, room), to_units(top, shift, exponent, excess))
+        return top, ZERO, widen(total(tops, team, room)), rest
+
+    @inline
+    def counted(a, top):
+        return where(a[0] == top, a[2], constant(0.0, 0.0))
+
+    @inline
+    def remaining(a, top):
+        return where(a[0] == top, a[3], rescaled(add(a[2], a[3]), widen(a[0] - top)))
 
     @inline
     def merged(a, b):
         top = larger_or_nan(a[0], b[0])
-        return top, add(counted(a, top), counted(b, top)), add(remaining(a, top), remaining(b, top))
-
-    @inline
-    def counted(a, top):
-        return where(a[0] == top, a[1], constant(0.0, 0.0))
-
-    @inline
-    def remaining(a, top):
-        return where(a[0] == top, a[2], rescaled(add(a[1], a[2]), widen(a[0] - top)))
+        return top, a[1], add(counted(a, top), counted(b, top)), add(remaining(a, top), remaining(b, top))
 
     return state, merged
 
 
-def _softmax(reals, count, across, zero=False, gradient=False):
-    """exp(x) / sum(exp(x)), or this times `dy`, to which no entry of -inf contributes."""
+def _alone(sums):
+    """The sums of entries that nothing is given for, as an operation's `state`."""
+
+    @cooperative
+    def state(e, d, given, places, options, first, member, team, room):
+        return sums(e, first, member, team, room)
+
+    return state
+
+
+def _shares(reals, storage, count, across, pieces, access, zero=False, for_gradient=False, times_dy=False):
+    """exp(x) / sum(exp(x)).
+
+    `for_gradient`: 0 at every -inf, in rows without a softmax too.  `times_dy`: times the `dy` of its row.
+    """
     w, value = reals.words, reals.value
-    state, merged = forward_sums(reals, count, across, zero, True)
+    sums, merged = forward_sums(reals, count, across, zero, True)
     reference, term_of, to_units = entries(reals)
     add, div, normalised, parts, is_one = w.add, w.div, w.normalised, w.parts, w.is_one
+    load, place_of_row = access.load, access.place_of_row
     ZERO, ONE, INF, NAN = value(0), value(1), value(math.inf), value(math.nan)
 
     @inline
-    def settled(state, dy):
-        top, tops, rest = state
+    def given(places, lengths, strides, options, row, n):
+        dy = ONE
+        if times_dy and n:
+            dy = load(place_of_row(places[DY], row, lengths, of_array(strides, DY)))
+        return (dy,)
+
+    @inline
+    def settled(state, given, places, options):
+        top = state[0]
         shift, exponent, excess = reference(top)
-        high, low = parts(div(to_units(top, shift, exponent, excess), normalised(add(tops, rest))))
-        return abs(top) < INF, top, tops, shift, exponent, high, low, dy
+        total = normalised(add(state[2], state[3]))
+        high, low = parts(div(to_units(top, shift, exponent, excess), total))
+        one_hot = (top == INF) & is_one(state[2])
+        return abs(top) < INF, one_hot, shift, exponent, high, low, given[0]
 
     @inline
     def term(x, numbers):
-        return term_of(x, numbers[3], numbers[4])[0]
+        return term_of(x, numbers[2], numbers[3])[0]
 
     @inline
-    def result(term, d, numbers):
-        share = fma(term, numbers[5], term * numbers[6])
-        if gradient:
-            share = where_eq(share, ZERO, ZERO, share * numbers[7])
+    def result(term, d, i, numbers, places, options):
+        share = fma(term, numbers[4], term * numbers[5])
+        if times_dy:
+            share = where_eq(share, ZERO, ZERO, share * numbers[6])
         return share
 
     @inline
-    def special(x, numbers):
+    def special(x, d, i, numbers, places, options):
         """Of a row with a NaN, with +inf, or with nothing but -inf."""
-        top = numbers[1]
-        one_hot = (top == INF) & is_one(numbers[2])
-        y = select(one_hot, where_eq(x, INF, ONE, ZERO), NAN)
-        if gradient:
-            y = select(one_hot, where_eq(x, INF, numbers[7], ZERO), where_eq(x, -INF, ZERO, NAN))
-        return y
+        absent = ZERO if for_gradient else NAN
+        y = select(numbers[1], where_eq(x, INF, ONE, ZERO), where_eq(x, -INF, absent, NAN))
+        return where_eq(y, ZERO, ZERO, y * numbers[6]) if times_dy else y
 
-    return SimpleNamespace(
-        state=state, merged=merged, settled=settled, term=term, result=result, special=special
-    )
+    return bundle(_alone(sums), merged, given, None, settled, term, result, special)
 
 
-def _log_softmax(reals, count, across):
-    """(x - m) - log(count + rest), without a rounding in between."""
+def _log_shares(reals, storage, count, across, pieces, access, for_gradient=False):
+    """(x - m) - log(count + rest), without a rounding in between.
+
+    `for_gradient`: -inf at every -inf, in rows without a softmax too.
+    """
     w, value = reals.words, reals.value
-    state, merged = forward_sums(reals, count, across, False, False)
+    sums, merged = forward_sums(reals, count, across, False, False)
     log_of = log_of_sum(reals)
     parts, below, is_one = w.parts, w.below, w.is_one
     ZERO, INF, NAN = value(0), value(math.inf), value(math.nan)
 
     @inline
-    def settled(state, dy):
-        top, tops, rest = state
-        high, low = parts(log_of(tops, rest))
-        return abs(top) < INF, top, tops, high, low
+    def settled(state, given, places, options):
+        high, low = parts(log_of(state[2], state[3]))
+        one_hot = (state[0] == INF) & is_one(state[2])
+        return abs(state[0]) < INF, one_hot, state[0], high, low
 
     @inline
-    def result(x, d, numbers):
-        return below(x, numbers[1], numbers[3], numbers[4])
+    def result(x, d, i, numbers, places, options):
+        return below(x, numbers[2], numbers[3], numbers[4])
 
     @inline
-    def special(x, numbers):
-        y = where_eq(x, INF, ZERO, -INF)
-        return select((numbers[1] == INF) & is_one(numbers[2]), y, NAN)
+    def special(x, d, i, numbers, places, options):
+        absent = -INF if for_gradient else NAN
+        return select(numbers[1], where_eq(x, INF, ZERO, -INF), where_eq(x, -INF, absent, NAN))
 
-    return SimpleNamespace(
-        state=state, merged=merged, settled=settled, term=None, result=result, special=special
-    )
+    return bundle(_alone(sums), merged, None, None, settled, None, result, special)
 
 
-def _logsumexp(reals, count, across, zero=False):
+def _logsumexp(reals, storage, count, across, pieces, access, zero=False):
     """m + log(count + rest), of which there is one a row."""
     w, value = reals.words, reals.value
-    state, merged = forward_sums(reals, count, across, zero, False)
+    sums, merged = forward_sums(reals, count, across, zero, False)
     log_of = log_of_sum(reals)
     add, widen, narrow = w.add, w.widen, w.narrow
+    store, place_of_row = access.store, access.place_of_row
     INF = value(math.inf)
 
     @inline
-    def of_row(state):
-        top, tops, rest = state
-        return select(abs(top) < INF, narrow(add(widen(top), log_of(tops, rest))), top)
+    def put(state, given, places, lengths, strides, options, row):
+        top = state[0]
+        made = narrow(add(widen(top), log_of(state[2], state[3])))
+        to = place_of_row(places[OUT], row, lengths, of_array(strides, OUT))
+        store(to, select(abs(top) < INF, made, top))
 
-    return SimpleNamespace(state=state, merged=merged, of_row=of_row)
+    return bundle(_alone(sums), merged, None, put)
 
 
-def _softmax_backward(reals, count, across, pieces, lacks_one=False):
-    """y (dy - sum(dy y)), dy counted from a pivot: its value at a y of more than a half, else 0.
-
-    All y of a row sum to 1 but for their rounding, so that dy may be counted from anything; beside a y that is
-    not there (`lacks_one`) from 0 only.
-    """
-    w, value = reals.words, reals.value
-    largest, _, wide_total = reals.folds(across)
-    add_term, sum_of, widen, narrow, add, mul = w.add_term, w.sum_of, w.widen, w.narrow, w.add, w.mul
-    ZERO, HALF, LOWEST, NONE, where = value(0), value(0.5), value(-math.inf), w.constant, w.where
-
-    @cooperative
-    def state(e, d, member, team):
-        pivot = ZERO
-        if not lacks_one:
-            found = LOWEST
-            for j in range(count):
-                found = select(e[j] > HALF, d[j], found)
-            found = largest(found, team)
-            pivot = where_eq(found, LOWEST, ZERO, found)
-        kept, low, shares, rest = ZERO, ZERO, ZERO, ZERO
-        for j in range(count):
-            y, slope = e[j], d[j] - pivot
-            term = y * slope
-            error = fma(y, slope, -term)
-            kept, low = add_term(kept, low, where_eq(y, ZERO, ZERO, term), where_eq(y, ZERO, ZERO, error))
-            if pieces:
-                shares, rest = add_term(shares, rest, y, ZERO)
-        share = NONE(0.0, 0.0)
-        if pieces:
-            share = wide_total(sum_of(shares, rest), team)
-        return pivot, share, wide_total(sum_of(kept, low), team)
-
-    @inline
-    def merged(a, b):
-        pivot = where_eq(a[0], ZERO, b[0], a[0])
-        return pivot, add(a[1], b[1]), add(moved(a, pivot), moved(b, pivot))
-
-    @inline
-    def moved(a, pivot):
-        """A sum counted from another pivot."""
-        far = where(a[0] == pivot, NONE(0.0, 0.0), mul(a[1], widen(a[0] - pivot)))
-        return add(a[2], far)
-
-    @inline
-    def settled(state, dy):
-        return True, state[0], narrow(state[2])
-
-    @inline
-    def result(y, d, numbers):
-        return where_eq(y, ZERO, ZERO, y * ((d - numbers[1]) - numbers[2]))
-
-    return SimpleNamespace(
-        state=state, merged=merged, settled=settled, term=None, result=result, special=None
+def _operation(name, make, **options):
+    one_a_row = make is _logsumexp
+    return Operation(
+        name,
+        functools.partial(make, **options),
+        of_row=one_a_row,
+        of_entries=not one_a_row,
+        keeps=make is _shares,
+        has_special=not one_a_row,
     )
 
 
-def _log_softmax_backward(reals, count, across, pieces):
-    """exp(y) (dy - total) - dy expm1(y): dy (1 - exp(y)) less exp(y) times the sum of the other dy.
+def forward():
+    """The operations of this module by name.
 
-    1 - exp(y) is small where exp(y) dominates.
+    "shares of" and "log_shares of" a row are what the gradients of softmax and log_softmax start from.
     """
-    w, value = reals.words, reals.value
-    _, _, wide_total = reals.folds(across)
-    add_term, sum_of, parts, add, normalised = w.add_term, w.sum_of, w.parts, w.add, w.normalised
-    exponent_of, excess_of, NOTHING = w.exponent, w.excess, w.constant
-    ZERO, ONE, LOWEST = value(0), value(1), value(-math.inf)
-    FLOOR, BIAS, TO_ONE = value(-reals.depth * LN2[0]), value(reals.bias), value(2.0**-reals.bias)
-
-    @cooperative
-    def state(e, d, member, team):
-        kept, low = ZERO, ZERO
-        for j in range(count):
-            kept, low = add_term(kept, low, where_eq(e[j], LOWEST, ZERO, d[j]), ZERO)
-        return ZERO, NOTHING(0.0, 0.0), wide_total(sum_of(kept, low), team)
-
-    @inline
-    def merged(a, b):
-        return a[0], a[1], add(a[2], b[2])
-
-    @inline
-    def settled(state, dy):
-        high, low = parts(normalised(state[2]))
-        return True, high, low
-
-    @inline
-    def result(y, d, numbers):
-        a = select(y < FLOOR, FLOOR, y)
-        k = exponent_of(a)
-        t = excess_of(a, k)
-        power = power_of_two(k + BIAS) * TO_ONE
-        share, less_one = fma(power, t, power), fma(power, t, power - ONE)
-        gradient = share * ((d - numbers[1]) - numbers[2]) - d * less_one
-        return where_eq(y, LOWEST, ZERO, gradient)
-
-    return SimpleNamespace(
-        state=state, merged=merged, settled=settled, term=None, result=result, special=None
+    made = (
+        _operation("logsumexp", _logsumexp),
+        _operation("logsumexp0", _logsumexp, zero=True),
+        _operation("softmax", _shares),
+        _operation("softmax0", _shares, zero=True),
+        _operation("log_softmax", _log_shares),
+        _operation("logsumexp.backward", _shares, for_gradient=True, times_dy=True),
+        _operation("logsumexp0.backward", _shares, zero=True, for_gradient=True, times_dy=True),
+        _operation("shares", _shares, for_gradient=True),
+        _operation("shares0", _shares, zero=True, for_gradient=True),
+        _operation("log_shares", _log_shares, for_gradient=True),
     )
-
-
-@dataclass(frozen=True)
-class Operation:
-    """What one of the reductions is made of.
-
-    Attributes
-    ----------
-    make : callable
-        ``make(reals, count, across, pieces)`` gives the functions over a row.
-    reads_dy : bool
-        Entry by entry; ``dy_of_row`` is one number for each row.
-    one_a_row : bool
-        The result has one number for each row.
-    beyond : float
-        What is read behind the end of a row, where it counts for nothing.
-    keeps : bool
-        `state` leaves terms in the place of the entries.
-    has_special : bool
-        Rows may be out of the ordinary.
-    """
-
-    make: Callable
-    reads_dy: bool = False
-    dy_of_row: bool = False
-    one_a_row: bool = False
-    beyond: float = -math.inf
-    keeps: bool = False
-
-    @property
-    def has_special(self):
-        return not (self.reads_dy or self.one_a_row)
-
-
-def _forward(make, **options):
-    return lambda reals, count, across, pieces: make(reals, count, across, **options)
-
-
-OPERATIONS = {
-    "logsumexp": Operation(_forward(_logsumexp), one_a_row=True),
-    "logsumexp0": Operation(_forward(_logsumexp, zero=True), one_a_row=True),
-    "softmax": Operation(_forward(_softmax), keeps=True),
-    "softmax0": Operation(_forward(_softmax, zero=True), keeps=True),
-    "log_softmax": Operation(_forward(_log_softmax)),
-    "logsumexp.backward": Operation(_forward(_softmax, gradient=True), dy_of_row=True, keeps=True),
-    "logsumexp0.backward": Operation(
-        _forward(_softmax, zero=True, gradient=True), dy_of_row=True, keeps=True
-    ),
-    "softmax.backward": Operation(_softmax_backward, reads_dy=True, beyond=0.0),
-    "softmax0.backward": Operation(
-        functools.partial(_softmax_backward, lacks_one=True), reads_dy=True, beyond=0.0
-    ),
-    "log_softmax.backward": Operation(_log_softmax_backward, reads_dy=True),
-}
+    return {operation.name: operation for operation in made}

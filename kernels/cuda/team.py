@@ -10,16 +10,14 @@ for which all threads of a block must come, and in every kernel here they do.  I
 warps and blocks are small there.
 """
 
-import numpy as np
 from numba import cuda
 
 from .primitives import SIMULATED, inline
 
-__all__ = ["LANES", "LEAST_THREADS", "MOST_THREADS", "cooperative", "fold", "fold_pairs", "place_in_block"]
+__all__ = ["LANES", "LEAST_THREADS", "MOST_THREADS", "cooperative", "fold", "fold_pairs", "place_in_block", "room_for"]
 
 LANES = 2 if SIMULATED else 32  # of a warp
 LEAST_THREADS, MOST_THREADS = (4, 4) if SIMULATED else (128, 512)  # of a block
-MOST_WARPS = MOST_THREADS // LANES
 EVERY_LANE = 0xFFFFFFFF
 
 # For what asks which thread it is: only by this decorator does the simulator tell.
@@ -35,59 +33,59 @@ def place_in_block(team, teams, across):
     return thread % team, thread // team
 
 
-def exchange(dtype):
-    """A function that gives the value of the lane whose number differs by one bit."""
-    if not SIMULATED:
-        return _shuffled
+def room_for(across):
+    """Numbers of shared memory that a block needs for its teams' exchanges, one kernel's array for all of them.
+
+    Numba would give every device function an array of its own, and a second one wherever it is called again.
+    """
+    return 2 * (MOST_THREADS if across or SIMULATED else MOST_THREADS // LANES)
+
+
+if SIMULATED:
 
     @cooperative
-    def exchanged(value, distance):
-        room = cuda.shared.array(MOST_THREADS, dtype)
+    def exchanged(value, distance, room):
+        """The value of the thread whose number differs by one bit."""
         cuda.syncthreads()
         room[cuda.threadIdx.x] = value
         cuda.syncthreads()
-        return room[cuda.threadIdx.x ^ distance]
+        return type(value)(room[cuda.threadIdx.x ^ distance])
+else:
 
-    return exchanged
-
-
-@inline
-def _shuffled(value, distance):
-    return cuda.shfl_xor_sync(EVERY_LANE, value, distance)
+    @inline
+    def exchanged(value, distance, room):
+        return cuda.shfl_xor_sync(EVERY_LANE, value, distance)
 
 
-def fold(combine, dtype, across):
-    """A function ``folded(value, team)`` that combines a number of each member."""
-    exchanged = exchange(dtype)
+def fold(combine, kind, across):
+    """A function ``folded(value, team, room)`` that combines a number of each member."""
 
     @cooperative
-    def along_memory(value, team):
+    def along_memory(value, team, room):
         distance = 1
         while distance < min(team, LANES):
-            value = combine(value, exchanged(value, distance))
+            value = combine(value, exchanged(value, distance, room))
             distance *= 2
         if team > LANES:
-            room = cuda.shared.array(MOST_WARPS, dtype)
             cuda.syncthreads()
             if cuda.threadIdx.x % LANES == 0:
                 room[cuda.threadIdx.x // LANES] = value
             cuda.syncthreads()
             first = cuda.threadIdx.x // team * (team // LANES)
-            value = room[first]
+            value = kind(room[first])
             for i in range(first + 1, first + team // LANES):
-                value = combine(value, room[i])
+                value = combine(value, kind(room[i]))
         return value
 
     @cooperative
-    def across_memory(value, team):
-        room = cuda.shared.array(MOST_THREADS, dtype)
+    def across_memory(value, team, room):
         cuda.syncthreads()
         room[cuda.threadIdx.x] = value
         cuda.syncthreads()
         first = cuda.threadIdx.x % LANES
-        value = room[first]
+        value = kind(room[first])
         for i in range(first + LANES, first + team * LANES, LANES):
-            value = combine(value, room[i])
+            value = combine(value, kind(room[i]))
         return value
 
     return across_memory if across else along_memory
@@ -95,39 +93,36 @@ def fold(combine, dtype, across):
 
 def fold_pairs(combine, across):
     """The same for pairs of float64."""
-    exchanged = exchange(np.float64)
+    LOW = room_for(across) // 2
 
     @cooperative
-    def along_memory(value, team):
+    def along_memory(value, team, room):
         distance = 1
         while distance < min(team, LANES):
-            high, low = exchanged(value[0], distance), exchanged(value[1], distance)
+            high, low = exchanged(value[0], distance, room), exchanged(value[1], distance, room)
             value = combine(value, (high, low))
             distance *= 2
         if team > LANES:
-            highs = cuda.shared.array(MOST_WARPS, np.float64)
-            lows = cuda.shared.array(MOST_WARPS, np.float64)
             cuda.syncthreads()
             if cuda.threadIdx.x % LANES == 0:
-                highs[cuda.threadIdx.x // LANES], lows[cuda.threadIdx.x // LANES] = value
+                warp = cuda.threadIdx.x // LANES
+                room[warp], room[LOW + warp] = value
             cuda.syncthreads()
             first = cuda.threadIdx.x // team * (team // LANES)
-            value = highs[first], lows[first]
+            value = room[first], room[LOW + first]
             for i in range(first + 1, first + team // LANES):
-                value = combine(value, (highs[i], lows[i]))
+                value = combine(value, (room[i], room[LOW + i]))
         return value
 
     @cooperative
-    def across_memory(value, team):
-        highs = cuda.shared.array(MOST_THREADS, np.float64)
-        lows = cuda.shared.array(MOST_THREADS, np.float64)
+    def across_memory(value, team, room):
         cuda.syncthreads()
-        highs[cuda.threadIdx.x], lows[cuda.threadIdx.x] = value
+        room[cuda.threadIdx.x], room[LOW + cuda.threadIdx.x] = value
         cuda.syncthreads()
         first = cuda.threadIdx.x % LANES
-        value = highs[first], lows[first]
+        value = room[first], room[LOW + first]
         for i in range(first + LANES, first + team * LANES, LANES):
-            value = combine(value, (highs[i], lows[i]))
+            value = combine(value, (room[i], room[LOW + i]))
         return value
 
     return across_memory if across else along_memory

@@ -1,0 +1,340 @@
+"""cross_entropy over rows, its gradient, or both in one pass.
+
+With w the weights of C classes, e the smoothing and y the logarithm of a row's shares s = exp(x) / sum(exp(x)):
+
+    target    q = w ((1 - e) p + e / C), p being 1 at the row's label and 0 elsewhere, or probabilities
+    loss      -sum(q y) = sum(q (m - x)) + sum(q) log(sum(exp(x - m)))
+    gradient  s (sum(q) - q) - q (1 - s), times what flows in
+
+in which no two large numbers meet: 1 - s is made of the sum of the other terms.  A row whose targets are all 0
+costs nothing, whatever its logits are.  A label that is no class, a probability that is none and a negative
+weight make their row NaN: nothing is read or written by them.
+"""
+
+import ctypes
+import functools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+
+from .access import number_at, of_array, wide_at
+from .primitives import fma, inline, power_of_two, select, simulated
+from .rows import X, Operation, bundle, entries, forward_sums, log_of_sum
+from .scalar import where_eq
+from .team import cooperative
+
+__all__ = ["FACTOR", "INTEGERS", "Loss", "integer_at", "operation"]
+
+# Places besides those of row_kernels; DY has the probabilities.
+LABELS, WEIGHT, DIVISOR, LOSSES, FLOW = range(4, 9)
+OF_LABELS, OF_LOSSES, OF_FLOW = range(3, 6)  # the arrays among them that have strides
+IGNORED, IGNORES, HARD, SPREAD, FACTOR = 0, 1, 2, 4, 6  # options; the last three have two parts
+DEAD, ONE_HOT, UNDEFINED = range(3)  # rows out of the ordinary
+
+# Bytes and sign of labels, by NumPy's character of their dtype.
+INTEGERS = {"b": (1, True), "B": (1, False), "h": (2, True), "H": (2, False)}
+INTEGERS |= {"i": (4, True), "I": (4, False), "q": (8, True), "Q": (8, False)}
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Which of the functions, and of what.
+
+    Attributes
+    ----------
+    labels : str
+        The character of class indices, a key of `INTEGERS`; "p" for probabilities.
+    weighted, spreads : bool
+        There are class weights; there is label smoothing.
+    gradient : bool
+        It is wanted.
+    loss : str
+        "" where it is not wanted, "none" for one a row in the dtype, "sum" for a wide number a row.
+    flow : str
+        What the gradient is multiplied by besides the factor: "" for nothing, "row" for a number of each row,
+        "one" for one number.
+    divides : bool
+        By a number that lies on the device.
+    """
+
+    labels: str
+    weighted: bool
+    spreads: bool
+    gradient: bool
+    loss: str
+    flow: str
+    divides: bool
+
+    @property
+    def by_entry(self):
+        """Whether targets differ from class to class beside the label."""
+        return self.spreads or self.labels == "p"
+
+    @property
+    def name(self):
+        parts = (self.labels, self.loss, self.flow)
+        flags = (self.weighted, self.spreads, self.gradient, self.divides)
+        return "cross_entropy." + ".".join([*(p or "-" for p in parts), "".join("01"[f] for f in flags)])
+
+
+def integer_at(char):
+    """A function ``load(place)`` of an integer as int64; one that is too large for that is negative."""
+    size, signed = INTEGERS[char]
+
+    def twin(place):
+        bits = (ctypes.c_char * size).from_address(int(place))
+        return np.frombuffer(bits, char)[0].astype(np.int64)
+
+    @simulated(twin)
+    def load(typing, place):
+        def build(context, builder, signature, arguments):
+            kind = ir.IntType(8 * size)
+            loaded = builder.load(builder.inttoptr(arguments[0], ir.PointerType(kind, 1)))
+            loaded.align = size
+            if size == 8:
+                return loaded
+            return (builder.sext if signed else builder.zext)(loaded, ir.IntType(64))
+
+        return types.int64(place), build
+
+    return load
+
+
+def options(reals):
+    number = types.float32 if reals.wide is np.float32 else types.float64
+    return types.Tuple((types.int64, types.int64, *(number,) * 6))
+
+
+def operation(loss):
+    """The `Operation` for a `Loss`."""
+    return Operation(
+        loss.name,
+        functools.partial(_loss, loss),
+        reads_dy=loss.labels == "p",
+        of_row=bool(loss.loss),
+        of_entries=loss.gradient,
+        keeps=loss.gradient,
+        has_special=True,
+        sums=4 if loss.by_entry else 2,
+        more_places=5,
+        more_strides=3,
+        options=options,
+    )
+
+
+def label_of_rows(loss, reals, storage, place_of_row):
+    """A function of a row: its label, or -1 where it has none that counts, and the weight of its class."""
+    w, value = reals.words, reals.value
+    constant, where, widen = w.constant, w.where, w.widen
+    has_labels, weighted = loss.labels != "p", loss.weighted
+    load_label = integer_at(loss.labels) if has_labels else None
+    load, _ = number_at(storage)
+    size, ZERO, NAN = storage.size, value(0), value(math.nan)
+
+    @inline
+    def label_of_row(places, lengths, strides, options, row, n):
+        label, own = -1, constant(0.0, 0.0)
+        if has_labels and n:
+            label = load_label(place_of_row(places[LABELS], row, lengths, of_array(strides, OF_LABELS)))
+            ignored = options[IGNORES] != 0 and label == options[IGNORED]
+            known = label >= 0 and label < n
+            own = constant(0.0 if ignored else 1.0 if known else math.nan, 0.0)
+            if ignored or not known:
+                label = -1
+            elif weighted:
+                weight = load(places[WEIGHT] + label * size)
+                own = widen(select(weight >= ZERO, weight, NAN))
+        return label, own
+
+    return label_of_row
+
+
+def _loss(loss, reals, storage, count, across, pieces, access):
+    w, value = reals.words, reals.value
+    sums, merged = forward_sums(reals, count, across, False, loss.gradient)
+    _, _, wide_total = reals.folds(across)
+    reference, term_of, to_units = entries(reals)
+    label_of_row = label_of_rows(loss, reals, storage, access.place_of_row)
+    log_of = log_of_sum(reals)
+    load, store, index = access.load, access.store, access.index
+    place_of_row, place_of_entry = access.place_of_row, access.place_of_entry
+    load_wide, store_wide, wide_size = wide_at(reals)
+    add, sub, mul, div, constant, widen, narrow = w.add, w.sub, w.mul, w.div, w.constant, w.widen, w.narrow
+    where, rescaled, normalised, parts, is_one = w.where, w.rescaled, w.normalised, w.parts, w.is_one
+    leading, plain, share_of, of_plain, binade = w.leading_part, w.plain, w.share_of, w.of_plain, w.value_binade
+    zero_plain, one_plain, limit = w.plain_type(0), w.plain_type(1), 100 if value is np.float32 else 1000
+    has_labels, by_entry, weighted, divides = loss.labels != "p", loss.by_entry, loss.weighted, loss.divides
+    flow_of_row, one_flow, one_loss_a_row = loss.flow == "row", loss.flow == "one", loss.loss == "none"
+    ZERO, ONE, INF, NAN, size = value(0), value(1), value(math.inf), value(math.nan), storage.size
+    LOWEST, LEAST, LARGEST = -INF, value(2.0**-limit), value(2.0**limit)
+
+    @inline
+    def pair_of(options, at):
+        return constant(options[at], options[at + 1])
+
+    @inline
+    def given(places, lengths, strides, options, row, n):
+        label, own = label_of_row(places, lengths, strides, options, row, n)
+        steps = of_array(strides, X)
+        x, flow = ZERO, ONE
+        if label >= 0:
+            x = load(place_of_entry(place_of_row(places[X], row, lengths, steps), label, lengths, steps))
+        if flow_of_row and n:
+            flow = load(place_of_row(places[FLOW], row, lengths, of_array(strides, OF_FLOW)))
+        if one_flow:
+            flow = load(places[FLOW])
+        return label, own, x, flow, n
+
+    @inline
+    def target(p, i, own, n, places, options):
+        """That of entry i, but for what a label has alone."""
+        q = pair_of(options, SPREAD)
+        if not has_labels:
+            p = select(p >= ZERO and p <= ONE, p, NAN)
+            q = add(mul(widen(p), pair_of(options, HARD)), q)
+        if weighted and i < n:
+            weight = load(places[WEIGHT] + i * size)
+            q = mul(q, widen(select(weight >= ZERO, weight, NAN)))
+        counts = i < n and not (has_labels and leading(own) == 0)
+        return where(counts, q, constant(0.0, 0.0))
+
+    @cooperative
+    def spread(e, d, given, places, options, first, member, team):
+        """A member's largest entry m, its sums of q (m - x) and of q."""
+        top, apart, mass = LOWEST, constant(0.0, 0.0), constant(0.0, 0.0)
+        for j in range(count):
+            top = select(e[j] > top, e[j], top)
+        for j in range(count):
+            x = e[j]
+            p = ZERO if has_labels else d[j]
+            q = target(p, first + index(j, member, team), given[1], given[4], places, options)
+            below = mul(q, sub(widen(top), widen(x)))
+            none = x == top or leading(q) == 0
+            apart = add(apart, where(none, constant(0.0, 0.0), below))
+            mass = add(mass, q)
+        return top, apart, mass
+
+    @inline
+    def moved(apart, mass, below, top):
+        """A sum of q (below - x) as one of q (top - x)."""
+        further = mul(mass, sub(widen(top), widen(below)))
+        return add(apart, where(below == top or leading(mass) == 0, constant(0.0, 0.0), further))
+
+    @cooperative
+    def state(e, d, given, places, options, first, member, team, room):
+        if by_entry:
+            own, apart, mass = spread(e, d, given, places, options, first, member, team)
+            top, _, tops, rest = sums(e, first, member, team, room)
+            apart = wide_total(moved(apart, mass, own, top), team, room)
+            return top, given[2], tops, rest, apart, wide_total(mass, team, room)
+        top, _, tops, rest = sums(e, first, member, team, room)
+        return top, given[2], tops, rest
+
+    @inline
+    def merged_spread(a, b):
+        top, x, tops, rest = merged(a, b)
+        apart = add(moved(a[4], a[5], a[0], top), moved(b[4], b[5], b[0], top))
+        return top, x, tops, rest, apart, add(a[5], b[5])
+
+    @inline
+    def hard_target(given, options):
+        """What the label has alone."""
+        return mul(given[1], pair_of(options, HARD)) if by_entry else given[1]
+
+    @inline
+    def put(state, given, places, lengths, strides, options, row):
+        top, x = state[0], state[1]
+        infinite = where(top == INF and is_one(state[2]), constant(0.0, 0.0), constant(math.nan, 0.0))
+        log_sum = where(abs(top) < INF, log_of(state[2], state[3]), infinite)
+        below = where(x == top, constant(0.0, 0.0), sub(widen(top), widen(x)))
+        hard = hard_target(given, options)
+        loss = where(leading(hard) == 0, constant(0.0, 0.0), mul(hard, add(below, log_sum)))
+        if by_entry:
+            others = add(state[4], mul(state[5], log_sum))
+            loss = add(loss, where(leading(state[5]) == 0, constant(0.0, 0.0), others))
+        if one_loss_a_row:
+            store(place_of_row(places[LOSSES], row, lengths, of_array(strides, OF_LOSSES)), narrow(loss))
+        else:
+            store_wide(places[LOSSES] + row * wide_size, loss)
+
+    @inline
+    def settled(state, given, places, options):
+        """Those of all rows, then those of rows with one label alone or of rows with many targets."""
+        top, x, tops, rest = state[0], state[1], state[2], state[3]
+        shift, exponent, excess = reference(top)
+        total, unit = normalised(add(tops, rest)), to_units(top, shift, exponent, excess)
+        factor = mul(pair_of(options, FACTOR), widen(given[3]))
+        if divides:
+            factor = div(factor, load_wide(places[DIVISOR]))
+        at = where(x == top, constant(1.0, 0.0), rescaled(constant(1.0, 0.0), widen(x - top)))
+        beside = add(sub(tops, at), rest)  # the other terms
+        hard = hard_target(given, options)
+        mass, at_label = hard, mul(hard, sub(constant(0.0, 0.0), beside))
+        if by_entry:
+            mass = add(hard, state[5])
+            own = add(hard, mul(given[1], pair_of(options, SPREAD)))
+            at_label = sub(mul(at, sub(mass, own)), mul(own, beside))
+        at_label = narrow(div(mul(factor, at_label), total))
+        dead, one_hot = leading(mass) == 0, top == INF and is_one(tops)
+        kind = DEAD if dead else ONE_HOT if one_hot else UNDEFINED
+        ordinary = abs(top) < INF and not dead
+        common = ordinary, kind, given[0], given[4], shift, exponent, at_label
+        if by_entry:
+            inverse = div(unit, total)
+            others = add(sub(tops, constant(1.0, 0.0)), rest)
+            top_term, beside_top = term_of(top, shift, exponent)[0], plain(div(others, total))
+            high = plain(mass)
+            low = plain(sub(mass, of_plain(high)))
+            return common, inverse, top_term, beside_top, high, low, plain(factor), given[1], plain(hard)
+        # mantissa and exponent apart: a term times the one stays in range, whatever the other is
+        factor = mul(factor, hard)
+        scale = power_of_two(scale_of(narrow(factor)))
+        high, low = parts(div(mul(mul(factor, widen(ONE / scale)), unit), total))
+        return common, high, low, scale, narrow(factor)
+
+    @inline
+    def scale_of(factor):
+        size = abs(factor)
+        k = binade(select(size < LARGEST, select(size > LEAST, size, LEAST), LARGEST))
+        return k
+
+    @inline
+    def term(x, numbers):
+        return term_of(x, numbers[0][4], numbers[0][5])[0]
+
+    @inline
+    def result_of_label(made, d, i, numbers, places, options):
+        share = fma(made, numbers[1], made * numbers[2]) * numbers[3]
+        return numbers[0][6] if i == numbers[0][2] else share
+
+    @inline
+    def result_of_targets(made, d, i, numbers, places, options):
+        (_, _, label, n, _, _, at_label), inverse, top_term, beside_top, high, low, factor, own, _ = numbers
+        share = share_of(made, inverse)
+        q = plain(target(d, i, own, n, places, options))
+        beside = beside_top if made == top_term else one_plain - share
+        gradient = (share * ((high - q) + low) - q * beside) * factor
+        return at_label if i == label else value(gradient)
+
+    @inline
+    def special_of_label(x, d, i, numbers, places, options):
+        """Of a row whose entries are all infinite or NaN where they count, or that costs nothing."""
+        kind, label, factor = numbers[0][1], numbers[0][2], numbers[4]
+        gradient = (factor if x == INF else ZERO) - (factor if i == label else ZERO)
+        return gradient if kind == ONE_HOT else ZERO if kind == DEAD else NAN
+
+    @inline
+    def special_of_targets(x, d, i, numbers, places, options):
+        (_, kind, label, n, _, _, _), _, _, _, high, _, factor, own, hard = numbers
+        q = plain(target(d, i, own, n, places, options)) + (hard if i == label else zero_plain)
+        gradient = value(((high if x == INF else zero_plain) - q) * factor)
+        return gradient if kind == ONE_HOT else ZERO if kind == DEAD else NAN
+
+    if by_entry:
+        return bundle(
+            state, merged_spread, given, put, settled, term, result_of_targets, special_of_targets
+        )
+    return bundle(state, merged, given, put, settled, term, result_of_label, special_of_label)
