@@ -31,7 +31,8 @@ __all__ = ["FACTOR", "INTEGERS", "Loss", "integer_at", "operation"]
 # Places besides those of row_kernels; DY has the probabilities.
 LABELS, WEIGHT, DIVISOR, LOSSES, FLOW = range(4, 9)
 OF_LABELS, OF_LOSSES, OF_FLOW = range(3, 6)  # the arrays among them that have strides
-IGNORED, IGNORES, HARD, SPREAD, FACTOR = 0, 1, 2, 4, 6  # options; the last three have two parts
+IGNORED, IGNORES = range(2)  # options that are integers
+HARD, SPREAD, FACTOR = 0, 2, 4  # numbers, in two parts
 DEAD, ONE_HOT, UNDEFINED = range(3)  # rows out of the ordinary
 
 # Bytes and sign of labels, by NumPy's character of their dtype.
@@ -105,9 +106,10 @@ def integer_at(char):
 
 def options(reals):
     number = types.float32 if reals.wide is np.float32 else types.float64
-    return types.Tuple((types.int64, types.int64, *(number,) * 6))
+    return types.Tuple((types.UniTuple(types.int64, 2), types.UniTuple(number, 6)))
 
 
+@functools.cache
 def operation(loss):
     """The `Operation` for a `Loss`."""
     return Operation(
@@ -139,7 +141,7 @@ def label_of_rows(loss, reals, storage, place_of_row):
         label, own = -1, constant(0.0, 0.0)
         if has_labels and n:
             label = load_label(place_of_row(places[LABELS], row, lengths, of_array(strides, OF_LABELS)))
-            ignored = options[IGNORES] != 0 and label == options[IGNORED]
+            ignored = options[0][IGNORES] != 0 and label == options[0][IGNORED]
             known = label >= 0 and label < n
             own = constant(0.0 if ignored else 1.0 if known else math.nan, 0.0)
             if ignored or not known:
@@ -173,7 +175,7 @@ def _loss(loss, reals, storage, count, across, pieces, access):
 
     @inline
     def pair_of(options, at):
-        return constant(options[at], options[at + 1])
+        return constant(options[1][at], options[1][at + 1])
 
     @inline
     def given(places, lengths, strides, options, row, n):
