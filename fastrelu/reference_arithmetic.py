@@ -59,8 +59,9 @@ def decay(factor, high, low=0, exponent=0):
     rest = np.exp((high - top) / 2)
     e = np.exp(top)
     inside = np.clip(exponent, 0, info.maxexp - 32)  # as early as it can be without overflow
-    product = np.ldexp(factor, inside) * (e + e * low) * rest * rest
-    return np.where(rest == 0, np.copysign(0, factor), np.ldexp(product, exponent - inside))
+    product = np.ldexp(np.ldexp(factor, inside) * (e + e * low), np.maximum(exponent - inside, 0))
+    product = np.ldexp(product * rest * rest, np.minimum(exponent, 0))
+    return np.where(rest == 0, np.copysign(0, factor), product)
 
 
 def mills(z):

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from .reference_arithmetic import INVERSE_SQRT_2PI, decay, mills, two_product
+from .reference_arithmetic import INVERSE_SQRT_2PI, decay, mills, two_product, two_sum
 from .reference_formula import formula, keep_nan
 
 
-def _decaying(value, factor, high, low=0):
-    """value * factor * exp(high + low) for high <= 0 and a factor in the range of ordinary numbers."""
-    mantissa, exponent = np.frexp(value)
-    finite = decay(mantissa * factor, high, low, np.where(np.isfinite(value), exponent, 0))
-    return np.where(np.isfinite(value), finite, value * factor)
+def _product(value, size, factor, high=0, low=0):
+    """value * size * factor * exp(high + low), high <= 0, for a factor in the range of ordinary numbers."""
+    (a, i), (b, j) = np.frexp(value), np.frexp(size)
+    finite = np.isfinite(value) & np.isfinite(size)
+    high = high + np.zeros_like(value)
+    return np.where(
+        finite, decay(a * b * factor, high, low, np.where(finite, i + j, 0)), value * size * factor
+    )
 
 
 def _unless_shut(value, gate, at_infinity, y):
@@ -47,8 +50,7 @@ def reglu_gate_slope(value, gate):
 def glu(value, gate):
     """value / (1 + exp(-gate))."""
     share = 1 / (1 + np.exp(-np.abs(gate)))
-    below = _decaying(value, share, np.minimum(gate, 0))
-    return _unless_shut(value, gate, 0.0, np.where(gate > 0, value * share, below))
+    return _unless_shut(value, gate, 0.0, _product(value, value.dtype.type(1), share, np.minimum(gate, 0)))
 
 
 @formula
@@ -61,8 +63,8 @@ def glu_value_slope(value, gate):
 def glu_gate_slope(value, gate):
     """value * e / (1 + e)**2, e = exp(-abs(gate))."""
     high = -np.abs(gate)
-    below = _decaying(value, 1 / (1 + np.exp(high)) ** 2, high)
-    return _unless_shut(value, high, 0.0, below)
+    slope = _product(value, value.dtype.type(1), 1 / (1 + np.exp(high)) ** 2, high)
+    return _unless_shut(value, high, 0.0, slope)
 
 
 def _gaussian(value, gate):
@@ -78,9 +80,8 @@ def _gaussian(value, gate):
 def geglu(value, gate):
     """value * gelu(gate), as `gelu` from the small side."""
     z, high, low = _gaussian(value, gate)
-    factor = z * mills(z)
-    above = value * (np.abs(gate) - decay(factor, -high, -low))
-    below = np.copysign(1, gate) * _decaying(value, factor, -high, -low)
+    above = _product(value, gate, 1 - decay(mills(z), -high, -low))
+    below = _product(value, np.copysign(z, gate), mills(z), -high, -low)
     return _unless_shut(value, gate, -0.0, np.where(gate > 0, above, below))
 
 
@@ -96,16 +97,15 @@ def geglu_gate_slope(value, gate):
     z, high, low = _gaussian(value, gate)
     factor = mills(z) - z * z.dtype.type(INVERSE_SQRT_2PI)
     above = value * (1 - decay(factor, -high, -low))
-    below = _decaying(value, factor, -high, -low)
+    below = _product(value, value.dtype.type(1), factor, -high, -low)
     return _unless_shut(value, gate, -0.0, np.where(gate > 0, above, below))
 
 
 @formula
 def swiglu(value, gate):
     """value * gate / (1 + exp(-gate))."""
-    share = np.abs(gate) / (1 + np.exp(-np.abs(gate)))
-    below = np.copysign(1, gate) * _decaying(value, share, np.minimum(gate, 0))
-    return _unless_shut(value, gate, -0.0, np.where(gate > 0, value * share, below))
+    share = 1 / (1 + np.exp(-np.abs(gate)))
+    return _unless_shut(value, gate, -0.0, _product(value, gate, share, np.minimum(gate, 0)))
 
 
 @formula
@@ -119,7 +119,8 @@ def swiglu_gate_slope(value, gate):
     """value * s * (1 + gate * (1 - s)), s the logistic function of gate."""
     z = np.abs(gate)
     e = np.exp(-z)
-    square = (1 + e) ** 2
+    total, lost = two_sum(np.ones_like(e), e)
+    square = total * total + 2 * total * lost
     above = value * ((1 + e + decay(z, -z)) / square)
-    below = _decaying(value, ((1 - z) + e) / square, -z)
+    below = _product(value, value.dtype.type(1), ((1 - z) + e) / square, -z)
     return _unless_shut(value, gate, -0.0, np.where(gate > 0, above, below))
