@@ -8,16 +8,16 @@ cdef inline V on_positive(V x, V limit, V y) noexcept nogil:
 
 
 # Everything stands on c, the smaller of x and 1 - x, which is exact: logit(1 - c) = -logit(c).
-cdef inline V logit_side(V x) noexcept nogil:
+cdef inline X logit_side(X x) noexcept nogil:
     return where_gt(x, splat(x, 0.5), splat(x, 1.0) - x, x)
 
-cdef inline V if_a_margin(V eps, V y) noexcept nogil:
+cdef inline X if_a_margin(X eps, X y) noexcept nogil:
     return where_ge(splat(y, 0.5), eps, y, splat(y, NAN))
 
 # `dead` where x is clamped, with the left slope at the knots; `otherwise` elsewhere, NaN beyond 0 and 1.
-cdef inline V where_clamped(V x, V c, V eps, V dead_below, V dead_above, V otherwise) noexcept nogil:
-    cdef V inside = where_gt(splat(x, 0.0), c, splat(x, NAN), otherwise)
-    cdef V y = where_gt(x, splat(x, 0.5), where_gt(eps, c, dead_above, inside), where_ge(eps, c, dead_below, inside))
+cdef inline X where_clamped(X x, X c, X eps, X dead_below, X dead_above, X otherwise) noexcept nogil:
+    cdef X inside = where_gt(splat(x, 0.0), c, splat(x, NAN), otherwise)
+    cdef X y = where_gt(x, splat(x, 0.5), where_gt(eps, c, dead_above, inside), where_ge(eps, c, dead_below, inside))
     return if_a_margin(eps, y)
 
 cdef inline V logit(V x, V eps) noexcept nogil:
@@ -44,10 +44,10 @@ cdef inline V logit_slope(V x, V eps) noexcept nogil:
     cdef V zero = splat(x, 0.0)
     return where_clamped(x, c, eps, zero, zero, logit_steepness(c))
 
-cdef inline V logit_wrt_eps(V x, V eps) noexcept nogil:
-    cdef V c = logit_side(x)
-    cdef V moved = where_gt(eps, splat(x, -INFINITY), logit_steepness(eps), splat(x, -0.0))
-    return where_clamped(x, c, eps, moved, splat(x, 0.0) - moved, where_eq(c, c, splat(x, 0.0), c))
+cdef inline W logit_wrt_eps(W x, W eps) noexcept nogil:
+    cdef W c = logit_side(x)
+    cdef W moved = 1.0 / (eps * (1.0 - eps))
+    return where_clamped(x, c, eps, moved, 0.0 - moved, where_eq(c, c, splat(x, 0.0), c))
 
 
 # log(1 - exp(-x)): of n = 1 - exp(-x) itself up to ln 2, from there log1p(-exp(-x)) (Maechler 2012).

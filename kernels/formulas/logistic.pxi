@@ -150,8 +150,11 @@ cdef inline V tanhshrink_from_tanh_ratio(V x, V at, V high, V low, V scale) noex
     cdef V large = z * splat(x, 4294967296.0)
     cdef V cube = large * u
     cdef V third = splat(x, THIRD[0])
-    cdef V rest = fused(large, product_error(z, z, u), product_error(large, u, cube))
-    cdef V near = fused(cube, third, fused(cube, constant_low(x, THIRD) + tanhshrink_bend(u), rest * third))
+    cdef V u_low = product_error(z, z, u)
+    cdef V rest = fused(large, u_low, product_error(large, u, cube))
+    cdef V bend = tanhshrink_bend(u)
+    bend = fused(u, bend, fused(u_low, bend, constant_low(x, THIRD)))
+    cdef V near = fused(cube, third, fused(cube, bend, rest * third))
     near = near * splat(x, 1.0 / 4294967296.0)
     return turn_sign(where_gt(z, tanhshrink_bound(x), far, near), x)
 
