@@ -164,7 +164,7 @@ def at_initialisation(x, depth=4):
         shares = []
         for seed in range(5):
             network = digits.Network([64, *[64] * depth, 10], fr.ACTIVATIONS[name], seed)
-            z = np.stack(network.forward(x)[1])
+            z = np.stack(network.before(x))
             y = network.activation(z)
             shares.append(((z > 0).mean(), (y == 0).mean(), y.mean()))
         found[name] = np.mean(shares, axis=0)

@@ -1,6 +1,7 @@
 """scikit-learn's handwritten digits, and a small network for them, shared by the examples.
 
-The network is written out: matrix products by NumPy, activations and their gradients by fastrelu, in place.
+The network is written out: matrix products by NumPy; bias, activation and loss, and their gradients, by
+fastrelu.
 """
 
 import itertools
@@ -36,24 +37,29 @@ class Network:
         self.biases = [np.zeros(n, np.float32) for n in sizes[1:]]
 
     def forward(self, x):
-        """The logits, and what went into each activation."""
-        before = []
+        """The logits, the last layer's input, and of each other layer the input and its product."""
+        kept = []
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
-            z = x @ weight + bias
-            before.append(z)
-            x = self.activation(z, **self.parameters)
-        return x @ self.weights[-1] + self.biases[-1], before
+            z = x @ weight
+            kept.append((x, z))
+            x = fr.bias_act(z, bias, self.activation, **self.parameters)
+        return x @ self.weights[-1] + self.biases[-1], x, kept
+
+    def before(self, x):
+        """What goes into each activation."""
+        return [z + bias for (_, z), bias in zip(self.forward(x)[2], self.biases[:-1], strict=True)]
 
     def gradients(self, x, labels):
         """The mean loss, and its gradients by each layer's weights and biases, the last layer first."""
-        logits, before = self.forward(x)
+        logits, last, kept = self.forward(x)
         loss, d = fr.cross_entropy.value_and_grad(logits, labels)
-        made = []
-        for weight, z in zip(self.weights[:0:-1], before[::-1], strict=True):
-            made.append((self.activation(z, **self.parameters).T @ d, d.sum(axis=0)))
+        made = [(last.T @ d, d.sum(axis=0))]
+        for weight, bias, (below, z) in zip(
+            self.weights[:0:-1], self.biases[-2::-1], kept[::-1], strict=True
+        ):
             d = d @ weight.T
-            self.activation.backward(d, z, out=d, wrt="x", **self.parameters)
-        made.append((x.T @ d, d.sum(axis=0)))
+            d, dbias = fr.bias_act.backward(d, z, bias, self.activation, out=d, **self.parameters)
+            made.append((below.T @ d, dbias))
         return loss, made
 
     def step(self, x, labels, rate):

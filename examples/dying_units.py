@@ -40,12 +40,12 @@ class Adam(Network):
 
 def active(network, x):
     """The share of images for which each hidden unit is active, all layers after each other."""
-    return np.concatenate([fr.activity(z).fraction for z in network.forward(x)[1]])
+    return np.concatenate([fr.activity(z).fraction for z in network.before(x)])
 
 
 def dead(network, x):
     """The share of hidden units whose slope is as good as 0 for every image."""
-    slopes = [network.activation.backward(np.ones_like(z), z) for z in network.forward(x)[1]]
+    slopes = [network.activation.backward(np.ones_like(z), z) for z in network.before(x)]
     return np.mean(np.concatenate([slope.max(axis=0) < LOW for slope in slopes]))
 
 
