@@ -244,6 +244,27 @@ def _function(made, name):
     return function
 
 
+def function_of(activation):
+    """A function of arrays of JAX, under jit, grad and vmap, from what has a ``backward``.
+
+    Parameters
+    ----------
+    activation : Activation
+        Such as one made by `fastrelu.activation`.
+
+    Returns
+    -------
+    function
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, fastrelu.jax as frj
+    >>> frj.function_of(fr.relu)(jnp.array([-1.0, 2.0]))
+    Array([0., 2.], dtype=float32)
+    """
+    return _function(bridges.Differentiable(activation), activation.__name__)
+
+
 _MADE = {name: _function(function, name) for name, function in bridges.functions().items()}
 globals().update(_MADE)
-__all__ = list(_MADE)
+__all__ = [*_MADE, "function_of"]

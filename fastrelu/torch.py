@@ -248,6 +248,50 @@ def _module(made, function):
     return type(name, (_Own,), members)
 
 
+# For activations of your own
+
+
+def function_of(activation):
+    """A function of tensors, with autograd, from what has a ``backward``.
+
+    Parameters
+    ----------
+    activation : Activation
+        Such as one made by `fastrelu.activation`.
+
+    Returns
+    -------
+    function
+
+    Examples
+    --------
+    >>> import torch, fastrelu.torch as frt
+    >>> frt.function_of(fr.relu)(torch.tensor([-1.0, 2.0]))
+    tensor([0., 2.])
+    """
+    return _function(bridges.Differentiable(activation), activation.__name__)
+
+
+def module_of(activation):
+    """A subclass of ``torch.nn.Module`` from an activation; its parameters are those of the constructor.
+
+    Parameters
+    ----------
+    activation : Activation
+        Such as one made by `fastrelu.activation`.
+
+    Returns
+    -------
+    type
+
+    Examples
+    --------
+    >>> frt.module_of(fr.squareplus)(b=1.0)
+    Squareplus(b=1.0, inplace=False)
+    """
+    return _module(bridges.Differentiable(activation), function_of(activation))
+
+
 def _everything():
     made = {}
     for name, function in bridges.functions().items():
@@ -262,7 +306,7 @@ def _everything():
 
 _MADE = _everything()
 globals().update(_MADE)
-__all__ = list(_MADE)
+__all__ = [*_MADE, "function_of", "module_of"]
 
 
 class CrossEntropyLoss(_Forward, torch.nn.CrossEntropyLoss):

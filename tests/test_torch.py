@@ -219,6 +219,18 @@ def test_a_model_learns_and_pickles():
         assert torch.equal(again(x), model(x))
 
 
+def test_activations_of_users():
+    pytest.importorskip("numba")
+    import own
+
+    f = frt.function_of(own.squashed)
+    x = torch.linspace(-2, 2, 9, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(f, (x,))
+    module = frt.module_of(own.squashed)(a=2.0)
+    assert torch.equal(module(x), f(x, 2.0))
+    assert repr(module) == "Squashed(a=2.0, inplace=False)"
+
+
 def test_classes_are_along_axis_1_and_minus_100_is_ignored():
     logits, labels = torch.randn(2, 5, 3, dtype=torch.float64), torch.tensor([[0, 4, -100], [1, 2, 3]])
     torch.testing.assert_close(
