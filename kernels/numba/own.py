@@ -6,6 +6,8 @@ of what it computes becomes part of the user's own, and is kept with it.
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from numba import types
 from numba.core.errors import TypingError
@@ -40,6 +42,7 @@ def _functions(own):
     return function
 
 
+@functools.cache
 def _of_numbers(function, dtype, arguments, gradient):
     real = types.float64 if dtype == np.float64 else types.float32
     value_of = custom.value_of(function, real, arguments, gradient)

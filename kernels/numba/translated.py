@@ -146,13 +146,21 @@ def broadcast_shape(call):
 # Arrays
 
 
+@register_jitable
+def _put(out, made):
+    """Store values in C order; Numba takes seconds to compile what assigns an array."""
+    flat = out.flat
+    for i in range(made.size):
+        flat[i] = made[i]
+
+
 def fill(call):
     """``fill(operands, out)``: the kernel over arrays, and numbers, that broadcast to `out`."""
 
     def choose(given):
         kinds, out = given["operands"].types, given["out"]
         lines, names = _checks(call)
-        names |= {"np": np, "fits": _fits, "formula": _formula(call), "dtype": call.dtype.type}
+        names |= {"np": np, "fits": _fits, "put": _put, "formula": _formula(call), "dtype": call.dtype.type}
         shapes, more = _common(call, kinds)
         if call.backward:
             shapes = _alike(call, kinds, names)
@@ -176,7 +184,7 @@ def fill(call):
                 "for i in range(made.size):",
                 f"    made[i] = {value}",
             ]
-            lines += ["out[...] = made.reshape(out.shape)"]
+            lines += ["put(out, made)"]
         else:
             lines += [f"out[()] = dtype({value})"]
         return lines, names | more
@@ -214,7 +222,7 @@ def sum_up(call):
     @register_jitable
     def summed(operands, total, outer, kept, inner):
         dy, x, p, q = operands[0], operands[1], operands[2], operands[-1]
-        total[...] = like
+        total.fill(like)
         if dy.size:
             arrays = dy.ctypes.data, x.ctypes.data, total.ctypes.data, p.ctypes.data, q.ctypes.data
             varies = p.size > 1, q.size > 1
@@ -297,13 +305,13 @@ def fill_rows(call, row_values, keepdims=False):
                 lines += _row_shape_lines(operand, x.ndim, axis, keepdims, f"wrong_{operand}")
             else:
                 lines += [f"if {operand}.shape != x.shape:", f"    raise ValueError(wrong_{operand})"]
-        names |= {"np": np, "dtype": call.dtype.type, "run_rows": _run_rows(call, zero)}
+        names |= {"np": np, "dtype": call.dtype.type, "put": _put, "run_rows": _run_rows(call, zero)}
         lines += [_contiguous("x", x, call.dtype)]
         lines += ["dy_entries = x_entries" if is_none(dy) else _contiguous("dy", dy, call.dtype)]
         size, of_empty = "outer * inner" if gives_row else "x.size", "0.0" if zero else "-np.inf"
         lines += [f"made = np.full({size}, {of_empty}, dtype)", "if x.size:"]
         lines += ["    run_rows(x_entries, dy_entries, made, outer, n, inner)"]
-        lines += ["out[...] = made.reshape(out.shape)" if out.ndim else "out[()] = made[0]"]
+        lines += ["put(out, made)"]
         return lines, names
 
     return _chosen("x, dy, out, axis", choose)
@@ -353,8 +361,8 @@ def fill_losses(call, mean, dy_of_row=False):
         logits, gradient, made, dy = (given[name] for name in ("logits", "gradient", "losses", "dy"))
         lines, names = _axis_lines(call, logits.ndim, given["axis"])
         lines = ["x = logits", *lines]
-        names |= {"np": np, "dtype": call.dtype.type, "run_rows": run_rows, "prepared": _labels}
-        names |= {"wrong_label": call.wrong_label, "math": math}
+        names |= {"np": np, "dtype": call.dtype.type, "put": _put, "run_rows": run_rows}
+        names |= {"wrong_label": call.wrong_label, "math": math, "prepared": _labels}
         for operand, kind in (("labels", given["labels"]), ("losses", made), ("dy", dy)):
             if is_array(kind):
                 names[f"wrong_{operand}"] = call.wrong_shape(operand)
@@ -384,10 +392,9 @@ def fill_losses(call, mean, dy_of_row=False):
         lines += ["of_rows = np.where(made[:, 1] == made[:, 1], made[:, 0] + made[:, 1], made[:, 0])"]
         if wants:
             lines += ["slopes = slopes.reshape((outer, inner, n)).transpose((0, 2, 1))"]
-            lines += ["gradient[...] = np.ascontiguousarray(slopes).reshape(gradient.shape)"]
+            lines += ["put(gradient, np.ascontiguousarray(slopes).ravel())"]
         if not is_none(made):
-            store = "losses[...] = of_rows.reshape(losses.shape)" if made.ndim else "losses[()] = of_rows[0]"
-            lines += [store]
+            lines += ["put(losses, of_rows)"]
         divisor = "counted if counted else math.nan" if mean else "1"
         return [*lines, f"return of_rows.sum() / ({divisor})"], names
 
