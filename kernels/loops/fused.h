@@ -68,6 +68,8 @@ struct Fused {
 static inline bool in_pairs(const Fused& s) { return s.kernel->computes_in == FLOAT64; }
 
 static inline ptrdiff_t portion(const Fused& s) { return PORTION / s.kernel->item_bytes; }
+// Of a band, whose sums do not depend on it: a processor that waits for memory sees beyond a short piece.
+static inline ptrdiff_t piece_of_band(const Fused& s) { return portion(s) / (s.streaming ? 2 : 1); }
 
 // What a thread works in.
 struct Room {
@@ -75,6 +77,9 @@ struct Room {
     alignas(64) char bias[TILE * 8], parameter[TILE * 8];  // for each column
     enum { COLUMNS = TILE + MAX_REGISTER / 4 };
     alignas(64) double high[COLUMNS], low[COLUMNS], counts[COLUMNS];
+    alignas(64) char line[LINE];  // the begin of one, which goes to `line_to`
+    char* line_to;
+    ptrdiff_t waiting = 0;
 };
 
 // The bias and the parameters of a piece: of its one channel, or for each element, a column from `column` on.
@@ -94,15 +99,31 @@ static const char* taken(const Fused& s, const char* array, ptrdiff_t element, p
     return buffer;
 }
 
-// Past the cache but for parts of lines, which other pieces or other arrays share.
-static void stream_piece(char* to, const char* from, ptrdiff_t bytes) {
+// Past the cache, in whole lines: a part of one waits for the piece that goes on where this one ends, for an
+// ordinary store would hold up all that follow until its line has come from memory.
+static void end_line(Room& room) {
+    memcpy(room.line_to, room.line, room.waiting);
+    room.waiting = 0;
+}
+static void stream_piece(Room& room, char* to, const char* from, ptrdiff_t bytes) {
+    if (room.waiting && to != room.line_to + room.waiting) end_line(room);
+    if (room.waiting) {
+        const ptrdiff_t most = LINE - room.waiting, taken = bytes < most ? bytes : most;
+        memcpy(room.line + room.waiting, from, taken);
+        room.waiting += taken, to += taken, from += taken, bytes -= taken;
+        if (room.waiting < LINE) return;
+        stream_lines(room.line_to, room.line, LINE);
+        room.waiting = 0;
+    }
     ptrdiff_t head = -(uintptr_t)to & (LINE - 1);
     if (head > bytes) head = bytes;
     const ptrdiff_t end = head + (bytes - head) / LINE * LINE;
     memcpy(to, from, head);
     for (ptrdiff_t i = head; i < end; i += 16)
         _mm_stream_si128((__m128i*)(to + i), _mm_loadu_si128((const __m128i*)(from + i)));
-    memcpy(to + end, from + end, bytes - end);
+    room.waiting = bytes - end;
+    room.line_to = to + end;
+    memcpy(room.line, from + end, room.waiting);
 }
 
 static void put_back(const Fused& s, ptrdiff_t element, const char* from, ptrdiff_t n, Room& room) {
@@ -111,9 +132,9 @@ static void put_back(const Fused& s, ptrdiff_t element, const char* from, ptrdif
     if (s.storage != s.kernel->computes_in) {
         char* const narrow = s.streaming ? room.x : to;
         unpacker(*s.kernel, s.storage)(narrow, bytes, from, s.kernel->item_bytes, n);
-        if (s.streaming) stream_piece(to, narrow, n * bytes);
+        if (s.streaming) stream_piece(room, to, narrow, n * bytes);
     } else if (s.streaming) {
-        stream_piece(to, from, n * bytes);
+        stream_piece(room, to, from, n * bytes);
     }
 }
 
@@ -257,12 +278,16 @@ static void fuse_band(const Fused& s, ptrdiff_t task, Room& room) {
     ptrdiff_t element = band * s.band_rows * s.columns + first_column;
     ptrdiff_t last = (band + 1) * s.band_rows * s.columns;
     if (last > end) last = end;
+    const int bytes = STORAGE_BYTES[s.storage];
+    const bool begins_lines = ((uintptr_t)s.out | (s.columns * bytes)) % LINE == 0;
+    const int most = s.streaming && !begins_lines ? 1 : TOGETHER;  // so that pieces lie side by side
     while (element < last) {
         ptrdiff_t count = last - element < width ? last - element : width;  // the last row may be shorter
         int rows = 1;
-        while (count == width && rows < TOGETHER && element + rows * pitch + width <= last) rows++;
-        for (values.column = 0; values.column < count; values.column += portion(s)) {
-            const ptrdiff_t left = count - values.column, n = left < portion(s) ? left : portion(s);
+        while (count == width && rows < most && element + rows * pitch + width <= last) rows++;
+        for (values.column = 0; values.column < count; values.column += piece_of_band(s)) {
+            const ptrdiff_t left = count - values.column;
+            const ptrdiff_t n = left < piece_of_band(s) ? left : piece_of_band(s);
             const void* y[TOGETHER];
             for (int k = 0; k < rows; k++)
                 y[k] = run_piece(s, element + k * pitch + values.column, n, values, room, k);
@@ -289,6 +314,7 @@ static void share_fused(void* work, int index, int parts) {
     Room room;
     for (ptrdiff_t task = tasks * index / parts; task < tasks * (index + 1) / parts; task++)
         s.columns ? fuse_band(s, task, room) : fuse_run(s, task, room);
+    if (room.waiting) end_line(room);
     if (s.streaming) _mm_sfence();
 }
 
