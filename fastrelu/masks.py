@@ -84,7 +84,8 @@ def forward(activation, x, at_zero, out, parameters):
         slopes = activation.backward(np.ones_like(wide), wide, at_zero=1.0 if at_knot else None, **named)
         active = slopes == told if where_equal else ~(slopes == told)
         bits[...] = np.packbits(active, bitorder="little")
-        target = activation(wide, **named).astype(dtype)
+        with np.errstate(all="ignore"):
+            target = activation(wide, **named).astype(dtype)
     return delivered(x, out, memory, target), bits
 
 
@@ -119,5 +120,5 @@ def backward(activation, dy, mask, out, parameters):
         active = np.unpackbits(bits, count=gradient.size, bitorder="little").reshape(gradient.shape)
         with np.errstate(all="ignore"):
             rest = wide * wide.dtype.type(other) if other else np.zeros_like(wide)
-        target = np.where(active, wide, rest).astype(dtype)
+            target = np.where(active, wide, rest).astype(dtype)
     return delivered(dy, out, memory, target)

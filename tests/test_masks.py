@@ -25,6 +25,7 @@ def inputs(dtype, n, seed=0):
     return np.random.default_rng(seed).permutation(made)
 
 
+@pytest.mark.every_isa
 @each
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_the_bits_are_those_of_the_gradient(row, dtype):

@@ -24,7 +24,7 @@ enum {
     PORTION = 4096,      // bytes of a piece in what the kernel computes in
     SHORTEST_RUN = 256,  // a shorter inner axis is taken by columns
     RUN = 8192,          // elements of a task along a run
-    TILE = 8192,         // columns whose sums stay in the second-level cache
+    TILE = 4096,         // columns whose sums stay in the second-level cache
     BAND = 65536,        // least elements of a task, and the most bands: their sums are added up at the end
     MOST_BANDS = 128,
     TOGETHER = 8  // rows whose columns are summed at once
