@@ -179,3 +179,18 @@ def test_what_reaches_the_driver(tmp_path):
     if "nvrtc" in done.stderr or "nvvm" in done.stderr:
         pytest.skip("CUDA's compilers are not installed")
     assert done.stdout.strip() == "as expected", done.stderr
+
+
+def test_the_modules_are_those_that_the_build_writes():
+    """The vocabulary that CUDA shares with Numba, and the formulas over it."""
+    tools, folder = TESTS.parent / "tools", TESTS.parent / "kernels/cuda"
+    if folder.resolve() not in {(Path(p) / "cuda").resolve() for p in fr.kernels.__path__}:
+        pytest.skip("an installed package is under test, not this checkout")
+    sys.path.insert(0, str(tools))
+    try:
+        import write_kernels
+    finally:
+        sys.path.remove(str(tools))
+    assert (folder / "formulas.py").read_text() == write_kernels.formulas_py(cuda=True), "build again"
+    for name in write_kernels.SHARED_WITH_CUDA:
+        assert (folder / name).read_text() == write_kernels.shared_py(name), "build again"

@@ -1,0 +1,13 @@
+# logaddexp in one register for 16-bit types (half/gated.pxi).
+
+cdef inline V logaddexp_half(V x1, V x2) noexcept nogil:
+    cdef V above = where_gt(x2, x1, x2, x1)
+    cdef V apart = negative_magnitude(x1 - x2)
+    cdef V c = larger(plain_floor(apart), apart)
+    cdef V k = nearest_exponent(c)
+    cdef V bend = times_power_of_two(plain_log1p(plain_mantissa(c, k), plain_power(k)), k)
+    return where_eq(x1, x2, x1 + splat(x1, LN2[0]), above + bend)
+
+cdef inline V logaddexp_slope_half(V x1, V x2) noexcept nogil:
+    cdef V nothing = where_eq(x2, x2, splat(x1, 0.0), x2)
+    return where_eq(x1, splat(x1, -INFINITY), nothing, sigmoid_fast(x1 - x2))
