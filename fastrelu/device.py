@@ -239,7 +239,7 @@ class Numba(Library):
             return self._cuda.device_array(count, np.float64, stream=array.stream)
 
     def stream(self, array):
-        return int(getattr(array.stream, "handle", array.stream) or 0)
+        return 0 if array.stream == 0 else int(array.stream)
 
 
 class Jax(Library):

@@ -239,7 +239,7 @@ def _run_sums(f, kernel, out, operands, shape, kept_shape, called, stream):
 
 
 class Plain:
-    """Calls on whole arrays in C order with default parameters: what they need is kept by dtype and device.
+    """Calls on whole arrays in C order and numbers: what they need is kept by dtype and device.
 
     Most calls are such, and this is what their cost on the host is: no view is made and nothing is looked
     up twice.
@@ -253,19 +253,20 @@ class Plain:
         char, device, _ = key
         from fastrelu.kernels.cuda import elementwise
 
-        launch, numbers = _launching(), [_rounded(value, char) for value in self.defaults]
+        launch = _launching()
+        numbers = tuple(None if value is None else _rounded(value, char) for value in self.defaults)
         on, arrays = launch.device(device), len(self.kernel.inputs) - len(numbers)
         function = self.f._on_device(self.kernel, char, on.cc)
         pattern = "a" * arrays + "n" * len(numbers)
         compiled = elementwise.compiled(function, self.kernel.cost, char, pattern, 0)
-        self.ready[key] = found = on, compiled, on.processors * launch.BLOCKS_A_PROCESSOR, tuple(numbers)
+        self.ready[key] = found = on, compiled, on.processors * launch.BLOCKS_A_PROCESSOR, numbers
         return found
 
-    def __call__(self, arrays, out):
+    def __call__(self, arrays, out, numbers=None):
         """The result; None where the call is not so plain, or something is wrong with it."""
         lead, found = arrays[-1], []
         library, shape = library_of(lead), getattr(lead, "shape", None)
-        if library is None or None in self.defaults:
+        if library is None or (numbers is None and None in self.defaults):
             return None
         for array in arrays:
             if library_of(array) is not library or array.shape != shape:
@@ -296,7 +297,8 @@ class Plain:
         if place % size:
             return None
         key = char, device, control.ACCURACY.get()
-        on, compiled, most, numbers = self.ready.get(key) or self.prepared(key)
+        on, compiled, most, defaults = self.ready.get(key) or self.prepared(key)
+        numbers = defaults if numbers is None else numbers
         one = contiguous(places, n, size)
         blocks = min(-(-one.items // compiled.threads), most)
         on.launch(compiled, blocks, library.stream(lead), (*places, *numbers, *one.rest))
@@ -310,6 +312,10 @@ def forward(f, x, parameters, axis, given):
     only_ordinary(f, called.lead, given)
     cast = [called.parameter(p, parameters[p.name]) for p in f.row.parameters]
     f._check_order(cast)
+    if View not in map(type, cast):
+        result = f.on_device((x,), out, tuple(map(float, cast)))
+        if result is not None:
+            return result
     if axis is not None:
         cast = [f._along_channels(c, axis, called.lead.shape) for c in cast]
     shape = f._result_shape(called.lead, cast)

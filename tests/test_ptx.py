@@ -37,6 +37,13 @@ def pattern_of(kernel):
     return "".join("a" if name in ("dy", "x", "y") else "n" for name in kernel.inputs)
 
 
+def check_arguments(kernel, text):
+    """The driver is given them behind each other, in the order and sizes of `Kernel.layout`."""
+    head = text[text.index(".entry") : text.index("{")]
+    sizes = {"u64": "q", "u32": "I", "f32": "f", "f64": "d"}
+    assert "@" + "".join(sizes[kind] for kind in re.findall(r"\.param \.(\w+)", head)) == kernel.layout.format
+
+
 def check(text):
     """What holds for every kernel: IEEE arithmetic, subnormals kept, registers only, nothing called."""
     assert not re.search(r"\.ftz|\.approx|div\.full|\bfma\.rz", text)
@@ -70,8 +77,10 @@ def test_machine_code(name, char):
     kernel = next(kernel for kernel in PASSES if kernel.name == name)
     function = elementwise.function_of(kernel.name, char, "high")
     for rank in (0, 3):
-        ptx = elementwise.compiled(function, kernel.cost, char, pattern_of(kernel), rank).ptx(CC)
+        compiled = elementwise.compiled(function, kernel.cost, char, pattern_of(kernel), rank)
+        ptx = compiled.ptx(CC)
         check(ptx.text)
+        check_arguments(compiled, ptx.text)
         made = compiling.assembled(ptx, CC)
         assert made.cubin.startswith(b"\x7fELF")
         assert made.spilled == 0
@@ -86,6 +95,7 @@ def test_sums(char):
     for kernel in (sums.partial(function, char, "aaa", 1, 2), sums.finished(char, 1)):
         ptx = kernel.ptx(CC)
         check(ptx.text)
+        check_arguments(kernel, ptx.text)
         assert compiling.assembled(ptx, CC).spilled == 0
 
 
