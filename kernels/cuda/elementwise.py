@@ -12,7 +12,8 @@ from .storage import STORAGES, VECTOR_BYTES, applied, located
 
 __all__ = ["Function", "compiled", "flat", "function_of", "strided", "term_of"]
 
-# Vectors that a thread loads before it computes: what is cheap does nothing but wait for memory.
+# Vectors that a thread loads before it computes, of all arrays together: what is cheap does nothing but wait
+# for memory.  More would take registers, and with them threads, from a processor.
 CHEAP, IN_FLIGHT = 2, {True: 4, False: 2}
 INDEX = types.int64
 
@@ -83,7 +84,7 @@ def compiled(function, cost, char, pattern, rank) -> Kernel:
     storage, arrays = STORAGES[char], 1 + pattern.count("a")
     arguments = types.UniTuple(INDEX, arrays), types.UniTuple(storage.real, pattern.count("n")), INDEX
     if rank == 0:
-        count = 1 if char == "d" and cost > CHEAP else IN_FLIGHT[cost <= CHEAP]
+        count = 1 if char == "d" and cost > CHEAP else max(1, IN_FLIGHT[cost <= CHEAP] // pattern.count("a"))
         make = functools.partial(flat, function.body, storage, pattern, count)
         arguments += INDEX, INDEX
     else:
@@ -107,9 +108,10 @@ def flat(f, storage, pattern, count):
         start, step = types.int64(cuda.grid(1)), types.int64(cuda.gridsize(1))
         begin, stride = head * size, step * VECTOR_BYTES
         i = start
-        while i + ahead * step < vectors:
-            by_vectors(places, numbers, begin + i * VECTOR_BYTES, stride)
-            i += (ahead + 1) * step
+        if ahead > 0:
+            while i + ahead * step < vectors:
+                by_vectors(places, numbers, begin + i * VECTOR_BYTES, stride)
+                i += (ahead + 1) * step
         while i < vectors:
             by_vector(places, numbers, begin + i * VECTOR_BYTES, stride)
             i += step
