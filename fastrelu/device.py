@@ -31,6 +31,10 @@ __all__ = [
 SIZES = {"e": 2, "b": 2, "f": 4, "d": 8}
 NAMES = {"e": "float16", "b": "bfloat16", "f": "float32", "d": "float64"}
 CHARS = {name: char for char, name in NAMES.items()}
+# Integers, which only labels are, go by the names of their dtypes.
+INTEGERS = {f"{u}int{8 * size}": size for size in (1, 2, 4, 8) for u in ("", "u")}
+NAMES |= {name: name for name in INTEGERS}
+SIZES |= INTEGERS
 
 
 def dtype_name(char) -> str:
@@ -112,16 +116,18 @@ class Library:
     def is_on_device(self, array) -> bool:
         return hasattr(array, "__cuda_array_interface__")
 
-    def char(self, array):
+    def char(self, array, integers=False):
         """The character of its dtype."""
         dtype = array.dtype
         try:
-            return self.chars[dtype]
+            char = self.chars[dtype]
         except KeyError:
             name = str(dtype).removeprefix("torch.")
-            if name not in CHARS:
-                raise Unsuitable(f"of dtype {name}; expected {' or '.join(CHARS)} on a device") from None
-            return self.chars.setdefault(dtype, CHARS[name])
+            char = self.chars[dtype] = CHARS.get(name, name)
+        if char in CHARS.values() or (integers and char in INTEGERS):
+            return char
+        expected = " or ".join([*CHARS, *(["an integer dtype"] if integers else [])])
+        raise Unsuitable(f"of dtype {char}; expected {expected} on a device")
 
     def plain(self, array):
         """Place, size, dtype's character and device of a writeable array in C order; None of any other."""
@@ -132,8 +138,9 @@ class Library:
             return None
         return found.place, found.size, found.char, found.device
 
-    def view(self, array) -> View:
-        char, found = self.char(array), array.__cuda_array_interface__
+    def view(self, array, integers=False) -> View:
+        """Where it lies; arrays of integers where these are wanted, too."""
+        char, found = self.char(array, integers), array.__cuda_array_interface__
         place, read_only = found["data"]
         shape = tuple(found["shape"])
         strides = found.get("strides") or c_strides(shape, SIZES[char])
@@ -166,13 +173,13 @@ class Torch(Library):
     def is_on_device(self, array):
         return array.is_cuda
 
-    def view(self, array):
+    def view(self, array, integers=False):
         if array.requires_grad and self.module.is_grad_enabled():
             raise Unsuitable(
                 "a tensor that requires a gradient; expected one that does not: use .detach(), or a function "
                 "of fastrelu.torch"
             )
-        char, size = self.char(array), array.element_size()
+        char, size = self.char(array, integers), array.element_size()
         strides = tuple([step * size for step in array.stride()])
         return View(array.data_ptr(), tuple(array.shape), strides, char, array.get_device())
 
@@ -256,9 +263,9 @@ class Jax(Library):
     def device(self, array):
         return next(iter(array.devices())).local_hardware_id
 
-    def view(self, array):
+    def view(self, array, integers=False):
         array.block_until_ready()
-        return super().view(array)
+        return super().view(array, integers)
 
     def empty(self, array, shape):
         made = sys.modules["jax.numpy"].empty(shape, array.dtype, device=next(iter(array.devices())))
@@ -308,8 +315,8 @@ def is_on_device(value) -> bool:
     return library.is_on_device(value)
 
 
-def view(name, argument, array) -> View:
-    """Where a device array lies.
+def view(name, argument, array, integers=False) -> View:
+    """Where a device array lies, one of integers where these are wanted too.
 
     Raises
     ------
@@ -322,6 +329,6 @@ def view(name, argument, array) -> View:
             kinds = ", ".join(dict.fromkeys(one.package for one in LIBRARIES.values()))
             kind = f"{type(array).__module__}.{type(array).__qualname__}"
             raise Unsuitable(f"a {kind} on a device; expected an array of {kinds}")
-        return library.view(array)
+        return library.view(array, integers)
     except Unsuitable as error:
         raise TypeError(f"{name}: argument {argument!r} is {error}") from None

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import control
-from .device import SIZES, View, c_strides, dtype_name, is_on_device, library_of, view
+from .device import INTEGERS, SIZES, View, c_strides, dtype_name, is_on_device, library_of, view
 from .device_layout import broadcast, contiguous, passes, summation
 from .row import Kernel
 
@@ -22,12 +22,14 @@ __all__ = [
     "Gradient",
     "Operands",
     "Plain",
+    "aligned",
     "any_on_device",
     "backward",
     "explained",
     "forward",
     "gradients",
     "launches",
+    "launching",
     "only_ordinary",
     "run",
     "target_of",
@@ -48,7 +50,7 @@ def _kind(value):
     return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
-def _launching():
+def launching():
     try:
         from fastrelu.kernels.cuda import launch
     except ModuleNotFoundError as missing:
@@ -83,8 +85,8 @@ class Operands:
         self.library = library_of(array)
         self.lead = view(f.__qualname__, argument, array)
 
-    def view(self, argument, array) -> View:
-        """An array beside the first one."""
+    def view(self, argument, array, integers=False) -> View:
+        """An array beside the first one, of its dtype, or of integers where these are taken too."""
         f, lead = self.f, self.lead
         if array is self.array:
             return lead
@@ -93,10 +95,10 @@ class Operands:
             f._fail(TypeError, argument, f"a {_kind(array)} in host memory", f"an array on {beside}")
         if library_of(array) is not self.library:
             f._fail(TypeError, argument, f"a {_kind(array)}", f"a {_kind(self.array)}, as {self.argument}")
-        found = view(f.__qualname__, argument, array)
+        found = view(f.__qualname__, argument, array, integers)
         if found.device != lead.device:
             f._fail(ValueError, argument, f"on device {found.device}", beside)
-        if found.char != lead.char:
+        if found.char != lead.char and not (integers and found.char in INTEGERS):
             expected = f"{dtype_name(lead.char)}, that of {self.argument}"
             f._fail(TypeError, argument, f"of dtype {dtype_name(found.char)}", expected)
         return found
@@ -179,7 +181,7 @@ def launches(f, kernel, out, operands):
     """What runs an elementwise kernel: kernels, blocks, and the values of their arguments."""
     from fastrelu.kernels.cuda import elementwise
 
-    launch = _launching()
+    launch = launching()
     on = launch.device(out.device)
     pattern, views, numbers = _divided(operands)
     function = f._on_device(kernel, out.char, on.cc)
@@ -189,7 +191,7 @@ def launches(f, kernel, out, operands):
         yield compiled, blocks, (*one.places, *numbers, *one.rest)
 
 
-def _aligned(f, views):
+def aligned(f, views):
     for one in views:
         size = SIZES[one.char]
         if one.place % size or any(step % size for step in one.strides):
@@ -200,17 +202,17 @@ def _aligned(f, views):
 
 def run(f, kernel, out, operands, stream):
     """Launch an elementwise kernel of views and numbers."""
-    _aligned(f, [out, *(o for o in operands if type(o) is View)])
+    aligned(f, [out, *(o for o in operands if type(o) is View)])
     for compiled, blocks, values in launches(f, kernel, out, operands):
-        _launching().device(out.device).launch(compiled, blocks, stream, values)
+        launching().device(out.device).launch(compiled, blocks, stream, values)
 
 
 def _run_sums(f, kernel, out, operands, shape, kept_shape, called, stream):
     """Sum a kernel's results of `shape` over the axes that `kept_shape` lacks, into `out`."""
     from fastrelu.kernels.cuda import sums
 
-    _aligned(f, [out, *(o for o in operands if type(o) is View)])
-    launch = _launching()
+    aligned(f, [out, *(o for o in operands if type(o) is View)])
+    launch = launching()
     on = launch.device(out.device)
     pattern, views, numbers = _divided(operands)
     plan = summation(
@@ -253,7 +255,7 @@ class Plain:
         char, device, _ = key
         from fastrelu.kernels.cuda import elementwise
 
-        launch = _launching()
+        launch = launching()
         numbers = tuple(None if value is None else _rounded(value, char) for value in self.defaults)
         on, arrays = launch.device(device), len(self.kernel.inputs) - len(numbers)
         function = self.f._on_device(self.kernel, char, on.cc)
@@ -426,7 +428,7 @@ def explained(f, kernel, arrays, out):
     ranks = [one.rank for one in passes(target, tuple(broadcast(v, shape) for v in views if type(v) is View))]
     by_vectors = bool(made) and ranks[0] == 0 and made[0][2][-1] > 0
     threads = max((blocks * compiled.threads for compiled, blocks, _ in made), default=0)
-    major, minor = _launching().device(target.device).cc
+    major, minor = launching().device(target.device).cc
     if not made:
         reason = "there is no number: nothing is launched"
     elif by_vectors:

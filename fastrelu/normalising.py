@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import dispatch, reference_rows, rowwise
+from . import device_reductions, dispatch, reference_rows, rowwise
 from .docstrings import attached, sharing
 from .reference_rows import Rows, quiet, result_dtype
 
@@ -197,6 +197,8 @@ def _normalise(function, x, axis, out):
         result = kernel(x, axis, out)
         if result is not None:
             return result
+    if device_reductions.any_on_device(x, out):
+        return device_reductions.normalise(function, x, axis, out)
     options = {"axis": axis} if out is None else {"axis": axis, "out": out}
     answer = rowwise.override(function, (x, out), (x,), options)
     if answer is not NotImplemented:
@@ -222,6 +224,8 @@ def _backward(function, dy, x, y, axis, out):
         result = None if kernel is None else kernel(y, axis, out, dy=dy)
         if result is not None:
             return result
+    if device_reductions.any_on_device(dy, given, out):
+        return device_reductions.softmax_gradient(function, dy, x, y, axis, out)
     options = {argument: given, "axis": axis} | ({} if out is None else {"out": out})
     answer = rowwise.override(function.backward, (dy, given, out), (dy,), options)
     if answer is not NotImplemented:

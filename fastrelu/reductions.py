@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import dispatch, reference_rows, rowwise
+from . import device_reductions, dispatch, reference_rows, rowwise
 from .docstrings import attached, sharing
 from .reference_rows import Rows, result_dtype, weight_dtype, with_entry
 from .weighted import logsumexp_rows, weight_rows
@@ -196,6 +196,8 @@ def _of_few_rows(a, b, axis, return_sign):
 
 def _reduce_any(function, a, axis, b, keepdims, return_sign, out):
     """Any kind of arguments; other libraries may take them over."""
+    if device_reductions.any_on_device(a, b, *(out if isinstance(out, tuple) else (out,))):
+        return device_reductions.logsumexp(function, a, axis, b, keepdims, return_sign, out)
     options = {"axis": axis, "b": b, "keepdims": keepdims, "return_sign": return_sign}
     options |= {} if out is None else {"out": out}
     outs = out if isinstance(out, tuple) else (out,) * (1 + bool(return_sign))
@@ -265,6 +267,8 @@ def _backward(function, dy, x, axis, b, keepdims, out):
         result = None if kernel is None else kernel(x, axis, out, keepdims, dy, True)
         if result is not None:
             return result
+    if device_reductions.any_on_device(dy, x, b, out):
+        return device_reductions.gradient_of_logsumexp(function, dy, x, axis, b, keepdims, out)
     options = {"axis": axis, "b": b, "keepdims": keepdims} | ({} if out is None else {"out": out})
     answer = rowwise.override(function.backward, (dy, x, b, out), (dy, x), options)
     if answer is not NotImplemented:

@@ -18,15 +18,18 @@ from dataclasses import dataclass
 
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import cuda, types
 
-from .access import number_at, of_array, wide_at
-from .primitives import fma, inline, power_of_two, select, simulated
-from .rows import X, Operation, bundle, entries, forward_sums, log_of_sum
+from .access import access, number_at, of_array, wide_at
+from .launch import THREADS, Kernel
+from .primitives import SIMULATED, fma, inline, power_of_two, select, simulated
+from .reals import REALS
+from .rows import STATES, X, Operation, bundle, entries, forward_sums, log_of_sum
 from .scalar import where_eq
-from .team import cooperative
+from .storage import STORAGES
+from .team import cooperative, room_for
 
-__all__ = ["FACTOR", "INTEGERS", "Loss", "integer_at", "operation"]
+__all__ = ["INTEGERS", "Loss", "operation", "total", "weights"]
 
 # Places besides those of row_kernels; DY has the probabilities.
 LABELS, WEIGHT, DIVISOR, LOSSES, FLOW = range(4, 9)
@@ -35,9 +38,8 @@ IGNORED, IGNORES = range(2)  # options that are integers
 HARD, SPREAD, FACTOR = 0, 2, 4  # numbers, in two parts
 DEAD, ONE_HOT, UNDEFINED = range(3)  # rows out of the ordinary
 
-# Bytes and sign of labels, by NumPy's character of their dtype.
-INTEGERS = {"b": (1, True), "B": (1, False), "h": (2, True), "H": (2, False)}
-INTEGERS |= {"i": (4, True), "I": (4, False), "q": (8, True), "Q": (8, False)}
+# Bytes and sign of labels, by their dtype.
+INTEGERS = {f"{u}int{8 * size}": (size, not u) for size in (1, 2, 4, 8) for u in ("", "u")}
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Loss:
     Attributes
     ----------
     labels : str
-        The character of class indices, a key of `INTEGERS`; "p" for probabilities.
+        The dtype of class indices, a key of `INTEGERS`; "p" for probabilities.
     weighted, spreads : bool
         There are class weights; there is label smoothing.
     gradient : bool
@@ -81,13 +83,13 @@ class Loss:
         return "cross_entropy." + ".".join([*(p or "-" for p in parts), "".join("01"[f] for f in flags)])
 
 
-def integer_at(char):
+def integer_at(dtype):
     """A function ``load(place)`` of an integer as int64; one that is too large for that is negative."""
-    size, signed = INTEGERS[char]
+    size, signed = INTEGERS[dtype]
 
     def twin(place):
         bits = (ctypes.c_char * size).from_address(int(place))
-        return np.frombuffer(bits, char)[0].astype(np.int64)
+        return np.frombuffer(bits, dtype)[0].astype(np.int64)
 
     @simulated(twin)
     def load(typing, place):
@@ -340,3 +342,99 @@ def _loss(loss, reals, storage, count, across, pieces, access):
             state, merged_spread, given, put, settled, term, result_of_targets, special_of_targets
         )
     return bundle(state, merged, given, put, settled, term, result_of_label, special_of_label)
+
+
+# Sums over rows, of which a block leaves one for each of its chunks: as many as its threads, EACH times.
+
+EACH = 2 if SIMULATED else 16
+TO, FROM = 0, 1  # places of a total
+STORES, DIVIDES, DIVIDES_BY_STORED = range(3)  # what becomes of it
+
+
+@functools.cache
+def weights(loss, char):
+    """The kernel that sums the weights of all labels that count, chunk by chunk.
+
+    ``kernel(places, lengths, strides, options, rows, classes)``, as the kernels of the rows; a label that is no
+    class weighs nothing.
+    """
+    op = operation(loss)
+    arguments = (
+        types.UniTuple(types.int64, STATES + 1 + op.more_places),
+        types.UniTuple(types.int64, 2),
+        types.UniTuple(types.int64, 4 * (STATES + op.more_strides)),
+        options(REALS[char]),
+        *(types.int64, types.int64),
+    )
+    return Kernel(f"{loss.name}.{char}.weights", functools.partial(_weights, loss, char), arguments, THREADS)
+
+
+def _weights(loss, char):
+    reals, storage = REALS[char], STORAGES[char]
+    label_of_row = label_of_rows(loss, reals, storage, access(storage, "single", 1).place_of_row)
+    _, _, wide_total = reals.folds(False)
+    _, store_wide, size = wide_at(reals)
+    constant, add, where, first_of = reals.words.constant, reals.words.add, reals.words.where, reals.words.leading_part
+    ROOM, WIDE = room_for(False), reals.wide or np.float64
+
+    def kernel(places, lengths, strides, options, rows, classes):
+        room = cuda.shared.array(ROOM, WIDE)
+        chunk = EACH * cuda.blockDim.x
+        for begin in range(cuda.blockIdx.x * chunk, rows, cuda.gridDim.x * chunk):
+            found = constant(0.0, 0.0)
+            for i in range(EACH):
+                row = begin + i * cuda.blockDim.x + cuda.threadIdx.x
+                if row < rows:
+                    _, own = label_of_row(places, lengths, strides, options, row, classes)
+                    found = add(found, where(first_of(own) >= 0, own, constant(0.0, 0.0)))
+            found = wide_total(found, cuda.blockDim.x, room)
+            if cuda.threadIdx.x == 0:
+                store_wide(places[STATES] + begin // chunk * size, found)
+
+    return kernel
+
+
+@functools.cache
+def total(char):
+    """The kernel that sums wide numbers, chunk by chunk.
+
+    ``kernel(places, n, what, divisor)``: the places of the results, of the numbers and of a divisor; `what` says
+    whether sums are stored as they are, or the one there is comes out in the dtype, divided by a number in two
+    parts or by the one in memory.
+    """
+    number = types.float32 if REALS[char].wide is np.float32 else types.float64
+    arguments = (
+        *(types.UniTuple(types.int64, 3), types.int64, types.int64),
+        types.UniTuple(number, 2),
+    )
+    return Kernel(f"cross_entropy.{char}.total", functools.partial(_total, char), arguments, THREADS)
+
+
+def _total(char):
+    reals = REALS[char]
+    _, _, wide_total = reals.folds(False)
+    load_wide, store_wide, size = wide_at(reals)
+    _, store = number_at(STORAGES[char])
+    w = reals.words
+    constant, add, div, narrow = w.constant, w.add, w.div, w.narrow
+    ROOM, WIDE = room_for(False), reals.wide or np.float64
+
+    def kernel(places, n, what, divisor):
+        room = cuda.shared.array(ROOM, WIDE)
+        chunk = EACH * cuda.blockDim.x
+        for begin in range(cuda.blockIdx.x * chunk, n, cuda.gridDim.x * chunk):
+            found = constant(0.0, 0.0)
+            for i in range(EACH):
+                at = begin + i * cuda.blockDim.x + cuda.threadIdx.x
+                if at < n:
+                    found = add(found, load_wide(places[FROM] + at * size))
+            found = wide_total(found, cuda.blockDim.x, room)
+            if cuda.threadIdx.x == 0 and what == STORES:
+                store_wide(places[TO] + begin // chunk * size, found)
+            elif cuda.threadIdx.x == 0:
+                by = constant(divisor[0], divisor[1])
+                if what == DIVIDES_BY_STORED:
+                    by = load_wide(places[2])
+                store(places[TO], narrow(div(found, by)))
+
+    return kernel

@@ -24,12 +24,22 @@ from .primitives import inline
 from .reals import REALS
 from .rows import DY, OUT, STATES, X
 from .storage import STORAGES
-from .team import place_in_block, room_for
+from .team import LANES, place_in_block, room_for
 
-__all__ = ["ENTRIES", "ROLES", "kernel_of", "state_bytes"]
+__all__ = ["ROLES", "entries_of_thread", "kernel_of", "state_bytes"]
 
-ENTRIES = {"e": 16, "b": 16, "f": 16, "d": 8}  # of a thread, at most
+# Entries of a thread, at most: by vectors, and one by one, where addresses take registers too.
+ENTRIES = {"e": 16, "b": 16, "f": 16, "d": 8}
+ENTRIES_APART = {"e": 8, "b": 8, "f": 8, "d": 4}
 INDEX = types.int64
+
+
+def entries_of_thread(char, how, length):
+    """How many entries of rows of a length each thread keeps."""
+    if how not in ("vectors", "grouped"):
+        return ENTRIES_APART[char]
+    lanes = STORAGES[char].lanes
+    return lanes if length <= lanes * LANES else ENTRIES[char]
 
 
 @functools.cache
@@ -72,8 +82,8 @@ def parts_of_rows(operation, char, how, count, pieces):
             read(d, place, first, end, lengths, steps, member, team, ZERO)
 
     @inline
-    def finish(e, d, state, given, places, lengths, strides, options, row, first, end, member, team, kept):
-        if of_row and member == 0 and first == 0 and end:
+    def finish(e, d, state, given, places, lengths, strides, options, row, rows, first, end, member, team, kept):
+        if of_row and member == 0 and first == 0 and row < rows:
             put(state, given, places, lengths, strides, options, row)
         if of_entries:
             numbers = settled(state, given, places, options)
@@ -119,7 +129,7 @@ def whole(operation, char, how, count):
             given = given_of(places, lengths, strides, options, row, end)
             fetch(e, d, places, lengths, strides, row, 0, end, member, team)
             found = state(e, d, given, places, options, 0, member, team, room)
-            finish(e, d, found, given, places, lengths, strides, options, row, 0, end, member, team, True)
+            finish(e, d, found, given, places, lengths, strides, options, row, rows, 0, end, member, team, True)
 
     return kernel
 
@@ -151,7 +161,7 @@ def pieces(operation, char, how, count):
                 if of_entries:
                     fetch(e, d, places, lengths, strides, row, first, end, member, team)
                 finish(
-                    e, d, found, given, places, lengths, strides, options, row, first, end, member, team, False
+                    e, d, found, given, places, lengths, strides, options, row, rows, first, end, member, team, 0
                 )
 
     return kernel
@@ -209,7 +219,7 @@ def results(operation, char, how, count):
                 if of_entries:
                     fetch(e, d, places, lengths, strides, row, first, end, member, team)
                 finish(
-                    e, d, found, given, places, lengths, strides, options, row, first, end, member, team, False
+                    e, d, found, given, places, lengths, strides, options, row, rows, first, end, member, team, 0
                 )
 
     return kernel

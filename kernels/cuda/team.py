@@ -2,7 +2,7 @@
 
 A team is a power of two of threads.  Over rows that lie along memory its members are neighbours, so a warp
 serves several rows, or a block several warps to each; over rows that lie across memory neighbours belong to
-rows side by side, and a team has one thread in each of its warps.  Every member ends with the same bits, and
+rows side by side, and the members of a team are as far apart as its block has teams.  Every member ends with the same bits, and
 the order in which members are added depends on the size of the team alone.
 
 Neighbours exchange values by shuffles.  Numba's simulator has none: there the exchange goes by shared memory,
@@ -82,9 +82,10 @@ def fold(combine, kind, across):
         cuda.syncthreads()
         room[cuda.threadIdx.x] = value
         cuda.syncthreads()
-        first = cuda.threadIdx.x % LANES
+        teams = cuda.blockDim.x // team
+        first = cuda.threadIdx.x % teams
         value = kind(room[first])
-        for i in range(first + LANES, first + team * LANES, LANES):
+        for i in range(first + teams, first + team * teams, teams):
             value = combine(value, kind(room[i]))
         return value
 
@@ -119,9 +120,10 @@ def fold_pairs(combine, across):
         cuda.syncthreads()
         room[cuda.threadIdx.x], room[LOW + cuda.threadIdx.x] = value
         cuda.syncthreads()
-        first = cuda.threadIdx.x % LANES
+        teams = cuda.blockDim.x // team
+        first = cuda.threadIdx.x % teams
         value = room[first], room[LOW + first]
-        for i in range(first + LANES, first + team * LANES, LANES):
+        for i in range(first + teams, first + team * teams, teams):
             value = combine(value, (room[i], room[LOW + i]))
         return value
 

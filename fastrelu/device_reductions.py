@@ -1,0 +1,189 @@
+"""The reductions on device arrays: logsumexp, the softmaxes, and their gradients.
+
+As in `device_calls`, everything is checked before anything is launched, nothing waits for the device, and no
+number is fetched from it.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+from . import rowwise
+from .device import View, is_on_device
+from .device_calls import Operands, aligned, any_on_device, destination, launching
+from .device_layout import VECTOR_BYTES
+from .device_rows import Block, TooManyStrides, row_plan
+
+__all__ = ["Called", "Rows", "any_on_device", "gradient_of_logsumexp", "logsumexp", "normalise", "softmax_gradient"]
+
+X = 1  # among the arrays of a kernel: result, entries, dy
+
+
+class _Named:
+    """What `Operands` asks of the function that is called."""
+
+    def __init__(self, name):
+        self.__qualname__ = name
+
+    def _fail(self, kind, argument, got, expected):
+        rowwise.fail(self.__qualname__, kind, argument, got, expected)
+
+
+def called_by(name, argument, array, **others):
+    return Operands(_Named(name), argument, array, others)
+
+
+@functools.cache
+def _block():
+    from fastrelu.kernels.cuda import row_kernels, team
+
+    return Block(team.LANES, team.LEAST_THREADS, team.MOST_THREADS, row_kernels.entries_of_thread)
+
+
+class Rows:
+    """The entries of a call as rows, and launches over them.
+
+    Attributes
+    ----------
+    called : Operands
+    shape, axes, kept_shape : tuple of int
+    count, length : int
+        Of rows, of a row.
+    """
+
+    def __init__(self, called, axis):
+        self.called, self.shape = called, called.lead.shape
+        self.axes = rowwise.as_axes(called.f.__qualname__, axis, len(self.shape))
+        self.kept = tuple(i for i in range(len(self.shape)) if i not in self.axes)
+        self.kept_shape = tuple(self.shape[i] for i in self.kept)
+        self.count, self.length = math.prod(self.kept_shape), math.prod(self.shape[i] for i in self.axes)
+
+    def result_shape(self, keepdims):
+        return tuple(1 if i in self.axes else n for i, n in enumerate(self.shape)) if keepdims else self.kept_shape
+
+    def of_shape(self, argument, array, shape):
+        """A View of an array that has to have the forward result's shape."""
+        found = self.called.view(argument, array)
+        if found.shape != shape:
+            expected = f"the shape of the forward result, {shape}"
+            self.called.f._fail(ValueError, argument, f"of shape {found.shape}", expected)
+        return found
+
+    def by_row(self, view):
+        """A View with one number for each row, without the reduced axes, which may be kept as 1."""
+        if view.ndim == len(self.kept):
+            return view
+        strides = tuple(view.strides[i] for i in self.kept)
+        return View(view.place, self.kept_shape, strides, view.char, view.device, view.writeable)
+
+    def plan(self, arrays, lead=X):
+        """How to go over Views of entries and of rows, None where a kernel's array is not there."""
+        there = [one for one in arrays if one is not None]
+        aligned(self.called.f, there)
+        by_vectors = not any(one.place % VECTOR_BYTES for one in there if one.shape == self.shape)
+        strides = tuple(None if one is None else one.strides for one in arrays)
+        try:
+            return row_plan(self.shape, self.axes, arrays[lead].char, strides, lead, by_vectors, _block())
+        except TooManyStrides as error:
+            self.called.f._fail(ValueError, "axis", f"along {error} strides", "axes along two at most")
+
+    def run(self, operation, arrays, more_places=(), options=(0,)):
+        """Launch an operation over Views: of the result, of the entries, of `dy`, and of its own.
+
+        `more_places` are of what has no strides: they follow those of the states, before its own arrays.
+        """
+        from fastrelu.kernels.cuda import row_kernels
+
+        called = self.called
+        on, char = launching().device(called.lead.device), called.lead.char
+        plan, stream = self.plan(arrays), called.library.stream(called.array)
+        blocks = on.processors * max(1, launching().THREADS * launching().BLOCKS_A_PROCESSOR // plan.threads)
+        roles, states, tasks = ("whole",), 0, plan.groups
+        if plan.pieces > 1:
+            roles = ("pieces",)
+            if 2 * plan.groups <= on.processors:
+                roles, tasks = ("sums", "results"), plan.groups * plan.pieces
+                size = row_kernels.state_bytes(operation, char) * plan.rows * plan.pieces
+                workspace = called.library.workspace(called.array, -(-size // 8))
+                states = called.library.view(workspace).place
+        places = [0 if one is None else one.place for one in arrays]
+        for offsets in plan.offsets:
+            moved = [p + o for p, o in zip(places, offsets, strict=True)]
+            values = (*moved[:3], states, *more_places, *moved[3:], *plan.lengths, *plan.strides, *options)
+            for role in roles:
+                kernel = row_kernels.kernel_of(operation, char, plan.how, plan.count, role, plan.threads)
+                where = (plan.rows, plan.length, plan.team)
+                on.launch(kernel, max(1, min(tasks, blocks)), stream, (*values, *where))
+
+
+@functools.cache
+def _operation(name):
+    from fastrelu.kernels.cuda import rows, rows_backward
+
+    return (rows.forward() | rows_backward.backward())[name]
+
+
+def _only(name, argument, value, default):
+    if value is not default:
+        rowwise.fail(name, TypeError, argument, repr(value), f"{default} for an array on a device")
+
+
+def logsumexp(function, a, axis, b, keepdims, return_sign, out):
+    """`logsumexp` and `logsumexp0`."""
+    name = function.__name__
+    called = called_by(name, "a", a, b=b, out=out)
+    _only(name, "b", b, None)
+    _only(name, "return_sign", return_sign, False)
+    rows = Rows(called, axis)
+    target, result = destination(called, out, rows.result_shape(keepdims))
+    called.overlaps(target, [called.lead])
+    if rows.count:
+        rows.run(_operation(name), (rows.by_row(target), called.lead, None))
+    return result
+
+
+def gradient_of_logsumexp(function, dy, x, axis, b, keepdims, out):
+    name = function.backward.__qualname__
+    called = called_by(name, "x", x, dy=dy, b=b, out=out)
+    _only(name, "b", b, None)
+    rows = Rows(called, axis)
+    flow = rows.by_row(rows.of_shape("dy", dy, rows.result_shape(keepdims)))
+    target, result = destination(called, out, rows.shape)
+    called.overlaps(target, [called.lead, flow])
+    if target.size:
+        rows.run(_operation(name), (target, called.lead, flow))
+    return result
+
+
+def normalise(function, x, axis, out):
+    """`softmax`, `softmax0` and `log_softmax`."""
+    name = function.__name__
+    called = called_by(name, "x", x, out=out)
+    rows = Rows(called, axis)
+    target, result = destination(called, out, rows.shape)
+    called.overlaps(target, [called.lead])
+    if target.size:
+        rows.run(_operation(name), (target, called.lead, None))
+    return result
+
+
+def softmax_gradient(function, dy, x, y, axis, out):
+    """The gradients of those, from their result, or by way of it where that is not given."""
+    name = function.backward.__qualname__
+    argument, source = ("y", y) if x is None else ("x", x)
+    called = called_by(name, argument, source, dy=dy, out=out)
+    rows = Rows(called, axis)
+    flow = rows.of_shape("dy", dy, rows.shape)
+    target, result = destination(called, out, rows.shape)
+    over_dy = called.overlaps(target, [flow])
+    called.overlaps(target, [called.lead])
+    if not target.size:
+        return result
+    made = called.lead
+    if x is not None:
+        made = called.library.view(called.library.empty(x, rows.shape)) if over_dy else target
+        forward = function.__name__.replace("softmax", "shares")
+        rows.run(_operation(forward), (made, called.lead, None))
+    rows.run(_operation(name), (target, made, flow))
+    return result
