@@ -15,7 +15,7 @@ from .device_calls import Operands, aligned, any_on_device, destination, launchi
 from .device_layout import VECTOR_BYTES
 from .device_rows import Block, TooManyStrides, row_plan
 
-__all__ = ["Called", "Rows", "any_on_device", "gradient_of_logsumexp", "logsumexp", "normalise", "softmax_gradient"]
+__all__ = ["Rows", "any_on_device", "called_by", "gradient_of_logsumexp", "logsumexp", "normalise", "softmax_gradient"]
 
 X = 1  # among the arrays of a kernel: result, entries, dy
 
@@ -35,10 +35,11 @@ def called_by(name, argument, array, **others):
 
 
 @functools.cache
-def _block():
+def _block(few):
     from fastrelu.kernels.cuda import row_kernels, team
 
-    return Block(team.LANES, team.LEAST_THREADS, team.MOST_THREADS, row_kernels.entries_of_thread)
+    entries = functools.partial(row_kernels.entries_of_thread, few)
+    return Block(team.LANES, team.LEAST_THREADS, team.MOST_THREADS, entries)
 
 
 class Rows:
@@ -77,14 +78,15 @@ class Rows:
         strides = tuple(view.strides[i] for i in self.kept)
         return View(view.place, self.kept_shape, strides, view.char, view.device, view.writeable)
 
-    def plan(self, arrays, lead=X):
+    def plan(self, operation, arrays):
         """How to go over Views of entries and of rows, None where a kernel's array is not there."""
         there = [one for one in arrays if one is not None]
         aligned(self.called.f, there)
         by_vectors = not any(one.place % VECTOR_BYTES for one in there if one.shape == self.shape)
         strides = tuple(None if one is None else one.strides for one in arrays)
+        char = self.called.lead.char
         try:
-            return row_plan(self.shape, self.axes, arrays[lead].char, strides, lead, by_vectors, _block())
+            return row_plan(self.shape, self.axes, char, strides, X, by_vectors, _block(operation.few))
         except TooManyStrides as error:
             self.called.f._fail(ValueError, "axis", f"along {error} strides", "axes along two at most")
 
@@ -97,7 +99,7 @@ class Rows:
 
         called = self.called
         on, char = launching().device(called.lead.device), called.lead.char
-        plan, stream = self.plan(arrays), called.library.stream(called.array)
+        plan, stream = self.plan(operation, arrays), called.library.stream(called.array)
         blocks = on.processors * max(1, launching().THREADS * launching().BLOCKS_A_PROCESSOR // plan.threads)
         roles, states, tasks = ("whole",), 0, plan.groups
         if plan.pieces > 1:
@@ -182,7 +184,8 @@ def softmax_gradient(function, dy, x, y, axis, out):
         return result
     made = called.lead
     if x is not None:
-        made = called.library.view(called.library.empty(x, rows.shape)) if over_dy else target
+        between = called.library.empty(x, rows.shape) if over_dy else None
+        made = called.library.view(between) if over_dy else target
         forward = function.__name__.replace("softmax", "shares")
         rows.run(_operation(forward), (made, called.lead, None))
     rows.run(_operation(name), (target, made, flow))

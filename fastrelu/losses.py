@@ -11,7 +11,7 @@ import inspect
 
 import numpy as np
 
-from . import dispatch, reference_losses, rowwise
+from . import device_losses, dispatch, reference_losses, rowwise
 from .docstrings import completed
 from .reference_rows import Rows, result_dtype
 from .targets import Targets
@@ -193,6 +193,10 @@ class _Loss:
         names = ("axis", "weight", "reduction", "label_smoothing", "ignore_index")
         options = dict(zip(names, given, strict=True)) | ({} if out is None else {"out": out})
         arguments = (logits, labels) if self._fixed else (dy, logits, labels)
+        if device_losses.any_on_device(dy, logits, labels, weight, out):
+            return device_losses.cross_entropy(
+                name, self._wants, bool(self._fixed), dy, logits, labels, given, out
+            )
         answer = rowwise.override(self, (*arguments, weight, out), arguments, options)
         if answer is not NotImplemented:
             return answer

@@ -29,11 +29,11 @@ from .scalar import where_eq
 from .storage import STORAGES
 from .team import cooperative, room_for
 
-__all__ = ["INTEGERS", "Loss", "operation", "total", "weights"]
+__all__ = ["CHUNK", "DIVIDES", "DIVIDES_BY_STORED", "INTEGERS", "STORES", "Loss", "operation", "total", "weights"]
 
 # Places besides those of row_kernels; DY has the probabilities.
-LABELS, WEIGHT, DIVISOR, LOSSES, FLOW = range(4, 9)
-OF_LABELS, OF_LOSSES, OF_FLOW = range(3, 6)  # the arrays among them that have strides
+WEIGHT, DIVISOR, LABELS, LOSSES, FLOW = range(4, 9)
+OF_LABELS, OF_LOSSES, OF_FLOW = range(3, 6)  # the last three have strides
 IGNORED, IGNORES = range(2)  # options that are integers
 HARD, SPREAD, FACTOR = 0, 2, 4  # numbers, in two parts
 DEAD, ONE_HOT, UNDEFINED = range(3)  # rows out of the ordinary
@@ -56,9 +56,8 @@ class Loss:
         It is wanted.
     loss : str
         "" where it is not wanted, "none" for one a row in the dtype, "sum" for a wide number a row.
-    flow : str
-        What the gradient is multiplied by besides the factor: "" for nothing, "row" for a number of each row,
-        "one" for one number.
+    flows : bool
+        The gradient is multiplied by a number of each row besides the factor.
     divides : bool
         By a number that lies on the device.
     """
@@ -68,7 +67,7 @@ class Loss:
     spreads: bool
     gradient: bool
     loss: str
-    flow: str
+    flows: bool
     divides: bool
 
     @property
@@ -78,9 +77,8 @@ class Loss:
 
     @property
     def name(self):
-        parts = (self.labels, self.loss, self.flow)
-        flags = (self.weighted, self.spreads, self.gradient, self.divides)
-        return "cross_entropy." + ".".join([*(p or "-" for p in parts), "".join("01"[f] for f in flags)])
+        flags = (self.weighted, self.spreads, self.gradient, self.flows, self.divides)
+        return f"cross_entropy.{self.labels}.{self.loss or '-'}.{''.join('01'[f] for f in flags)}"
 
 
 def integer_at(dtype):
@@ -122,6 +120,7 @@ def operation(loss):
         of_entries=loss.gradient,
         keeps=loss.gradient,
         has_special=True,
+        few=loss.by_entry,
         sums=4 if loss.by_entry else 2,
         more_places=5,
         more_strides=3,
@@ -130,7 +129,7 @@ def operation(loss):
 
 
 def label_of_rows(loss, reals, storage, place_of_row):
-    """A function of a row: its label, or -1 where it has none that counts, and the weight of its class."""
+    """A function of a row: its label or -1, the weight of its class, and whether the row counts."""
     w, value = reals.words, reals.value
     constant, where, widen = w.constant, w.where, w.widen
     has_labels, weighted = loss.labels != "p", loss.weighted
@@ -140,18 +139,19 @@ def label_of_rows(loss, reals, storage, place_of_row):
 
     @inline
     def label_of_row(places, lengths, strides, options, row, n):
-        label, own = -1, constant(0.0, 0.0)
+        label, own, counts = -1, constant(0.0, 0.0), True
         if has_labels and n:
             label = load_label(place_of_row(places[LABELS], row, lengths, of_array(strides, OF_LABELS)))
             ignored = options[0][IGNORES] != 0 and label == options[0][IGNORED]
             known = label >= 0 and label < n
             own = constant(0.0 if ignored else 1.0 if known else math.nan, 0.0)
+            counts = not ignored
             if ignored or not known:
                 label = -1
             elif weighted:
                 weight = load(places[WEIGHT] + label * size)
                 own = widen(select(weight >= ZERO, weight, NAN))
-        return label, own
+        return label, own, counts
 
     return label_of_row
 
@@ -165,13 +165,13 @@ def _loss(loss, reals, storage, count, across, pieces, access):
     log_of = log_of_sum(reals)
     load, store, index = access.load, access.store, access.index
     place_of_row, place_of_entry = access.place_of_row, access.place_of_entry
-    load_wide, store_wide, wide_size = wide_at(reals)
+    load_wide, store_wide, _ = wide_at(reals)
     add, sub, mul, div, constant, widen, narrow = w.add, w.sub, w.mul, w.div, w.constant, w.widen, w.narrow
     where, rescaled, normalised, parts, is_one = w.where, w.rescaled, w.normalised, w.parts, w.is_one
     leading, plain, share_of, of_plain, binade = w.leading_part, w.plain, w.share_of, w.of_plain, w.value_binade
     zero_plain, one_plain, limit = w.plain_type(0), w.plain_type(1), 100 if value is np.float32 else 1000
     has_labels, by_entry, weighted, divides = loss.labels != "p", loss.by_entry, loss.weighted, loss.divides
-    flow_of_row, one_flow, one_loss_a_row = loss.flow == "row", loss.flow == "one", loss.loss == "none"
+    flows, one_loss_a_row = loss.flows, loss.loss == "none"
     ZERO, ONE, INF, NAN, size = value(0), value(1), value(math.inf), value(math.nan), storage.size
     LOWEST, LEAST, LARGEST = -INF, value(2.0**-limit), value(2.0**limit)
 
@@ -181,20 +181,18 @@ def _loss(loss, reals, storage, count, across, pieces, access):
 
     @inline
     def given(places, lengths, strides, options, row, n):
-        label, own = label_of_row(places, lengths, strides, options, row, n)
+        label, own, counts = label_of_row(places, lengths, strides, options, row, n)
         steps = of_array(strides, X)
         x, flow = ZERO, ONE
         if label >= 0:
             x = load(place_of_entry(place_of_row(places[X], row, lengths, steps), label, lengths, steps))
-        if flow_of_row and n:
+        if flows and n:
             flow = load(place_of_row(places[FLOW], row, lengths, of_array(strides, OF_FLOW)))
-        if one_flow:
-            flow = load(places[FLOW])
-        return label, own, x, flow, n
+        return label, own, x, flow, n if counts else 0
 
     @inline
-    def target(p, i, own, n, places, options):
-        """That of entry i, but for what a label has alone."""
+    def target(p, i, n, places, options):
+        """That of entry i of the n that count, but for what a label has alone."""
         q = pair_of(options, SPREAD)
         if not has_labels:
             p = select(p >= ZERO and p <= ONE, p, NAN)
@@ -202,8 +200,7 @@ def _loss(loss, reals, storage, count, across, pieces, access):
         if weighted and i < n:
             weight = load(places[WEIGHT] + i * size)
             q = mul(q, widen(select(weight >= ZERO, weight, NAN)))
-        counts = i < n and not (has_labels and leading(own) == 0)
-        return where(counts, q, constant(0.0, 0.0))
+        return where(i < n, q, constant(0.0, 0.0))
 
     @cooperative
     def spread(e, d, given, places, options, first, member, team):
@@ -214,7 +211,7 @@ def _loss(loss, reals, storage, count, across, pieces, access):
         for j in range(count):
             x = e[j]
             p = ZERO if has_labels else d[j]
-            q = target(p, first + index(j, member, team), given[1], given[4], places, options)
+            q = target(p, first + index(j, member, team), given[4], places, options)
             below = mul(q, sub(widen(top), widen(x)))
             none = x == top or leading(q) == 0
             apart = add(apart, where(none, constant(0.0, 0.0), below))
@@ -259,10 +256,11 @@ def _loss(loss, reals, storage, count, across, pieces, access):
         if by_entry:
             others = add(state[4], mul(state[5], log_sum))
             loss = add(loss, where(leading(state[5]) == 0, constant(0.0, 0.0), others))
+        to = place_of_row(places[LOSSES], row, lengths, of_array(strides, OF_LOSSES))
         if one_loss_a_row:
-            store(place_of_row(places[LOSSES], row, lengths, of_array(strides, OF_LOSSES)), narrow(loss))
+            store(to, narrow(loss))
         else:
-            store_wide(places[LOSSES] + row * wide_size, loss)
+            store_wide(to, loss)
 
     @inline
     def settled(state, given, places, options):
@@ -292,7 +290,7 @@ def _loss(loss, reals, storage, count, across, pieces, access):
             top_term, beside_top = term_of(top, shift, exponent)[0], plain(div(others, total))
             high = plain(mass)
             low = plain(sub(mass, of_plain(high)))
-            return common, inverse, top_term, beside_top, high, low, plain(factor), given[1], plain(hard)
+            return common, inverse, top_term, beside_top, high, low, plain(factor), plain(hard)
         # mantissa and exponent apart: a term times the one stays in range, whatever the other is
         factor = mul(factor, hard)
         scale = power_of_two(scale_of(narrow(factor)))
@@ -316,9 +314,9 @@ def _loss(loss, reals, storage, count, across, pieces, access):
 
     @inline
     def result_of_targets(made, d, i, numbers, places, options):
-        (_, _, label, n, _, _, at_label), inverse, top_term, beside_top, high, low, factor, own, _ = numbers
+        (_, _, label, n, _, _, at_label), inverse, top_term, beside_top, high, low, factor, _ = numbers
         share = share_of(made, inverse)
-        q = plain(target(d, i, own, n, places, options))
+        q = plain(target(d, i, n, places, options))
         beside = beside_top if made == top_term else one_plain - share
         gradient = (share * ((high - q) + low) - q * beside) * factor
         return at_label if i == label else value(gradient)
@@ -332,8 +330,8 @@ def _loss(loss, reals, storage, count, across, pieces, access):
 
     @inline
     def special_of_targets(x, d, i, numbers, places, options):
-        (_, kind, label, n, _, _, _), _, _, _, high, _, factor, own, hard = numbers
-        q = plain(target(d, i, own, n, places, options)) + (hard if i == label else zero_plain)
+        (_, kind, label, n, _, _, _), _, _, _, high, _, factor, hard = numbers
+        q = plain(target(d, i, n, places, options)) + (hard if i == label else zero_plain)
         gradient = value(((high if x == INF else zero_plain) - q) * factor)
         return gradient if kind == ONE_HOT else ZERO if kind == DEAD else NAN
 
@@ -347,6 +345,7 @@ def _loss(loss, reals, storage, count, across, pieces, access):
 # Sums over rows, of which a block leaves one for each of its chunks: as many as its threads, EACH times.
 
 EACH = 2 if SIMULATED else 16
+CHUNK = EACH * THREADS
 TO, FROM = 0, 1  # places of a total
 STORES, DIVIDES, DIVIDES_BY_STORED = range(3)  # what becomes of it
 
@@ -385,7 +384,7 @@ def _weights(loss, char):
             for i in range(EACH):
                 row = begin + i * cuda.blockDim.x + cuda.threadIdx.x
                 if row < rows:
-                    _, own = label_of_row(places, lengths, strides, options, row, classes)
+                    _, own, _ = label_of_row(places, lengths, strides, options, row, classes)
                     found = add(found, where(first_of(own) >= 0, own, constant(0.0, 0.0)))
             found = wide_total(found, cuda.blockDim.x, room)
             if cuda.threadIdx.x == 0:
@@ -422,7 +421,7 @@ def _total(char):
     def kernel(places, n, what, divisor):
         room = cuda.shared.array(ROOM, WIDE)
         chunk = EACH * cuda.blockDim.x
-        for begin in range(cuda.blockIdx.x * chunk, n, cuda.gridDim.x * chunk):
+        for begin in range(cuda.blockIdx.x * chunk, max(n, 1), cuda.gridDim.x * chunk):
             found = constant(0.0, 0.0)
             for i in range(EACH):
                 at = begin + i * cuda.blockDim.x + cuda.threadIdx.x

@@ -34,12 +34,12 @@ ENTRIES_APART = {"e": 8, "b": 8, "f": 8, "d": 4}
 INDEX = types.int64
 
 
-def entries_of_thread(char, how, length):
-    """How many entries of rows of a length each thread keeps."""
+def entries_of_thread(few, char, how, length):
+    """How many entries of rows of a length each thread keeps; `few` as an operation has it."""
     if how not in ("vectors", "grouped"):
-        return ENTRIES_APART[char]
+        return ENTRIES_APART[char] >> few
     lanes = STORAGES[char].lanes
-    return lanes if length <= lanes * LANES else ENTRIES[char]
+    return lanes if length <= lanes * LANES else ENTRIES[char] >> few
 
 
 @functools.cache

@@ -63,6 +63,8 @@ class Operation:
         Rows may be out of the ordinary.
     beyond : float
         What is read behind the end of a row, where it counts for nothing.
+    few : bool
+        A thread has registers for half as many entries as others.
     sums : int
         Wide numbers of a state, 2 or 4.
     more_places, more_strides : int
@@ -79,6 +81,7 @@ class Operation:
     keeps: bool = False
     has_special: bool = False
     beyond: float = -math.inf
+    few: bool = False
     sums: int = 2
     more_places: int = 0
     more_strides: int = 0
