@@ -21,6 +21,7 @@ __all__ = [
     "axes_of",
     "broadcast",
     "contiguous",
+    "merged",
     "passes",
     "summation",
 ]
@@ -73,22 +74,27 @@ def broadcast(view: View, shape) -> View:
 @functools.lru_cache(maxsize=4096)
 def axes_of(shape, strides) -> Axes:
     """The axes of arrays of one shape, in the order of the first one's memory; their strides are given."""
-    axes = [i for i, n in enumerate(shape) if n != 1]
-    axes.sort(key=lambda i: [-abs(step[i]) for step in strides])
-    lengths, merged = [], [[] for _ in strides]
-    for i in axes:
-        along = zip(merged, strides, strict=True)
-        if lengths and all(done[-1] == step[i] * shape[i] for done, step in along):
-            lengths[-1] *= shape[i]
-            for done, step in zip(merged, strides, strict=True):
+    axes = sorted(range(len(shape)), key=lambda i: [-abs(step[i]) for step in strides])
+    return merged(tuple(shape[i] for i in axes), tuple(tuple(step[i] for i in axes) for step in strides))
+
+
+def merged(shape, strides) -> Axes:
+    """The axes of arrays of one shape in their order, as few as there can be."""
+    lengths, kept = [], [[] for _ in strides]
+    for i, n in enumerate(shape):
+        if n == 1:
+            continue
+        if lengths and all(done[-1] == step[i] * n for done, step in zip(kept, strides, strict=True)):
+            lengths[-1] *= n
+            for done, step in zip(kept, strides, strict=True):
                 done[-1] = step[i]
         else:
-            lengths.append(shape[i])
-            for done, step in zip(merged, strides, strict=True):
+            lengths.append(n)
+            for done, step in zip(kept, strides, strict=True):
                 done.append(step[i])
     if not lengths:
-        lengths, merged = [1], [[0] for _ in strides]
-    return Axes(tuple(lengths), tuple(map(tuple, merged)))
+        lengths, kept = [1], [[0] for _ in strides]
+    return Axes(tuple(lengths), tuple(map(tuple, kept)))
 
 
 def passes(out: View, arrays: tuple[View, ...]):

@@ -10,7 +10,7 @@ import inspect
 
 import numpy as np
 
-from . import dispatch, interop
+from . import device_draws, dispatch, interop
 from .activation import Activation
 from .arguments import TableCallable, float_type
 from .backends import cython
@@ -186,6 +186,17 @@ class Slopes:
         return channels.reshape([-1 if a == axis % len(shape) else 1 for a in range(len(shape))])
 
 
+    def _on_arrays_of_device(self, key, axis, name, source, bounds, out, dy=None):
+        if axis is not None:
+            self._fail(ValueError, "axis", repr(axis), "None for an array on a device")
+        if not device_draws.any_on_device(*bounds):
+            self._checked([np.asarray(b, float) for b in bounds])
+        parameters = self.row.parameters
+        return device_draws.run_with_draws(
+            self, self.kernel, key, name, source, parameters, bounds, out, dy
+        )
+
+
 class RReluBackward(Slopes, RandomBackward):
     def _call(
         self,
@@ -236,6 +247,8 @@ class RReluBackward(Slopes, RandomBackward):
         """
         key = self._key(training, key)
         name, source = self._source(x, y)  # y is positive where x is
+        if device_draws.any_on_device(dy, source, lower, upper, out):
+            return self._on_arrays_of_device(key, axis, name, source, (lower, upper), out, dy)
         operands, shape, dtype = self._operands(name, source, self.row.parameters, (lower, upper), dy)
         self._checked(operands)
         draw = self._draw(key, axis, shape, dtype)
@@ -304,6 +317,8 @@ class RRelu(Slopes, RandomActivation):
         [-0.25 -0.25  2.   -0.25]
         """
         key = self._key(training, key)
+        if device_draws.any_on_device(x, lower, upper, out):
+            return self._on_arrays_of_device(key, axis, "x", x, (lower, upper), out)
         operands, shape, dtype = self._operands("x", x, self.row.parameters, (lower, upper))
         self._checked(operands)
         draw = self._draw(key, axis, shape, dtype)
@@ -321,6 +336,13 @@ class Variances:
                 self._fail(ValueError, "variance", repr(variance), expected)
             return "noisy_relu", ()
         return "noisy_relu_of_variance", (variance(x) if callable(variance) else variance,)
+
+
+    def _on_arrays_of_device(self, pass_, row, key, name, source, values, out, dy=None):
+        kernel, parameters = KERNELS[row][pass_], PARAMETERS[row]
+        if key is None or name == "y":
+            kernel, key, parameters, values = RELU[pass_], None, (), ()
+        return device_draws.run_with_draws(self, kernel, key, name, source, parameters, values, out, dy)
 
 
 class NoisyReluBackward(Variances, RandomBackward):
@@ -364,6 +386,8 @@ class NoisyReluBackward(Variances, RandomBackward):
         key = self._key(training, key)
         name, source = self._source(x, y)
         row, values = self._variance(variance, source) if name == "x" else ("noisy_relu", ())
+        if device_draws.any_on_device(dy, source, *values, out):
+            return self._on_arrays_of_device("backward", row, key, name, source, values, out, dy)
         operands, shape, dtype = self._operands(name, source, PARAMETERS[row], values, dy)
         kernel = KERNELS[row]["backward"]
         if key is None or name == "y":
@@ -431,6 +455,8 @@ class NoisyRelu(Variances, RandomActivation):
         """
         key = self._key(training, key)
         row, values = self._variance(variance, x)
+        if device_draws.any_on_device(x, *values, out):
+            return self._on_arrays_of_device("forward", row, key, "x", x, values, out)
         operands, shape, dtype = self._operands("x", x, PARAMETERS[row], values)
         if key is None:
             return self._run(RELU["forward"], operands[:1], shape, dtype, None, x, out)
