@@ -200,7 +200,13 @@ class SimulatedDevice:
 
 @functools.cache
 def _simulated(kernel):
-    return cuda.jit(kernel.function())
+    body = cuda.jit(device=True)(kernel.function())
+
+    def run(*arguments):
+        with np.errstate(all="ignore"):  # of each thread
+            body(*arguments)
+
+    return cuda.jit(run)
 
 
 @functools.cache

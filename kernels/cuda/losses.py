@@ -264,7 +264,7 @@ def _loss(loss, reals, storage, count, across, pieces, access):
 
     @inline
     def settled(state, given, places, options):
-        """Those of all rows, then those of rows with one label alone or of rows with many targets."""
+        """What is common to all rows, then that of rows with one label alone, or of rows with many targets."""
         top, x, tops, rest = state[0], state[1], state[2], state[3]
         shift, exponent, excess = reference(top)
         total, unit = normalised(add(tops, rest)), to_units(top, shift, exponent, excess)
@@ -283,19 +283,19 @@ def _loss(loss, reals, storage, count, across, pieces, access):
         dead, one_hot = leading(mass) == 0, top == INF and is_one(tops)
         kind = DEAD if dead else ONE_HOT if one_hot else UNDEFINED
         ordinary = abs(top) < INF and not dead
-        common = ordinary, kind, given[0], given[4], shift, exponent, at_label
+        common = kind, given[0], given[4], shift, exponent, at_label
         if by_entry:
             inverse = div(unit, total)
             others = add(sub(tops, constant(1.0, 0.0)), rest)
             top_term, beside_top = term_of(top, shift, exponent)[0], plain(div(others, total))
             high = plain(mass)
             low = plain(sub(mass, of_plain(high)))
-            return common, inverse, top_term, beside_top, high, low, plain(factor), plain(hard)
+            return ordinary, common, inverse, top_term, beside_top, high, low, plain(factor), plain(hard)
         # mantissa and exponent apart: a term times the one stays in range, whatever the other is
         factor = mul(factor, hard)
         scale = power_of_two(scale_of(narrow(factor)))
         high, low = parts(div(mul(mul(factor, widen(ONE / scale)), unit), total))
-        return common, high, low, scale, narrow(factor)
+        return ordinary, common, high, low, scale, narrow(factor)
 
     @inline
     def scale_of(factor):
@@ -305,16 +305,17 @@ def _loss(loss, reals, storage, count, across, pieces, access):
 
     @inline
     def term(x, numbers):
-        return term_of(x, numbers[0][4], numbers[0][5])[0]
+        return term_of(x, numbers[1][3], numbers[1][4])[0]
 
     @inline
     def result_of_label(made, d, i, numbers, places, options):
-        share = fma(made, numbers[1], made * numbers[2]) * numbers[3]
-        return numbers[0][6] if i == numbers[0][2] else share
+        share = fma(made, numbers[2], made * numbers[3]) * numbers[4]
+        return numbers[1][5] if i == numbers[1][1] else share
 
     @inline
     def result_of_targets(made, d, i, numbers, places, options):
-        (_, _, label, n, _, _, at_label), inverse, top_term, beside_top, high, low, factor, _ = numbers
+        _, common, inverse, top_term, beside_top, high, low, factor, _ = numbers
+        _, label, n, _, _, at_label = common
         share = share_of(made, inverse)
         q = plain(target(d, i, n, places, options))
         beside = beside_top if made == top_term else one_plain - share
@@ -324,13 +325,14 @@ def _loss(loss, reals, storage, count, across, pieces, access):
     @inline
     def special_of_label(x, d, i, numbers, places, options):
         """Of a row whose entries are all infinite or NaN where they count, or that costs nothing."""
-        kind, label, factor = numbers[0][1], numbers[0][2], numbers[4]
+        kind, label, factor = numbers[1][0], numbers[1][1], numbers[5]
         gradient = (factor if x == INF else ZERO) - (factor if i == label else ZERO)
         return gradient if kind == ONE_HOT else ZERO if kind == DEAD else NAN
 
     @inline
     def special_of_targets(x, d, i, numbers, places, options):
-        (_, kind, label, n, _, _, _), _, _, _, high, _, factor, hard = numbers
+        _, common, _, _, _, high, _, factor, hard = numbers
+        kind, label, n, _, _, _ = common
         q = plain(target(d, i, n, places, options)) + (hard if i == label else zero_plain)
         gradient = value(((high if x == INF else zero_plain) - q) * factor)
         return gradient if kind == ONE_HOT else ZERO if kind == DEAD else NAN

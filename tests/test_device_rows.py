@@ -1,0 +1,131 @@
+"""Reductions and draws of device arrays without a device: on the simulator, and as PTX and machine code."""
+
+import numpy as np
+import pytest
+from test_device import in_simulator, needs_numba_cuda
+from test_ptx import CC, MISSING, check
+
+from fastrelu.device_rows import Block, row_plan
+
+compiles = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
+
+
+@needs_numba_cuda
+def test_rows_on_the_simulator():
+    done = in_simulator("-m", "pytest", "-q", "-p", "no:cacheprovider", "on_device_rows.py")
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert " passed" in done.stdout
+    assert "skipped" not in done.stdout
+
+
+# How rows are gone over
+
+BLOCK = Block(32, 128, 512, lambda char, how, length: 16 if how == "vectors" and length > 128 else 4)
+
+
+def plan_of(x, axes, *others, aligned=True):
+    strides = tuple(None if one is None else one.strides for one in (x, *others))
+    return row_plan(x.shape, axes, x.dtype.char, strides, 0, aligned, BLOCK)
+
+
+def reached(plan, j):
+    """The offsets in bytes of the entries of array `j`, row by row."""
+    a, b, c, d = plan.strides[4 * j : 4 * j + 4]
+    (rows, entries), length = plan.lengths, plan.length
+    for offsets in plan.offsets:
+        for row in range(plan.rows):
+            start = offsets[j] + row // rows * a + row % rows * b
+            yield [start + i // entries * c + i % entries * d if d else start + i * c for i in range(length)]
+
+
+@pytest.mark.parametrize("shape", [(6, 8), (2, 3, 4), (2, 1, 5), (3, 2, 2, 4), (7,)])
+def test_every_entry_belongs_to_its_row(shape):
+    whole = np.zeros(tuple(n + 2 for n in shape), "f")
+    layouts = np.zeros(shape, "f"), np.zeros(shape[::-1], "f").T, whole[tuple(slice(0, n) for n in shape)]
+    for x in layouts:
+        for axes in {(0,), (len(shape) - 1,), tuple(range(min(2, len(shape))))}:
+            kept = [i for i in range(x.ndim) if i not in axes]
+            sizes = [shape[i] for i in kept]
+            expected = {
+                tuple(sorted(np.dot(x.strides, at) for at in np.ndindex(shape) if all(at[i] == k[j] for j, i in enumerate(kept))))
+                for k in np.ndindex(*sizes)
+            }
+            assert {tuple(sorted(row)) for row in reached(plan_of(x, axes), 0)} == expected
+
+
+def test_which_way_rows_lie():
+    x = np.zeros((64, 256), "f")
+    ways = {
+        "vectors": plan_of(x, (1,)),
+        "grouped": plan_of(x, (1,), aligned=False),
+        "single": plan_of(x[:, :255], (1,)),
+        "across": plan_of(x, (0,)),
+        "nested": plan_of(np.zeros((4, 5, 6), "f"), (0, 2)),
+    }
+    for how, plan in ways.items():
+        assert plan.how == how
+        assert plan.threads % plan.team == 0
+        assert 128 <= plan.threads <= 512
+    assert plan_of(x[:, 1:], (1,)).how == "single"
+    assert plan_of(x[:, 4:], (1,)).how == "vectors"
+    assert plan_of(x, (1,), x[:, ::2].repeat(2, 1)[:, ::1]).how == "vectors"
+    assert plan_of(np.zeros((4, 100_000), "f"), (1,)).pieces == 13
+
+
+# As PTX and machine code: some of each, in turn
+
+
+def machine_code(kernel, char, how):
+    from fastrelu.kernels.cuda import compiling
+
+    ptx = kernel.ptx(CC)
+    check(ptx.text)
+    made = compiling.assembled(ptx, CC)
+    assert made.spilled == 0
+    assert made.registers * kernel.threads <= 65536
+    assert char not in "eb" or ".f64" not in ptx.text
+    kind = {"e": "v4.u32", "b": "v4.u32", "f": "v4.f32", "d": "v2.f64"}[char]
+    assert (f"ld.global.{kind}" in ptx.text) == (how == "vectors")
+
+
+ROWS = [
+    *(("softmax", "f", "vectors", "whole"), ("softmax0", "d", "across", "whole")),
+    *(("log_softmax", "d", "vectors", "pieces"), ("logsumexp", "e", "single", "sums")),
+    *(("softmax.backward", "b", "vectors", "results"), ("log_softmax.backward", "f", "grouped", "whole")),
+]
+
+
+@compiles
+@pytest.mark.parametrize(("name", "char", "how", "role"), ROWS, ids=lambda v: v)
+def test_machine_code_of_rows(name, char, how, role):
+    from fastrelu.kernels.cuda import row_kernels, rows, rows_backward
+
+    operation = (rows.forward() | rows_backward.backward())[name]
+    count = row_kernels.entries_of_thread(operation.few, char, how, 10**6)
+    machine_code(row_kernels.kernel_of(operation, char, how, count, role, 512), char, how)
+
+
+@compiles
+@pytest.mark.parametrize(("char", "labels", "how"), [("e", "int64", "vectors"), ("d", "p", "single")])
+def test_machine_code_of_losses(char, labels, how):
+    from fastrelu.kernels.cuda import losses, row_kernels
+
+    indices = labels != "p"
+    loss = losses.Loss(labels, indices, not indices, True, "sum" if indices else "none", not indices, indices)
+    operation = losses.operation(loss)
+    count = row_kernels.entries_of_thread(operation.few, char, how, 10**6)
+    machine_code(row_kernels.kernel_of(operation, char, how, count, "whole", 512), char, how)
+
+
+@compiles
+@pytest.mark.parametrize(("name", "char", "pattern"), [("rrelu", "e", "ann"), ("noisy_relu.backward", "f", "aa")])
+def test_machine_code_of_draws(name, char, pattern):
+    from fastrelu.kernels.cuda import compiling, draws, elementwise
+
+    distribution = "uniform" if name == "rrelu" else "normal"
+    for rank in (1, 3):
+        function = elementwise.function_of(name, char, "high")
+        ptx = draws.compiled(function, distribution, char, pattern, rank).ptx(CC)
+        check(ptx.text)
+        assert compiling.assembled(ptx, CC).spilled == 0
+        assert name != "rrelu" or ".f64" not in ptx.text
