@@ -133,6 +133,10 @@ BACKEND = _Setting("backend", _default_backend())
 ACCURACY = _Setting(
     "accuracy", _choice("FASTRELU_ACCURACY", os.environ.get("FASTRELU_ACCURACY") or "high", ACCURACIES)
 )
+# Whether cross_entropy of device arrays fetches labels and weights, to say which of them is wrong.
+CHECKS_LABELS = (
+    _choice("FASTRELU_CHECK_LABELS", os.environ.get("FASTRELU_CHECK_LABELS") or "0", ("0", "1")) == "1"
+)
 _threads = _default_threads()
 _cache_mb = _from_environment("FASTRELU_CACHE_MB", 0)
 _cache_limit = CACHE_BYTES if _cache_mb is None else _cache_mb << 20

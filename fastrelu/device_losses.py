@@ -9,12 +9,15 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
-from . import rowwise
+import numpy as np
+
+from . import control, rowwise
 from .device import INTEGERS, SIZES, View, c_strides, dtype_name, is_on_device
-from .device_calls import destination, launching
+from .device_calls import any_on_device, destination, launching
 from .device_layout import broadcast
-from .device_calls import any_on_device
 from .device_reductions import Rows, called_by
+from .reference_rows import Rows as HostRows
+from .targets import Targets
 
 __all__ = ["any_on_device", "cross_entropy"]
 
@@ -29,6 +32,8 @@ def cross_entropy(name, wants, fixed, dy, logits, labels, given, out):
     call = _Call(called, axis, labels, weight, reduction, smoothing, ignore_index)
     loss_shape = call.rows.kept_shape if reduction == "none" else ()
     flow = None if fixed else call.flow(dy, loss_shape)
+    if control.CHECKS_LABELS:
+        _check_on_the_host(call, labels, weight)
     of_entries = wants[1]
     target, result = destination(called, out, call.rows.shape if of_entries else loss_shape)
     called.overlaps(target, (called.lead, call.labels, call.weight, flow))
@@ -48,6 +53,14 @@ def _check_options(name, axis, reduction, smoothing, ignore_index):
         rowwise.fail(name, ValueError, "label_smoothing", repr(smoothing), "a number from 0 to 1")
     if ignore_index is not None and not hasattr(ignore_index, "__index__"):
         rowwise.fail(name, TypeError, "ignore_index", repr(ignore_index), "None or an integer")
+
+
+def _check_on_the_host(call, labels, weight):
+    """Fetch what lies on the device, for the error that the host has of it."""
+    to_host, rows = call.called.library.to_host, call.rows
+    labels, weight = to_host(labels), None if weight is None else to_host(weight)
+    options = call.smoothing, call.ignore_index, np.dtype(np.float64)
+    Targets.of(call.called.f.__qualname__, labels, HostRows(rows.shape, rows.axes), weight, *options)
 
 
 def _in_two(value, char):
@@ -85,8 +98,8 @@ class _Call:
         by_index = found.char in INTEGERS
         if found.shape != (rows.kept_shape if by_index else rows.shape):
             expected = (
-                f"class indices, of an integer dtype and of shape {rows.kept_shape}, or probabilities, of dtype "
-                f"{dtype_name(self.char)} and of shape {rows.shape}"
+                f"class indices, of an integer dtype and of shape {rows.kept_shape}, or probabilities, of "
+                f"dtype {dtype_name(self.char)} and of shape {rows.shape}"
             )
             got = f"of dtype {dtype_name(found.char)} and of shape {found.shape}"
             called.f._fail(ValueError if by_index else TypeError, "labels", got, expected)
@@ -105,7 +118,9 @@ class _Call:
         """What flows into the losses: a View, or for one loss a number."""
         if shape == () and not is_on_device(dy):
             if isinstance(dy, str) or not hasattr(dy, "__float__"):
-                self.called.f._fail(TypeError, "dy", f"a {type(dy).__name__}", "a number, or one on the device")
+                self.called.f._fail(
+                    TypeError, "dy", f"a {type(dy).__name__}", "a number, or one on the device"
+                )
             return float(dy)
         return broadcast(self.rows.of_shape("dy", dy, shape), self.rows.kept_shape)
 

@@ -10,12 +10,20 @@ import functools
 import math
 
 from . import rowwise
-from .device import View, is_on_device
+from .device import View
 from .device_calls import Operands, aligned, any_on_device, destination, launching
 from .device_layout import VECTOR_BYTES
 from .device_rows import Block, TooManyStrides, row_plan
 
-__all__ = ["Rows", "any_on_device", "called_by", "gradient_of_logsumexp", "logsumexp", "normalise", "softmax_gradient"]
+__all__ = [
+    "Rows",
+    "any_on_device",
+    "called_by",
+    "gradient_of_logsumexp",
+    "logsumexp",
+    "normalise",
+    "softmax_gradient",
+]
 
 X = 1  # among the arrays of a kernel: result, entries, dy
 
@@ -61,7 +69,11 @@ class Rows:
         self.count, self.length = math.prod(self.kept_shape), math.prod(self.shape[i] for i in self.axes)
 
     def result_shape(self, keepdims):
-        return tuple(1 if i in self.axes else n for i, n in enumerate(self.shape)) if keepdims else self.kept_shape
+        return (
+            tuple(1 if i in self.axes else n for i, n in enumerate(self.shape))
+            if keepdims
+            else self.kept_shape
+        )
 
     def of_shape(self, argument, array, shape):
         """A View of an array that has to have the forward result's shape."""

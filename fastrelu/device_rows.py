@@ -1,8 +1,8 @@
 """How a reduction goes over device arrays: a pure function of where they lie, which ends in launches.
 
-The axes that are kept and those that are reduced are merged, each kind by itself, where every array allows it.
-Along memory a team of neighbouring threads takes a row, by vectors of 16 bytes if all arrays allow that; across
-memory neighbouring threads take neighbouring rows.
+The axes that are kept and those that are reduced are merged, each kind by itself, where every array allows
+it. Along memory a team of neighbouring threads takes a row, by vectors of 16 bytes if all arrays allow that;
+across memory neighbouring threads take neighbouring rows.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def row_plan(shape, axes, char, strides, lead, aligned, block: Block) -> RowPlan
     outer = loops.pop()
     length = math.prod(lengths)
     steps = [(*s, 0)[:2] for s in steps]
-    how = _how(char, length, len(lengths), outer, within, steps, lead, whole if aligned else ())
+    how = _how(char, length, len(lengths), row_lengths, row_steps, steps, lead, whole if aligned else ())
     count = block.entries(char, how, length)
     across = block.lanes if how == "across" else 1
     team = min(_power_of_two(-(-length // count)), block.most // across)
@@ -150,18 +150,18 @@ def row_plan(shape, axes, char, strides, lead, aligned, block: Block) -> RowPlan
     )
 
 
-def _how(char, length, nested, outer, within, steps, lead, by_vectors):
+def _how(char, length, nested, row_lengths, row_steps, steps, lead, by_vectors):
     """`by_vectors`: which arrays have to allow vectors; none if they may not be."""
     size = SIZES[char]
     if nested > 1:
         return "nested"
-    neighbour = within[1][lead] if within[0] > 1 else outer[1][lead]
+    neighbour = row_steps[lead][-1] if row_lengths != (1,) else 0
     if length > 1 and abs(steps[lead][0]) > abs(neighbour) > 0:
         return "across"
     if length % (VECTOR_BYTES // size):
         return "single"
     apart = (
-        steps[j][0] != size or outer[1][j] % VECTOR_BYTES or within[1][j] % VECTOR_BYTES
+        steps[j][0] != size or any(step % VECTOR_BYTES for step in row_steps[j])
         for j, asked in enumerate(by_vectors)
         if asked
     )

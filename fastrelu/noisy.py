@@ -185,16 +185,13 @@ class Slopes:
         channels = self._draws(key, (shape[axis],), work)
         return channels.reshape([-1 if a == axis % len(shape) else 1 for a in range(len(shape))])
 
-
     def _on_arrays_of_device(self, key, axis, name, source, bounds, out, dy=None):
         if axis is not None:
             self._fail(ValueError, "axis", repr(axis), "None for an array on a device")
         if not device_draws.any_on_device(*bounds):
             self._checked([np.asarray(b, float) for b in bounds])
         parameters = self.row.parameters
-        return device_draws.run_with_draws(
-            self, self.kernel, key, name, source, parameters, bounds, out, dy
-        )
+        return device_draws.run_with_draws(self, self.kernel, key, name, source, parameters, bounds, out, dy)
 
 
 class RReluBackward(Slopes, RandomBackward):
@@ -336,7 +333,6 @@ class Variances:
                 self._fail(ValueError, "variance", repr(variance), expected)
             return "noisy_relu", ()
         return "noisy_relu_of_variance", (variance(x) if callable(variance) else variance,)
-
 
     def _on_arrays_of_device(self, pass_, row, key, name, source, values, out, dy=None):
         kernel, parameters = KERNELS[row][pass_], PARAMETERS[row]

@@ -12,7 +12,7 @@ import pytest
 from simulated import LIBRARY, DeviceArray
 
 import fastrelu as fr
-from fastrelu import reference_rows
+from fastrelu import control, reference_rows
 from fastrelu.kernels.cuda import driver, launch
 from fastrelu.kernels.cuda.losses import CHUNK
 
@@ -143,7 +143,9 @@ def test_any_strides():
         out = DeviceArray(np.full(reference(fr.logsumexp, layout, axis).shape, NAN, "f").T.copy().T)
         assert fr.logsumexp(DeviceArray(layout), axis=axis, out=out) is out
         assert off(out.host, reference(fr.logsumexp, layout, axis), 0.5) <= 1
-    with pytest.raises(ValueError, match="argument 'axis' is along 3 strides; expected axes along two at most"):
+    with pytest.raises(
+        ValueError, match="argument 'axis' is along 3 strides; expected axes along two at most"
+    ):
         fr.softmax(DeviceArray(np.zeros((3, 4, 3, 4, 3, 4), "f")[:, 1:, :, 1:, :, 1:]), axis=(0, 2, 4))
 
 
@@ -244,7 +246,9 @@ def test_cross_entropy(dtype):
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"])
 def test_labels_of_every_integer_type(dtype):
     x, labels = normal("f", 3, 4), np.array([3, 0, 2])
-    got = fr.cross_entropy(DeviceArray(x.T.copy()), DeviceArray(labels.astype(dtype)), axis=0, reduction="none")
+    got = fr.cross_entropy(
+        DeviceArray(x.T.copy()), DeviceArray(labels.astype(dtype)), axis=0, reduction="none"
+    )
     assert off(got.host, loss_cases.parts(wide(x), labels)[0], 0.5) <= 1
 
 
@@ -272,6 +276,20 @@ def test_what_is_wrong_makes_its_row_nan_and_nothing_else():
         DeviceArray(normal("f", 4, 4)), DeviceArray(np.arange(4)), weight=weight, reduction="none"
     ).host
     assert np.array_equal(np.isnan(loss), [False, True, False, True])
+
+
+def test_what_is_wrong_can_be_asked_for(monkeypatch):
+    monkeypatch.setattr(control, "CHECKS_LABELS", True)
+    x, before = DeviceArray(normal("f", 3, 4)), len(launch.device(0).launched)
+    labels, weight = DeviceArray(np.array([0, 3, 4])), DeviceArray(np.array([1, -1, 1, 1], "f"))
+    with pytest.raises(
+        ValueError, match=r"cross_entropy: argument 'labels' is 4 at position \(2,\); expected"
+    ):
+        fr.cross_entropy(x, labels)
+    with pytest.raises(ValueError, match=r"cross_entropy.backward: argument 'weight' is -1.0 at position"):
+        fr.cross_entropy.backward(1.0, x, DeviceArray(np.arange(3)), weight=weight)
+    assert len(launch.device(0).launched) == before
+    assert fr.cross_entropy(x, DeviceArray(np.arange(3))).shape == ()
 
 
 def test_infinite_logits_and_rows_that_cost_nothing():

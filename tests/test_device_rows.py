@@ -47,7 +47,13 @@ def test_every_entry_belongs_to_its_row(shape):
             kept = [i for i in range(x.ndim) if i not in axes]
             sizes = [shape[i] for i in kept]
             expected = {
-                tuple(sorted(np.dot(x.strides, at) for at in np.ndindex(shape) if all(at[i] == k[j] for j, i in enumerate(kept))))
+                tuple(
+                    sorted(
+                        np.dot(x.strides, at)
+                        for at in np.ndindex(shape)
+                        if all(at[i] == k[j] for j, i in enumerate(kept))
+                    )
+                )
                 for k in np.ndindex(*sizes)
             }
             assert {tuple(sorted(row)) for row in reached(plan_of(x, axes), 0)} == expected
@@ -118,7 +124,9 @@ def test_machine_code_of_losses(char, labels, how):
 
 
 @compiles
-@pytest.mark.parametrize(("name", "char", "pattern"), [("rrelu", "e", "ann"), ("noisy_relu.backward", "f", "aa")])
+@pytest.mark.parametrize(
+    ("name", "char", "pattern"), [("rrelu", "e", "ann"), ("noisy_relu.backward", "f", "aa")]
+)
 def test_machine_code_of_draws(name, char, pattern):
     from fastrelu.kernels.cuda import compiling, draws, elementwise
 

@@ -89,7 +89,7 @@ def number_at(storage):
 
 
 def wide_at(reals):
-    """Functions ``load(place)`` and ``store(place, a)`` of a wide number, which is two in memory, and its bytes."""
+    """Functions ``load(place)`` and ``store(place, a)`` of a wide number, two in memory, and its bytes."""
     storage = STORAGES["f" if reals.wide is np.float32 else "d"]
     load, store = number_at(storage)
     two, wide, size = reals.words.two, reals.words.wide, storage.size
@@ -110,8 +110,8 @@ def wide_at(reals):
 def access(storage, how, count):
     """The functions by which a kernel reads and writes `count` entries of a row for each member.
 
-    `strides` are those of rows, of rows within, of entries and of entries within, in bytes; there are `lengths`
-    rows and entries within.
+    `strides` are those of rows, of rows within, of entries and of entries within, in bytes; there are
+    `lengths` rows and entries within.
     """
     lanes, size = storage.lanes, storage.size
     load_vector, store_vector = _vector_into(storage)

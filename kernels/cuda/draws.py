@@ -106,11 +106,14 @@ DRAWS = {
 def compiled(function: Function, distribution, char, pattern, rank) -> Kernel:
     """The kernel that runs a function, whose last argument is a draw, over arrays of any strides.
 
-    ``kernel(places, numbers, key, n, lengths, strides)``: number i of the result, counted in C order, has draw i
-    of the key, which comes in two words; for the others see ``elementwise.strided``, for `pattern` ``applied``.
+    ``kernel(places, numbers, key, n, lengths, strides)``: number i of the result, counted in C order, has
+    draw i of the key, which comes in two words; for the others see ``elementwise.strided``, for `pattern`
+    ``applied``.
     """
     storage, arrays = STORAGES[char], 1 + pattern.count("a")
-    make = functools.partial(_drawing, function.body, DRAWS[distribution][storage.real], storage, pattern, rank)
+    make = functools.partial(
+        _drawing, function.body, DRAWS[distribution][storage.real], storage, pattern, rank
+    )
     arguments = (
         types.UniTuple(INDEX, arrays),
         types.UniTuple(storage.real, max(1, pattern.count("n"))),

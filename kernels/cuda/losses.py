@@ -1,13 +1,14 @@
 """cross_entropy over rows, its gradient, or both in one pass.
 
-With w the weights of C classes, e the smoothing and y the logarithm of a row's shares s = exp(x) / sum(exp(x)):
+With w the weights of C classes, e the smoothing and y the logarithm of a row's shares s = exp(x) /
+sum(exp(x)):
 
     target    q = w ((1 - e) p + e / C), p being 1 at the row's label and 0 elsewhere, or probabilities
     loss      -sum(q y) = sum(q (m - x)) + sum(q) log(sum(exp(x - m)))
     gradient  s (sum(q) - q) - q (1 - s), times what flows in
 
-in which no two large numbers meet: 1 - s is made of the sum of the other terms.  A row whose targets are all 0
-costs nothing, whatever its logits are.  A label that is no class, a probability that is none and a negative
+in which no two large numbers meet: 1 - s is made of the sum of the other terms.  A row whose targets are all
+0 costs nothing, whatever its logits are.  A label that is no class, a probability that is none and a negative
 weight make their row NaN: nothing is read or written by them.
 """
 
@@ -24,12 +25,21 @@ from .access import access, number_at, of_array, wide_at
 from .launch import THREADS, Kernel
 from .primitives import SIMULATED, fma, inline, power_of_two, select, simulated
 from .reals import REALS
-from .rows import STATES, X, Operation, bundle, entries, forward_sums, log_of_sum
-from .scalar import where_eq
+from .rows import STATES, Operation, X, bundle, entries, forward_sums, log_of_sum
 from .storage import STORAGES
 from .team import cooperative, room_for
 
-__all__ = ["CHUNK", "DIVIDES", "DIVIDES_BY_STORED", "INTEGERS", "STORES", "Loss", "operation", "total", "weights"]
+__all__ = [
+    "CHUNK",
+    "DIVIDES",
+    "DIVIDES_BY_STORED",
+    "INTEGERS",
+    "STORES",
+    "Loss",
+    "operation",
+    "total",
+    "weights",
+]
 
 # Places besides those of row_kernels; DY has the probabilities.
 WEIGHT, DIVISOR, LABELS, LOSSES, FLOW = range(4, 9)
@@ -120,7 +130,7 @@ def operation(loss):
         of_entries=loss.gradient,
         keeps=loss.gradient,
         has_special=True,
-        few=loss.by_entry,
+        few="ebfd" if loss.by_entry else "",
         sums=4 if loss.by_entry else 2,
         more_places=5,
         more_strides=3,
@@ -131,7 +141,7 @@ def operation(loss):
 def label_of_rows(loss, reals, storage, place_of_row):
     """A function of a row: its label or -1, the weight of its class, and whether the row counts."""
     w, value = reals.words, reals.value
-    constant, where, widen = w.constant, w.where, w.widen
+    constant, widen = w.constant, w.widen
     has_labels, weighted = loss.labels != "p", loss.weighted
     load_label = integer_at(loss.labels) if has_labels else None
     load, _ = number_at(storage)
@@ -168,7 +178,13 @@ def _loss(loss, reals, storage, count, across, pieces, access):
     load_wide, store_wide, _ = wide_at(reals)
     add, sub, mul, div, constant, widen, narrow = w.add, w.sub, w.mul, w.div, w.constant, w.widen, w.narrow
     where, rescaled, normalised, parts, is_one = w.where, w.rescaled, w.normalised, w.parts, w.is_one
-    leading, plain, share_of, of_plain, binade = w.leading_part, w.plain, w.share_of, w.of_plain, w.value_binade
+    leading, plain, share_of, of_plain, binade = (
+        w.leading_part,
+        w.plain,
+        w.share_of,
+        w.of_plain,
+        w.value_binade,
+    )
     zero_plain, one_plain, limit = w.plain_type(0), w.plain_type(1), 100 if value is np.float32 else 1000
     has_labels, by_entry, weighted, divides = loss.labels != "p", loss.by_entry, loss.weighted, loss.divides
     flows, one_loss_a_row = loss.flows, loss.loss == "none"
@@ -264,7 +280,7 @@ def _loss(loss, reals, storage, count, across, pieces, access):
 
     @inline
     def settled(state, given, places, options):
-        """What is common to all rows, then that of rows with one label alone, or of rows with many targets."""
+        """What is common to all rows, then what rows with one label alone take, or with many targets."""
         top, x, tops, rest = state[0], state[1], state[2], state[3]
         shift, exponent, excess = reference(top)
         total, unit = normalised(add(tops, rest)), to_units(top, shift, exponent, excess)
@@ -338,9 +354,7 @@ def _loss(loss, reals, storage, count, across, pieces, access):
         return gradient if kind == ONE_HOT else ZERO if kind == DEAD else NAN
 
     if by_entry:
-        return bundle(
-            state, merged_spread, given, put, settled, term, result_of_targets, special_of_targets
-        )
+        return bundle(state, merged_spread, given, put, settled, term, result_of_targets, special_of_targets)
     return bundle(state, merged, given, put, settled, term, result_of_label, special_of_label)
 
 
@@ -356,8 +370,8 @@ STORES, DIVIDES, DIVIDES_BY_STORED = range(3)  # what becomes of it
 def weights(loss, char):
     """The kernel that sums the weights of all labels that count, chunk by chunk.
 
-    ``kernel(places, lengths, strides, options, rows, classes)``, as the kernels of the rows; a label that is no
-    class weighs nothing.
+    ``kernel(places, lengths, strides, options, rows, classes)``, as the kernels of the rows; a label that is
+    no class weighs nothing.
     """
     op = operation(loss)
     arguments = (
@@ -375,7 +389,12 @@ def _weights(loss, char):
     label_of_row = label_of_rows(loss, reals, storage, access(storage, "single", 1).place_of_row)
     _, _, wide_total = reals.folds(False)
     _, store_wide, size = wide_at(reals)
-    constant, add, where, first_of = reals.words.constant, reals.words.add, reals.words.where, reals.words.leading_part
+    constant, add, where, first_of = (
+        reals.words.constant,
+        reals.words.add,
+        reals.words.where,
+        reals.words.leading_part,
+    )
     ROOM, WIDE = room_for(False), reals.wide or np.float64
 
     def kernel(places, lengths, strides, options, rows, classes):
@@ -399,9 +418,9 @@ def _weights(loss, char):
 def total(char):
     """The kernel that sums wide numbers, chunk by chunk.
 
-    ``kernel(places, n, what, divisor)``: the places of the results, of the numbers and of a divisor; `what` says
-    whether sums are stored as they are, or the one there is comes out in the dtype, divided by a number in two
-    parts or by the one in memory.
+    ``kernel(places, n, what, divisor)``: the places of the results, of the numbers and of a divisor; `what`
+    says whether sums are stored as they are, or the one there is comes out in the dtype, divided by a number
+    in two parts or by the one in memory.
     """
     number = types.float32 if REALS[char].wide is np.float32 else types.float64
     arguments = (

@@ -1,12 +1,12 @@
-"""What the kernels of rows need of each dtype: numbers to compute in, and wider ones for what stands for a row.
+"""What the kernels of rows compute in, by dtype: numbers for entries, and wider ones for whole rows.
 
               entries   sums of them        of a row
     halves    float32   float32             float32
     float32   float32   pairs of float32    float64
     float64   float64   pairs of float64    pairs of float64
 
-A `Reals` holds the words of one dtype as functions, by the names of ``kernels/numba/both.py``, for the kernels
-to close over: so a kernel of halves holds no instruction of float64.
+A `Reals` holds the words of one dtype as functions, by the names of ``kernels/numba/both.py``, for the
+kernels to close over: so a kernel of halves holds no instruction of float64.
 """
 
 from __future__ import annotations
@@ -273,7 +273,7 @@ class Reals:
     words: SimpleNamespace = field(repr=False)
 
     def folds(self, across):
-        """Functions that a team folds with: the largest entry, the sum of entries, the sum of wide numbers."""
+        """Functions that a team folds with: the largest entry, sums of entries and of wide numbers."""
         largest, total = (fold(f, self.value, across) for f in (larger_or_nan, _add))
         if self.wide is None:
             return largest, total, fold_pairs(pair.add, across)

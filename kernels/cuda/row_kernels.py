@@ -37,14 +37,14 @@ INDEX = types.int64
 def entries_of_thread(few, char, how, length):
     """How many entries of rows of a length each thread keeps; `few` as an operation has it."""
     if how not in ("vectors", "grouped"):
-        return ENTRIES_APART[char] >> few
+        return ENTRIES_APART[char] >> (char in few)
     lanes = STORAGES[char].lanes
-    return lanes if length <= lanes * LANES else ENTRIES[char] >> few
+    return lanes if length <= lanes * LANES else ENTRIES[char] >> (char in few)
 
 
 @functools.cache
 def kernel_of(operation, char, how, count, role, threads):
-    """The `Kernel` of an operation: for a dtype, an access, so many entries a thread, and blocks of `threads`."""
+    """The `Kernel` of an operation for a dtype, an access, entries of a thread and threads of a block."""
     make = functools.partial(ROLES[role], operation, char, how, count)
     arguments = (
         types.UniTuple(INDEX, STATES + 1 + operation.more_places),
@@ -82,7 +82,9 @@ def parts_of_rows(operation, char, how, count, pieces):
             read(d, place, first, end, lengths, steps, member, team, ZERO)
 
     @inline
-    def finish(e, d, state, given, places, lengths, strides, options, row, rows, first, end, member, team, kept):
+    def finish(
+        e, d, state, given, places, lengths, strides, options, row, rows, first, end, member, team, kept
+    ):
         if of_row and member == 0 and first == 0 and row < rows:
             put(state, given, places, lengths, strides, options, row)
         if of_entries:
@@ -129,7 +131,9 @@ def whole(operation, char, how, count):
             given = given_of(places, lengths, strides, options, row, end)
             fetch(e, d, places, lengths, strides, row, 0, end, member, team)
             found = state(e, d, given, places, options, 0, member, team, room)
-            finish(e, d, found, given, places, lengths, strides, options, row, rows, 0, end, member, team, True)
+            finish(
+                e, d, found, given, places, lengths, strides, options, row, rows, 0, end, member, team, True
+            )
 
     return kernel
 
@@ -161,7 +165,21 @@ def pieces(operation, char, how, count):
                 if of_entries:
                     fetch(e, d, places, lengths, strides, row, first, end, member, team)
                 finish(
-                    e, d, found, given, places, lengths, strides, options, row, rows, first, end, member, team, 0
+                    e,
+                    d,
+                    found,
+                    given,
+                    places,
+                    lengths,
+                    strides,
+                    options,
+                    row,
+                    rows,
+                    first,
+                    end,
+                    member,
+                    team,
+                    0,
                 )
 
     return kernel
@@ -219,7 +237,21 @@ def results(operation, char, how, count):
                 if of_entries:
                     fetch(e, d, places, lengths, strides, row, first, end, member, team)
                 finish(
-                    e, d, found, given, places, lengths, strides, options, row, rows, first, end, member, team, 0
+                    e,
+                    d,
+                    found,
+                    given,
+                    places,
+                    lengths,
+                    strides,
+                    options,
+                    row,
+                    rows,
+                    first,
+                    end,
+                    member,
+                    team,
+                    0,
                 )
 
     return kernel

@@ -7,12 +7,12 @@ units of a power of two without an error, and no entry is ever rounded to x - m 
 An operation is a bundle of functions over one row, from which ``row_kernels`` makes kernels:
 
     given(places, lengths, strides, options, row, n)   what is known of the row before its n entries are read
-    state(e, d, given, places, options, first, ...)    what the team finds out of the entries in registers, from
-                                                       entry `first` on
+    state(e, d, given, places, options, first, ...)    what the team finds out of the entries in registers,
+                                                       which are those from `first` on
     merged(a, b)                                       the state of both pieces
     put(state, given, ..., row)                        writes what there is one of each row
     settled(state, given, places, options)                the numbers that every entry's result takes
-    term(x, numbers)                                   what `state` leaves in the place of an entry, if it does
+    term(x, numbers)                                   what `state` leaves in the place of an entry
     result(term, d, i, numbers, places, options)       of entry i of an ordinary row
     special(x, d, i, numbers, places, options)         of any other, where `numbers` begins with False
 
@@ -34,7 +34,19 @@ from .reals import larger_or_nan
 from .scalar import where_eq
 from .team import cooperative
 
-__all__ = ["DY", "OUT", "STATES", "X", "Operation", "bundle", "entries", "forward", "forward_sums", "log_of_sum", "no_options"]
+__all__ = [
+    "DY",
+    "OUT",
+    "STATES",
+    "Operation",
+    "X",
+    "bundle",
+    "entries",
+    "forward",
+    "forward_sums",
+    "log_of_sum",
+    "no_options",
+]
 
 OUT, X, DY, STATES = range(4)  # places
 
@@ -63,8 +75,8 @@ class Operation:
         Rows may be out of the ordinary.
     beyond : float
         What is read behind the end of a row, where it counts for nothing.
-    few : bool
-        A thread has registers for half as many entries as others.
+    few : str
+        The dtypes of which a thread has registers for half as many entries as other operations have.
     sums : int
         Wide numbers of a state, 2 or 4.
     more_places, more_strides : int
@@ -81,7 +93,7 @@ class Operation:
     keeps: bool = False
     has_special: bool = False
     beyond: float = -math.inf
-    few: bool = False
+    few: str = ""
     sums: int = 2
     more_places: int = 0
     more_strides: int = 0
@@ -160,8 +172,8 @@ def log_of_sum(reals):
 def forward_sums(reals, count, across, zero, keeps):
     """Functions ``state(e, first, member, team, room)`` and ``merged`` of sums of exponentials.
 
-    A state begins with the largest entry and a number that belongs to the first piece, 0 unless its owner puts
-    it there; then how often the largest entry occurs, and the rest.  `zero`: there is one entry 0 more.
+    A state begins with the largest entry and a number that belongs to the first piece, 0 unless its owner
+    puts it there; then how often the largest entry occurs, and the rest.  `zero`: there is one entry 0 more.
     `keeps`: the terms take the place of the entries.
     """
     w, value = reals.words, reals.value
@@ -330,6 +342,7 @@ def _operation(name, make, **options):
         of_entries=not one_a_row,
         keeps=make is _shares,
         has_special=not one_a_row,
+        few="d" if make is _log_shares else "",
     )
 
 

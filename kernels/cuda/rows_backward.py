@@ -15,8 +15,8 @@ __all__ = ["backward"]
 def _of_softmax(reals, storage, count, across, pieces, access, lacks_one=False):
     """y (dy - sum(dy y)), dy counted from a pivot: its value at a y of more than a half, else 0.
 
-    All y of a row sum to 1 but for their rounding, so that dy may be counted from anything; beside a y that is
-    not there (`lacks_one`) from 0 only.
+    All y of a row sum to 1 but for their rounding, so that dy may be counted from anything; beside a y that
+    is not there (`lacks_one`) from 0 only.
     """
     w, value = reals.words, reals.value
     largest, _, wide_total = reals.folds(across)

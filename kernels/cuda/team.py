@@ -2,19 +2,28 @@
 
 A team is a power of two of threads.  Over rows that lie along memory its members are neighbours, so a warp
 serves several rows, or a block several warps to each; over rows that lie across memory neighbours belong to
-rows side by side, and the members of a team are as far apart as its block has teams.  Every member ends with the same bits, and
-the order in which members are added depends on the size of the team alone.
+rows side by side, and the members of a team are as far apart as its block has teams.  Every member ends with
+the same bits, and the order in which members are added depends on the size of the team alone.
 
 Neighbours exchange values by shuffles.  Numba's simulator has none: there the exchange goes by shared memory,
-for which all threads of a block must come, and in every kernel here they do.  Its threads are the system's, so
-warps and blocks are small there.
+for which all threads of a block must come, and in every kernel here they do.  Its threads are the system's,
+so warps and blocks are small there.
 """
 
 from numba import cuda
 
 from .primitives import SIMULATED, inline
 
-__all__ = ["LANES", "LEAST_THREADS", "MOST_THREADS", "cooperative", "fold", "fold_pairs", "place_in_block", "room_for"]
+__all__ = [
+    "LANES",
+    "LEAST_THREADS",
+    "MOST_THREADS",
+    "cooperative",
+    "fold",
+    "fold_pairs",
+    "place_in_block",
+    "room_for",
+]
 
 LANES = 2 if SIMULATED else 32  # of a warp
 LEAST_THREADS, MOST_THREADS = (4, 4) if SIMULATED else (128, 512)  # of a block
@@ -34,7 +43,7 @@ def place_in_block(team, teams, across):
 
 
 def room_for(across):
-    """Numbers of shared memory that a block needs for its teams' exchanges, one kernel's array for all of them.
+    """Numbers of shared memory that a block needs for its teams' exchanges: one array for all of them.
 
     Numba would give every device function an array of its own, and a second one wherever it is called again.
     """
