@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from .device import View
-from .device_calls import Operands, aligned, any_on_device, destination, launching, run
+from .device_calls import Operands, aligned, any_on_device, launching, run, target_of
 from .device_layout import broadcast, merged
 
 __all__ = ["any_on_device", "run_with_draws"]
@@ -50,7 +50,7 @@ def run_with_draws(f, kernel, key, name, source, parameters, values, out, dy=Non
         if flow.shape != shape:
             f._fail(ValueError, "dy", f"of shape {flow.shape}", f"the shape of the forward result, {shape}")
         operands.insert(0, flow)
-    target, result = destination(called, out, shape)
+    target, result = target_of(called, out, shape)
     views = [broadcast(v, shape) for v in operands if type(v) is View]
     if out is not None:
         called.overlaps(target, views)

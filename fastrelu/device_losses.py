@@ -13,7 +13,7 @@ import numpy as np
 
 from . import control, rowwise
 from .device import INTEGERS, SIZES, View, c_strides, dtype_name, is_on_device
-from .device_calls import any_on_device, destination, launching
+from .device_calls import any_on_device, launching, target_of
 from .device_layout import broadcast
 from .device_reductions import Rows, called_by
 from .reference_rows import Rows as HostRows
@@ -35,11 +35,11 @@ def cross_entropy(name, wants, fixed, dy, logits, labels, given, out):
     if control.CHECKS_LABELS:
         _check_on_the_host(call, labels, weight)
     of_entries = wants[1]
-    target, result = destination(called, out, call.rows.shape if of_entries else loss_shape)
+    target, result = target_of(called, out, call.rows.shape if of_entries else loss_shape)
     called.overlaps(target, (called.lead, call.labels, call.weight, flow))
     gradient, losses, loss = (target if of_entries else None), None, None
     if wants[0]:
-        losses, loss = destination(called, None, loss_shape) if of_entries else (target, result)
+        losses, loss = target_of(called, None, loss_shape) if of_entries else (target, result)
     call.run(gradient, losses, flow)
     return (loss, result) if all(wants) else result
 

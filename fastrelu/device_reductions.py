@@ -11,7 +11,7 @@ import math
 
 from . import rowwise
 from .device import View
-from .device_calls import Operands, aligned, any_on_device, destination, launching
+from .device_calls import Operands, aligned, any_on_device, launching, target_of
 from .device_layout import VECTOR_BYTES
 from .device_rows import Block, TooManyStrides, row_plan
 
@@ -150,7 +150,7 @@ def logsumexp(function, a, axis, b, keepdims, return_sign, out):
     _only(name, "b", b, None)
     _only(name, "return_sign", return_sign, False)
     rows = Rows(called, axis)
-    target, result = destination(called, out, rows.result_shape(keepdims))
+    target, result = target_of(called, out, rows.result_shape(keepdims))
     called.overlaps(target, [called.lead])
     if rows.count:
         rows.run(_operation(name), (rows.by_row(target), called.lead, None))
@@ -163,7 +163,7 @@ def gradient_of_logsumexp(function, dy, x, axis, b, keepdims, out):
     _only(name, "b", b, None)
     rows = Rows(called, axis)
     flow = rows.by_row(rows.of_shape("dy", dy, rows.result_shape(keepdims)))
-    target, result = destination(called, out, rows.shape)
+    target, result = target_of(called, out, rows.shape)
     called.overlaps(target, [called.lead, flow])
     if target.size:
         rows.run(_operation(name), (target, called.lead, flow))
@@ -175,7 +175,7 @@ def normalise(function, x, axis, out):
     name = function.__name__
     called = called_by(name, "x", x, out=out)
     rows = Rows(called, axis)
-    target, result = destination(called, out, rows.shape)
+    target, result = target_of(called, out, rows.shape)
     called.overlaps(target, [called.lead])
     if target.size:
         rows.run(_operation(name), (target, called.lead, None))
@@ -189,7 +189,7 @@ def softmax_gradient(function, dy, x, y, axis, out):
     called = called_by(name, argument, source, dy=dy, out=out)
     rows = Rows(called, axis)
     flow = rows.of_shape("dy", dy, rows.shape)
-    target, result = destination(called, out, rows.shape)
+    target, result = target_of(called, out, rows.shape)
     over_dy = called.overlaps(target, [flow])
     called.overlaps(target, [called.lead])
     if not target.size:

@@ -130,7 +130,7 @@ def operation(loss):
         of_entries=loss.gradient,
         keeps=loss.gradient,
         has_special=True,
-        few="ebfd" if loss.by_entry else "",
+        few=loss.by_entry,
         sums=4 if loss.by_entry else 2,
         more_places=5,
         more_strides=3,

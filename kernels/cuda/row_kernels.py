@@ -29,7 +29,7 @@ from .team import LANES, place_in_block, room_for
 __all__ = ["ROLES", "entries_of_thread", "kernel_of", "state_bytes"]
 
 # Entries of a thread, at most: by vectors, and one by one, where addresses take registers too.
-ENTRIES = {"e": 16, "b": 16, "f": 16, "d": 8}
+ENTRIES = {"e": 16, "b": 16, "f": 16, "d": 4}
 ENTRIES_APART = {"e": 8, "b": 8, "f": 8, "d": 4}
 INDEX = types.int64
 
@@ -37,9 +37,9 @@ INDEX = types.int64
 def entries_of_thread(few, char, how, length):
     """How many entries of rows of a length each thread keeps; `few` as an operation has it."""
     if how not in ("vectors", "grouped"):
-        return ENTRIES_APART[char] >> (char in few)
+        return ENTRIES_APART[char] >> few
     lanes = STORAGES[char].lanes
-    return lanes if length <= lanes * LANES else ENTRIES[char] >> (char in few)
+    return lanes if length <= lanes * LANES else ENTRIES[char] >> few
 
 
 @functools.cache

@@ -75,8 +75,8 @@ class Operation:
         Rows may be out of the ordinary.
     beyond : float
         What is read behind the end of a row, where it counts for nothing.
-    few : str
-        The dtypes of which a thread has registers for half as many entries as other operations have.
+    few : bool
+        A thread has registers for half as many entries as others.
     sums : int
         Wide numbers of a state, 2 or 4.
     more_places, more_strides : int
@@ -93,7 +93,7 @@ class Operation:
     keeps: bool = False
     has_special: bool = False
     beyond: float = -math.inf
-    few: str = ""
+    few: bool = False
     sums: int = 2
     more_places: int = 0
     more_strides: int = 0
@@ -342,7 +342,6 @@ def _operation(name, make, **options):
         of_entries=not one_a_row,
         keeps=make is _shares,
         has_special=not one_a_row,
-        few="d" if make is _log_shares else "",
     )
 
 
