@@ -25,7 +25,6 @@ THERE = [
     "test_numba_own.py::test_random_ones_without_training",
     "test_numba_njit.py::test_layouts[strided]",
     "test_numba_njit.py::test_channels[shape1]",
-    "test_numba_njit.py::test_cross_entropy[float32]",
 ]
 on_kernels = pytest.mark.skipif(
     fr.explain(fr.relu, [0.0]).backend == "numpy", reason="the reference was asked for"
