@@ -6,11 +6,13 @@ A forward pass adds the bias and applies the activation; a backward pass gives t
 from what is kept of the forward pass.  Everybody takes turns on the same float32 data; whoever can writes
 into memory at hand.  PyTorch runs eagerly what its autograd runs, without autograd; JAX is compiled
 by ``jit``.  The bytes are those of arrays that must stay between the passes, counted, not measured; those of
-PyTorch are what autograd's hooks report.  The machine should be idle.
+PyTorch are what autograd's hooks report.  The machine should be idle; with ``--threads 1`` it is the CPU's
+time that counts, which others on the machine disturb less.
 """
 
 import argparse
 import sys
+import time
 import timeit
 from datetime import date
 from pathlib import Path
@@ -36,11 +38,12 @@ RATE = 0.1
 class Call:
     """A function of nothing, for `interleaved`; the peer's threads may spin after it."""
 
-    def __init__(self, function, spins=False):
+    def __init__(self, function, spins):
         self.function, self.spins = function, spins
+        self.clock = time.process_time if fr.get_num_threads() == 1 else time.perf_counter
 
     def timeit(self, calls):
-        return timeit.timeit(self.function, number=calls)
+        return timeit.timeit(self.function, timer=self.clock, number=calls)
 
 
 def data(shape):

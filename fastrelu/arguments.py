@@ -237,7 +237,7 @@ def result_memory(out, shape, dtype, *inputs):
     It may be an input, element for element.
     """
     if type(out) is np.ndarray and out.flags.c_contiguous and out.flags.aligned and out.dtype == dtype:
-        apart = (a.ctypes.data == out.ctypes.data or not np.may_share_memory(a, out) for a in inputs)
+        apart = (not np.may_share_memory(a, out) or a.ctypes.data == out.ctypes.data for a in inputs)
         if out.dtype.isnative and all(apart):
             return out
     return dispatch.empty(shape, dtype)

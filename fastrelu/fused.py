@@ -234,7 +234,7 @@ class _Fused(TableCallable):
         self.general = self._call
         self.__signature__ = inspect.signature(self._call)
         if cython.ISA:
-            cython.ufuncs.bind_around(self, Activation, isinstance(self, BiasActBackward))
+            cython.ufuncs.bind_around(self, Activation, NoiseKey, isinstance(self, BiasActBackward))
 
     @property
     def ufunc(self):

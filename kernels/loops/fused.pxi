@@ -194,12 +194,19 @@ cdef extern from *:
     bint PyTuple_CheckExact(PyObject*)
 
 cdef str ACT = "act"
+cdef str RESIDUAL = "residual"
+cdef str DROPOUT = "dropout"
+cdef str KEY = "key"
+cdef type key_type
 
 
 # What is not the activation's own among the arguments.
 cdef struct Around:
     PyObject* bias
     PyObject* dbias  # where that goes, if it is given
+    PyObject* residual
+    PyObject* key
+    double rate      # of dropout
     Py_ssize_t axis
 
 
@@ -219,6 +226,14 @@ cdef object others_names(Around* around, PyObject** act, PyObject* const* values
             around.axis = <object> values[i]
         elif name == <PyObject*> ACT and act[0] == NULL:
             act[0] = values[i]
+        elif name == <PyObject*> RESIDUAL:
+            around.residual = values[i]
+        elif name == <PyObject*> KEY:
+            around.key = values[i]
+        elif name == <PyObject*> DROPOUT:
+            if not PyFloat_CheckExact(values[i]) or not 0 <= PyFloat_AS_DOUBLE(values[i]) <= 1:
+                return None
+            around.rate = PyFloat_AS_DOUBLE(values[i])
         elif name == <PyObject*> OUT and PyTuple_CheckExact(values[i]):
             if PyTuple_GET_SIZE(values[i]) != 2:
                 return None
@@ -244,6 +259,7 @@ cdef object run_around(FastCall act, Given* given, Around* around):
     cdef int type_num, compute, i, j, ndim, last = act.arrays - 1
     cdef float[MAX_PARAMETERS] as_float
     cdef Py_ssize_t axis, bytes
+    cdef Drawing drawing
     cdef double* tallies = NULL
     if not plain_array(given.arrays[last]):
         return None
@@ -272,6 +288,21 @@ cdef object run_around(FastCall act, Given* given, Around* around):
         if cnp.PyArray_NDIM(bias) != 1 or cnp.PyArray_DIMS(bias)[0] != s.kept:
             return None
         s.bias = <char*> cnp.PyArray_DATA(bias)
+    if around.residual != NULL:
+        if act.arrays == 2 or not alike(around.residual, x, type_num):
+            return None
+        s.residual = <char*> cnp.PyArray_DATA(<cnp.ndarray> around.residual)
+    if around.key != NULL and type(<object> around.key) is not key_type:
+        return None
+    if around.rate != 0:
+        if around.key == NULL:
+            return None
+        drawing.distribution, drawing.key = UNIFORM, (<object> around.key).bits
+        s.drops, s.drawing = True, drawing_version(s.kernel, &drawing)
+        s.limit = around.rate - 0.5
+        s.factor = 1 / (1 - around.rate) if around.rate < 1 else 0
+        if around.bias == NULL:
+            s.before = 1 - around.rate
     if given.out != NULL:
         if not alike(given.out, x, type_num) or not cnp.PyArray_ISWRITEABLE(<cnp.ndarray> given.out):
             return None
@@ -280,6 +311,8 @@ cdef object run_around(FastCall act, Given* given, Around* around):
             if partly_overlaps(<cnp.ndarray> given.arrays[j], out, bytes):
                 return None
         if around.bias != NULL and overlaps(bias, out):
+            return None
+        if around.residual != NULL and partly_overlaps(<cnp.ndarray> around.residual, out, bytes):
             return None
     else:
         out = new_result(NULL, ndim, cnp.PyArray_DIMS(x), type_num, 0)
@@ -328,7 +361,8 @@ cdef object around_call(object obj, PyObject* const* args, size_t nargsf, PyObje
     cdef Given given
     cdef object names, result
     cdef bint backward = self.arrays == 2
-    around.bias = around.dbias = NULL
+    around.bias = around.dbias = around.residual = around.key = NULL
+    around.rate = 0
     around.axis = -1
     if fast_calls and (nargs == 3 + backward or (backward and nargs == 1)):
         used = 2 if nargs == 4 else 1
@@ -347,6 +381,10 @@ cdef object around_call(object obj, PyObject* const* args, size_t nargsf, PyObje
                     given.kernels += first_kernel
                 if around.dbias == <PyObject*> None:
                     around.dbias = NULL
+                if around.residual == <PyObject*> None:
+                    around.residual = NULL
+                if around.key == <PyObject*> None:
+                    around.key = NULL
                 if around.dbias != NULL and not backward:
                     return PyObject_Vectorcall(self.general, args, nargsf, kwnames)
                 if given.only_out and not given.array_parameter and given.parameter_count == inner.parameters:
@@ -356,8 +394,13 @@ cdef object around_call(object obj, PyObject* const* args, size_t nargsf, PyObje
     return PyObject_Vectorcall(self.general, args, nargsf, kwnames)
 
 
-def bind_around(FastCall callable, type activation, bint backward):
-    """Let `callable` be the fast path of bias_act, or its backward pass, around instances of `activation`."""
+def bind_around(FastCall callable, type activation, type key, bint backward):
+    """Let `callable` be the fast path of bias_act, or its backward pass, around instances of `activation`.
+
+    `key` is the class of what draws are made from.
+    """
+    global key_type
+    key_type = key
     callable.arrays = 2 if backward else 1
     callable.of_x = activation
     callable.vectorcall = <vectorcallfunc> around_call
