@@ -162,7 +162,7 @@ class Device:
     def launch(self, kernel, blocks, stream, values):
         """Run `kernel` in so many blocks on a stream, with the values of its arguments in a row."""
         driver = self._driver
-        status, current = driver.cuCtxGetCurrent()
+        _, current = driver.cuCtxGetCurrent()
         pushed = int(current) != int(self._context)
         if pushed:
             call(driver.cuCtxPushCurrent, self._context)
