@@ -68,6 +68,9 @@ def _in_two(value, char):
     high = float(value)
     if char == "d" and math.isfinite(high):
         return high, float(value - Fraction(high))
+    if char in "eb":
+        with np.errstate(over="ignore", under="ignore"):
+            high = float(np.float32(high))
     return high, 0.0
 
 
@@ -159,7 +162,8 @@ class _Call:
         """Of the kernels, as `kernels/cuda/losses.py` has them."""
         hard, classes = 1 - Fraction(self.smoothing), max(1, self.rows.length)
         factor = Fraction(flow) / divisor if math.isfinite(flow) and divisor else math.nan
-        ignored = self.ignore_index or 0, self.ignore_index is not None
+        index = self.ignore_index
+        ignored = (index, True) if index is not None and -(2**63) <= index < 2**63 else (0, False)
         numbers = hard, (1 - hard) / classes, factor
         return (*ignored, *(part for number in numbers for part in _in_two(number, self.char)))
 

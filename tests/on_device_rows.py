@@ -61,7 +61,7 @@ WHERE = [((3, 16), -1), ((2, 11), -1), ((5, 3), 0), ((2, 3, 4), (0, 2)), ((2, 8)
 @pytest.mark.parametrize("function", FORWARD, **by_name)
 def test_forward(function, dtype):
     limit, floor = FORWARD[function]
-    for shape, axis in WHERE:
+    for shape, axis in WHERE if dtype == np.float32 else WHERE[list(FORWARD).index(function) :][:2]:
         x = normal(dtype, *shape)
         got = function(DeviceArray(x), axis=axis).host
         assert got.dtype == dtype
@@ -71,7 +71,8 @@ def test_forward(function, dtype):
 @each_dtype
 def test_backward(dtype):
     eps = float(ml_dtypes.finfo(dtype).eps)
-    for (shape, axis), (function, _) in itertools.product(WHERE[:4], FORWARD.items()):
+    cases = list(itertools.product(WHERE[:4], FORWARD))
+    for (shape, axis), function in cases[:: 1 if dtype == np.float32 else 3]:
         x, dy = normal(dtype, *shape), normal(dtype, *shape, scale=1, seed=1)
         gradient = getattr(reference_rows, f"{function.__name__}_backward")
         given = {"x": x}
@@ -165,21 +166,21 @@ def test_shapes():
 def test_long_rows_in_pieces_and_split(function, monkeypatch):
     """The same bits whether one team goes over a row, or its pieces are shared out."""
     device = launch.device(0)
-    for dtype, shape, axis in ((np.dtype("f"), (2, 70), 1), (np.dtype("d"), (19, 2), 0)):
-        x = DeviceArray(normal(dtype, *shape))
-        arguments = (x,)
-        if "backward" in function.__qualname__:
-            of_sum = "sumexp" in function.__qualname__
-            arguments = DeviceArray(np.ones(2 if of_sum else shape, dtype)), x
-        results = []
-        for processors, role in ((1, "pieces"), (1000, "results")):
-            monkeypatch.setattr(device, "processors", processors)
-            results.append(function(*arguments, axis=axis).host)
-            assert role in device.launched[-1]
-        assert np.array_equal(*results)
-        if function in FORWARD:
-            limit, floor = FORWARD[function]
-            assert off(results[0], reference(function, x.host, axis), floor) <= limit
+    along, of_sum = "0" in function.__qualname__, "sumexp" in function.__qualname__
+    dtype, shape, axis = (np.dtype("f"), (2, 70), 1) if along else (np.dtype("d"), (19, 2), 0)
+    x = DeviceArray(normal(dtype, *shape))
+    arguments = (x,)
+    if "backward" in function.__qualname__:
+        arguments = DeviceArray(np.ones(2 if of_sum else shape, dtype)), x
+    results = []
+    for processors, role in ((1, "pieces"), (1000, "results")):
+        monkeypatch.setattr(device, "processors", processors)
+        results.append(function(*arguments, axis=axis).host)
+        assert role in device.launched[-1]
+    assert np.array_equal(*results)
+    if function in FORWARD:
+        limit, floor = FORWARD[function]
+        assert off(results[0], reference(function, x.host, axis), floor) <= limit
 
 
 def test_in_place():
@@ -225,7 +226,7 @@ SOME = loss_cases.CASES[::5]
 @each_dtype
 def test_cross_entropy(dtype):
     eps = float(ml_dtypes.finfo(dtype).eps)
-    for kind, options in SOME[:: 2 if dtype == np.float32 else 5]:
+    for kind, options in SOME[:: 2 if dtype == np.float32 else 6]:
         real = np.dtype(np.float32) if dtype == BFLOAT16 else dtype
         x, labels = (a[:2, :2] for a in loss_cases.problem(real, kind, options))
         x = x.astype(dtype)
@@ -419,11 +420,10 @@ def test_draws_are_those_of_the_host(dtype):
             (fr.noisy_relu(D(x)), fr.noisy_relu(x)),
         ):
             assert np.array_equal(device.host, host)
-        for variance in ("sigmoid", 0.5, lambda x: DeviceArray(abs(x.host)) if type(x) is D else abs(x)):
-            got = fr.noisy_relu(D(x), variance=variance, **options).host
-            exact = fr.noisy_relu(x.astype(np.float64), variance=variance, **options)
-            if dtype == np.float64:  # another dtype draws other digits
-                assert off(got, exact, 2**-4) <= 2
+        if dtype == np.float64 and x.ndim == 1:
+            for variance in ("sigmoid", lambda a: D(abs(a.host)) if type(a) is D else abs(a)):
+                got = fr.noisy_relu(D(x), variance=variance, **options).host
+                assert off(got, fr.noisy_relu(x, variance=variance, **options), 2**-4) <= 2
     assert fr.rrelu(D(normal(dtype, 4, 4)), key=key).shape == (4, 4)
 
 

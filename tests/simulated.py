@@ -3,9 +3,13 @@
 For a process of its own, started with ``NUMBA_ENABLE_CUDASIM=1`` (``conftest.simulated``).
 """
 
+import sys
+
 import numpy as np
 
 from fastrelu import device
+
+sys.setswitchinterval(1e-4)  # the simulator waits for its threads in a loop, which should give way to them
 
 NAME = __name__.partition(".")[0]
 
