@@ -23,6 +23,7 @@ def _clamped(x, eps, below, above, otherwise):
     """Where x <= eps, where x > 1 - eps, and between; NaN outside [0, 1] where nothing clamps."""
     c = np.where(x > 0.5, 1 - x, x)
     inside = np.where(c < 0, np.nan, otherwise(c))
+    eps = np.where(eps < 0, np.nan, eps)
     return np.where(x > 0.5, np.where(c < eps, above, inside), np.where(c <= eps, below, inside))
 
 

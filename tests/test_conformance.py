@@ -26,6 +26,19 @@ def test_special_values(name, dtype):
 
 
 @each_dtype
+@pytest.mark.parametrize("name", [name for name in BY_NAME if np.isfinite(BY_NAME[name][0].domain).any()])
+def test_outside_of_the_domain_is_nan(name, dtype):
+    row, kernel = BY_NAME[name]
+    if kernel.pass_ == "backward_from_y":
+        pytest.skip("y is what f gives")
+    x = specials(dtype)
+    x = x[(x < row.domain[0]) | (x > row.domain[1])]
+    assert x.size > 4
+    got = function(kernel)(*operands(row, kernel, x, next(iter(parameter_sets(row)))))
+    assert np.isnan(got).all(), f"{kernel.name} at {x[~np.isnan(got)]}: {got[~np.isnan(got)]}"
+
+
+@each_dtype
 @each_kernel
 def test_nothing_flows_where_the_slope_is_zero(name, dtype):
     """On a dead side and at an infinity where the derivative vanishes, whatever the gradient is."""

@@ -23,6 +23,7 @@ sys.exit(pytest.main(sys.argv[1:]))
 # One of each kind: what the rows of the table have in common is tested where calls are fast.
 THERE = [
     "test_numba_own.py::test_random_ones_without_training",
+    "test_numba_own.py::test_what_flows_into_losses_is_read_only",
     "test_numba_njit.py::test_layouts[strided]",
     "test_numba_njit.py::test_channels[shape1]",
 ]
@@ -131,6 +132,19 @@ def test_random_ones_without_training():
     ):
         with pytest.raises(ValueError, match=message):
             numba.njit(call)(x)
+
+
+@on_kernels
+def test_what_flows_into_losses_is_read_only():
+    rng = np.random.default_rng(0)
+    x, labels, dy = rng.normal(size=(4, 3)), np.array([0, 2, 1, 2]), rng.normal(size=4)
+    kept = dy.copy()
+
+    def call(dy, x, labels):
+        return fr.cross_entropy.backward(dy, x, labels, reduction="none")
+
+    np.testing.assert_array_equal(numba.njit(call)(dy, x, labels), call(dy, x, labels))
+    np.testing.assert_array_equal(dy, kept)
 
 
 def test_where_nothing_was_compiled(kernels_only):

@@ -14,10 +14,13 @@ cdef inline X logit_side(X x) noexcept nogil:
 cdef inline X if_a_margin(X eps, X y) noexcept nogil:
     return where_ge(splat(y, 0.5), eps, y, splat(y, NAN))
 
-# `dead` where x is clamped, with the left slope at the knots; `otherwise` elsewhere, NaN beyond 0 and 1.
+# `dead` where x is clamped, with the left slope at the knots; `otherwise` elsewhere, NaN beyond 0 and 1.  A
+# negative eps clamps nothing, not even infinities.
 cdef inline X where_clamped(X x, X c, X eps, X dead_below, X dead_above, X otherwise) noexcept nogil:
     cdef X inside = where_gt(splat(x, 0.0), c, splat(x, NAN), otherwise)
-    cdef X y = where_gt(x, splat(x, 0.5), where_gt(eps, c, dead_above, inside), where_ge(eps, c, dead_below, inside))
+    cdef X bound = where_gt(splat(x, 0.0), eps, splat(x, NAN), eps)
+    cdef X above = where_gt(bound, c, dead_above, inside)
+    cdef X y = where_gt(x, splat(x, 0.5), above, where_ge(bound, c, dead_below, inside))
     return if_a_margin(eps, y)
 
 cdef inline V logit(V x, V eps) noexcept nogil:

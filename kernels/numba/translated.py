@@ -348,7 +348,10 @@ def _contiguous(name, kind, dtype):
 
 
 def fill_losses(call, mean, dy_of_row=False):
-    """``fill_losses(logits, labels, gradient, losses, dy, axis, ignore_index)``: it returns the total."""
+    """``fill_losses(logits, labels, gradient, losses, dy, axis, ignore_index)``: it returns the total.
+
+    With `dy_of_row` what flows in stands in `losses`, a value for each row, and `dy` is 1.
+    """
     like, over_rows = call.dtype.type(0), _pass("cross_entropy_rows")
 
     @register_jitable
@@ -358,14 +361,14 @@ def fill_losses(call, mean, dy_of_row=False):
         over_rows(words_of_call(like, (*words, *more)), 0, 1)
 
     def choose(given):
-        logits, gradient, made, dy = (given[name] for name in ("logits", "gradient", "losses", "dy"))
+        logits, gradient, of_row = (given[name] for name in ("logits", "gradient", "losses"))
         lines, names = _axis_lines(call, logits.ndim, given["axis"])
         lines = ["x = logits", *lines]
         names |= {"np": np, "dtype": call.dtype.type, "put": _put, "run_rows": run_rows}
         names |= {"wrong_label": call.wrong_label, "math": math, "prepared": _labels}
-        for operand, kind in (("labels", given["labels"]), ("losses", made), ("dy", dy)):
+        for operand, kind in (("labels", given["labels"]), ("losses", of_row)):
             if is_array(kind):
-                names[f"wrong_{operand}"] = call.wrong_shape(operand)
+                names[f"wrong_{operand}"] = call.wrong_shape("dy" if dy_of_row and kind is of_row else operand)
                 lines += _row_shape_lines(operand, logits.ndim, given["axis"], False, f"wrong_{operand}")
         if not is_none(gradient):
             names["wrong_out"] = call.wrong_shape("out")
@@ -376,10 +379,10 @@ def fill_losses(call, mean, dy_of_row=False):
         lines += [_contiguous("x", logits, call.dtype)]
         lines += ["entries = x_entries.reshape((outer, n, inner)).transpose((0, 2, 1))"]
         lines += ["entries = np.ascontiguousarray(entries).reshape((outer * inner, n))"]
-        if is_array(dy) and dy.ndim:
-            lines += ["factors = np.zeros((len(indices), 2))", "factors[:, 0] = dy.ravel()", "step = 16"]
+        if dy_of_row and is_array(of_row) and of_row.ndim:
+            lines += ["factors = np.zeros((len(indices), 2))", "factors[:, 0] = losses.ravel()", "step = 16"]
         else:
-            value = "dy[()]" if is_array(dy) else "dy"
+            value = ("losses[()]" if is_array(of_row) else "losses") if dy_of_row else "dy"
             lines += ["factors = np.zeros((1, 2))", f"factors[0, 0] = {value}", "step = 0"]
         if mean:
             lines += ["factors = factors / counted if counted else factors * math.nan"]
@@ -393,7 +396,7 @@ def fill_losses(call, mean, dy_of_row=False):
         if wants:
             lines += ["slopes = slopes.reshape((outer, inner, n)).transpose((0, 2, 1))"]
             lines += ["put(gradient, np.ascontiguousarray(slopes).ravel())"]
-        if not is_none(made):
+        if not (is_none(of_row) or dy_of_row):
             lines += ["put(losses, of_rows)"]
         divisor = "counted if counted else math.nan" if mean else "1"
         return [*lines, f"return of_rows.sum() / ({divisor})"], names
