@@ -368,7 +368,9 @@ def fill_losses(call, mean, dy_of_row=False):
         names |= {"wrong_label": call.wrong_label, "math": math, "prepared": _labels}
         for operand, kind in (("labels", given["labels"]), ("losses", of_row)):
             if is_array(kind):
-                names[f"wrong_{operand}"] = call.wrong_shape("dy" if dy_of_row and kind is of_row else operand)
+                names[f"wrong_{operand}"] = call.wrong_shape(
+                    "dy" if dy_of_row and kind is of_row else operand
+                )
                 lines += _row_shape_lines(operand, logits.ndim, given["axis"], False, f"wrong_{operand}")
         if not is_none(gradient):
             names["wrong_out"] = call.wrong_shape("out")
