@@ -73,7 +73,7 @@ def logit(x, eps):
 
 
 def clamped(x, eps, below, above, inside):
-    if x <= eps or x > 1 - eps:
+    if eps >= 0 and (x <= eps or x > 1 - eps):
         return below if x <= eps else above
     return inside() if 0 <= x <= 1 else mp.nan
 

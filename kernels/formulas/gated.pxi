@@ -93,6 +93,8 @@ cdef inline W swiglu(W value, W gate) noexcept nogil:
     cdef W share = where_positive(gate, splat(gate, 1.0), e) / (1.0 + e)
     cdef W unit = at_least(gate, splat(gate, -2000.0)) * share
     cdef W y = beside_zero(value, gate, product_with_tail(value_within_reach(value, gate), unit, a))
+    # where NaN meets NaN of another sign, the compiler's order of a product would decide
+    y = where_eq(value, value, where_eq(gate, gate, y, gate), value)
     return where_eq(gate, splat(gate, -INFINITY), value * splat(value, -0.0), y)
 
 cdef inline V swiglu_from_sigmoid(V value, V gate, V at, V high, V low, V scale) noexcept nogil:
