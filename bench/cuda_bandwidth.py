@@ -103,20 +103,28 @@ def launch_costs(torch):
     return f"{what}: {ours:.1f}, into `out` {in_place:.1f}; PyTorch {theirs:.1f}"
 
 
+def torch_on_a_device():
+    """PyTorch where it and a device are there; else None, and why not is said."""
+    cuda = fr.backends()["cuda"]
+    if not cuda.available:
+        print(f"skipped: {cuda.detail}")
+        return None
+    try:
+        import torch
+    except ModuleNotFoundError:
+        print("skipped: arrays and clocks are PyTorch's, which is not installed")
+        return None
+    return torch
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--megabytes", default="64,1024", help="of an array, default: 64,1024")
     parser.add_argument("--only", default="", help="operations whose name contains this")
     parser.add_argument("--write", type=Path, help="put the table between the marks of this page")
     given = parser.parse_args(arguments)
-    cuda = fr.backends()["cuda"]
-    if not cuda.available:
-        print(f"skipped: {cuda.detail}")
-        return 0
-    try:
-        import torch
-    except ModuleNotFoundError:
-        print("skipped: arrays and clocks are PyTorch's, which is not installed")
+    torch = torch_on_a_device()
+    if torch is None:
         return 0
     lines = [f"On {torch.cuda.get_device_name()}, PyTorch {torch.__version__}.", ""]
     for line in rows_of(torch, given.only, [int(n) for n in given.megabytes.split(",")]):

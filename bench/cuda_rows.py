@@ -13,7 +13,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from cuda_bandwidth import DTYPES, milliseconds
+from cuda_bandwidth import DTYPES, milliseconds, torch_on_a_device
 from speed import put_between
 
 import fastrelu as fr
@@ -102,14 +102,8 @@ def main(arguments=None):
     parser.add_argument("--only", default="", help="operations whose name contains this")
     parser.add_argument("--write", type=Path, help="put the table between the marks of this page")
     given = parser.parse_args(arguments)
-    cuda = fr.backends()["cuda"]
-    if not cuda.available:
-        print(f"skipped: {cuda.detail}")
-        return 0
-    try:
-        import torch
-    except ModuleNotFoundError:
-        print("skipped: arrays and clocks are PyTorch's, which is not installed")
+    torch = torch_on_a_device()
+    if torch is None:
         return 0
     lines = [f"On {torch.cuda.get_device_name()}, PyTorch {torch.__version__}.", ""]
     for line in report(torch, given.only, given.megabytes):
