@@ -296,6 +296,7 @@ def test_speed_page_from_a_state_that_can_go_on(tmp_path):
     assert len(both) == 2 * len(first)
     page = written.read_text()
     assert f"all {len(both)} cells" in page
+    assert f"| float32 | high | {len(both)} |" in page
     for mode in ("`out=`", "in place", "fresh"):
         _, _, table = page.partition(f"## float32, {mode}, 1 thread\n")
         rows = [line for line in table.partition("##")[0].splitlines() if line.startswith("| relu ")]

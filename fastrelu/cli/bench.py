@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .options import positive, whole
 
-__all__ = ["add_parser", "duration", "measure", "run"]
+__all__ = ["add_parser", "duration", "measure", "modes", "run"]
 
 PASSES = {
     "forward": ("forward",),
@@ -59,15 +59,16 @@ def _peers(text):
     return names
 
 
-def _modes(text):
+def modes(text):
+    """Some of `peers.MODES` as the shell writes them, for argparse."""
     from .. import peers
 
-    modes = tuple(filter(None, text.replace("-", " ").split(",")))
-    for mode in modes:
+    chosen = tuple(filter(None, text.replace("-", " ").split(",")))
+    for mode in chosen:
         if mode not in peers.MODES:
             known = ", ".join(peers.MODES).replace(" p", "-p")
             raise argparse.ArgumentTypeError(f"unknown mode {mode!r}; expected some of {known}")
-    return modes
+    return chosen
 
 
 def _sizes(text):
@@ -119,7 +120,7 @@ def add_parser(subparsers):
     )
     parser.add_argument(
         "--mode",
-        type=_modes,
+        type=modes,
         default=("out",),
         metavar="MODE,...",
         help="where results go: out (an array given), in-place (over x or dy), fresh; default: out",
