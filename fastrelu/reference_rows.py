@@ -208,8 +208,9 @@ def _weighted(a, b):
     top, weight = _pick(a, i), _pick(b, i)
     terms = b / weight * _exp(*_difference(a, top))
     np.put_along_axis(terms, i, 1, axis=-1)
-    leads = a == top  # terms alike but for their weights may cancel altogether: they are added up first
-    lead, rest = (np.where(part, terms, 0).sum(axis=-1, keepdims=True) for part in (leads, ~leads))
+    leads = a == top  # terms alike but for their weights may cancel altogether: those are added up first
+    lead = np.where(leads, b, 0).sum(axis=-1, keepdims=True) / weight
+    rest = np.where(leads, 0, terms).sum(axis=-1, keepdims=True)
     return top, weight, terms, lead, rest
 
 
@@ -227,7 +228,7 @@ def _weighted_logsumexp_rows(a, b):
         return size, np.where(size.real == -np.inf, 0, np.exp(_complex(0, size.imag)))
     size, sign = log_and_sign(top + np.log(abs(weight)), lead, rest)
     size = np.where(ordinary, size, np.log(abs(direct)))
-    return size, np.where(ordinary, np.sign(weight) * sign, np.sign(direct))
+    return size, np.where(ordinary, np.sign(weight) * sign, np.sign(direct)) + 0.0  # not -0
 
 
 def _complex(real, imaginary):

@@ -165,6 +165,8 @@ def test_a_weight_of_zero_drops_its_entry(backend):
     ("a", "b", "value", "sign"),
     [
         ([1, 1], [1, -1], -INF, 0),
+        ([7, 7, 7], [2, -3, 1], -INF, 0),  # 2/3 - 1 + 1/3 would leave something
+        ([0, 0, 0, 0], [-3, 1, -1, 3], -INF, 0),
         ([INF, 0], [-1, 1], INF, -1),
         ([INF, 20000], [1, -1], INF, 1),
         ([INF, INF], [1, -1], NAN, NAN),
@@ -179,6 +181,7 @@ def test_a_weight_of_zero_drops_its_entry(backend):
 def test_special_weights(a, b, value, sign, backend):
     got = fr.logsumexp(np.array(a, float), b=np.array(b, float), return_sign=True)
     np.testing.assert_allclose(got, (value, sign), rtol=1e-15)
+    assert sign or not np.signbit(got[1])
     plain = fr.logsumexp(np.array(a, float), b=np.array(b, float))
     np.testing.assert_allclose(plain, NAN if sign == -1 else value, rtol=1e-15)
 
