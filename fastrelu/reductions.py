@@ -224,8 +224,9 @@ def _reduce_any(function, a, axis, b, keepdims, return_sign, out):
         if return_sign:
             results = value, np.where(np.isnan(value), value, value > -np.inf).astype(dtype)
     elif dtype.kind != "c" and (made := _by_kernel(array, weights, rows, dtype, zero)) is not None:
-        value, sign = (v.astype(dtype).reshape(result_shape) for v in made)
-        results = (value, sign) if return_sign else (np.where(sign < 0, np.nan, value).astype(dtype),)
+        results = made if return_sign else (np.where(made[1] < 0, np.nan, made[0]),)
+        with np.errstate(all="ignore"):
+            results = [v.astype(dtype).reshape(result_shape) for v in results]
     else:
         results = getattr(reference_rows, name)(array, axes, weights, keepdims, return_sign)
         results = results if return_sign else (results,)

@@ -114,3 +114,10 @@ def test_halves_are_computed_wider():
     got = fr.logsumexp(a, b=[1e6, 1e6, 1e6])  # too large for float16
     assert got.dtype == np.float16
     assert got == np.float16(fr.logsumexp(a.astype(float), b=[1e6, 1e6, 1e6]))
+
+
+def test_bfloat16_is_silent_about_nan():
+    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
+    got = fr.logsumexp(np.array([[np.nan, 1], [0, 0]], bfloat16), axis=1, b=[1.0, -2.0])
+    assert got.dtype == bfloat16
+    assert np.isnan(got.astype(float)).all()
