@@ -103,7 +103,7 @@ class Backward(TableCallable):
 
         inputs = {"x": (gradient, array, *cast)}
         if at_zero is not None:
-            inputs["x"] += (self._real("at_zero", at_zero).astype(work, copy=False),)
+            inputs["x"] += (self._at_knot(at_zero, work, result_shape),)
         operand_shapes = {"x": array.shape} | {
             p.name: c.shape for p, c in zip(self.row.parameters, cast, strict=True)
         }
@@ -141,6 +141,17 @@ class Backward(TableCallable):
             elif interop.is_foreign(source):
                 made[name] = interop.like(source, made[name])
         return self._result([made[name] for name in wanted], wrt)
+
+    def _at_knot(self, at_zero, dtype, shape):
+        """The derivative at the knots, of a shape that broadcasts to that of the result."""
+        value = self._real("at_zero", at_zero)
+        try:
+            fits = np.broadcast_shapes(value.shape, shape) == shape
+        except ValueError:
+            fits = False
+        if not fits:
+            self._fail(ValueError, "at_zero", f"of shape {value.shape}", f"one that broadcasts to {shape}")
+        return value.astype(dtype, copy=False)
 
     def _by_mask(self, dy, x, y, wrt, out, keywords):
         """From the bits of ``with_mask``."""

@@ -299,6 +299,9 @@ def test_both_of_x_and_y_or_neither(name):
     elif f.row.parameters:
         with refused(ValueError, "'y'", "x", untouched=[x, out]):
             f.backward(x, y=x, out=out, wrt=f.row.parameters[0].name, **given)
+    for shape in ((3,), (2, 4)) if f.row.knots else ():
+        with refused(ValueError, "'at_zero'", shape, (4,), untouched=[x, out]):
+            f.backward(x, x, out=out, wrt="x", at_zero=np.ones(shape), **given)
     needs = f.row.from_y_needs
     for bad in (-0.5, np.array(-0.5), np.array([0.5, -0.5, 0.5, 0.5])) if needs else ():
         with refused(ValueError, "'y'", needs.name, "x", untouched=[x, out]):
