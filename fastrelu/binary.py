@@ -9,6 +9,7 @@ from .arguments import TableCallable, float_type, is_extension
 from .backends import cython, numba
 from .backward import sum_to
 from .reductions import logsumexp
+from .reference_rows import result_dtype
 from .table import LOGADDEXP
 
 __all__ = ["LogAddExp", "logaddexp"]
@@ -94,6 +95,7 @@ class LogAddExp:
             If nothing was compiled: the reference has no ufuncs.
         """
         if cython.ISA:
+            cython.meet_bfloat16()
             return cython.UFUNCS[FORWARD]
         if numba.BACKEND.available:
             return numba.ufunc(FORWARD)
@@ -138,8 +140,8 @@ class LogAddExp:
             Of the computation and of the result; that of `a` by default.
         out : ndarray, optional
         keepdims : bool, default False
-        initial : scalar, default -inf
-            One more entry.
+        initial : scalar or None, default -inf
+            One more entry, in the dtype of `a`.
         where : array_like of bool
             Which entries count.
 
@@ -162,15 +164,24 @@ class LogAddExp:
             return self.ufunc.reduce(
                 a, axis=axis, dtype=dtype, out=out, keepdims=keepdims, initial=initial, where=where
             )
+        name = "logaddexp.reduce"
         if dtype is not None:
-            a = rowwise.as_array("logaddexp.reduce", "a", a, "biuf").astype(dtype)
+            dtype = np.dtype(dtype)
+            if dtype.kind != "f" and not is_extension(dtype):
+                rowwise.fail(name, TypeError, "dtype", str(dtype), "a real floating dtype")
+            a = rowwise.as_array(name, "a", a, "biuf").astype(dtype)
         if where is not True:
-            array = rowwise.as_array("logaddexp.reduce", "a", a, "biuf")
-            a = np.where(where, array.astype(float_type(array), copy=False), array.dtype.type(-np.inf))
+            array = rowwise.as_array(name, "a", a, "biuf")
+            array = array.astype(result_dtype(array.dtype), copy=False)
+            if rowwise.broadcast_shapes(name, "where", array, np.asarray(where)) != array.shape:
+                expected = f"one that broadcasts to {array.shape}, that of a"
+                rowwise.fail(name, ValueError, "where", f"of shape {np.shape(where)}", expected)
+            a = np.where(where, array, array.dtype.type(-np.inf))
         axis = None if np.ndim(a) == 0 and axis in (0, -1) else axis
-        if initial == -np.inf:
+        if initial is None or initial == -np.inf:
             return logsumexp(a, axis=axis, keepdims=keepdims, out=out)
-        return self(logsumexp(a, axis=axis, keepdims=keepdims), initial, out=out)
+        dtype = result_dtype(rowwise.as_array(name, "a", a, "biuf").dtype)
+        return self(logsumexp(a, axis=axis, keepdims=keepdims), np.asarray(initial).astype(dtype), out=out)
 
     def accumulate(self, a, axis=0, dtype=None, out=None):
         """Running log of the sum of exponentials along an axis.

@@ -111,6 +111,8 @@ def test_bfloat16():
     out = np.zeros_like(a)
     assert fr.logaddexp(a, b, out=out) is out
     np.testing.assert_array_equal(out, got)
+    if cython.ISA:
+        assert fr.logaddexp.accumulate(a).dtype == fr.logaddexp.ufunc(a, b).dtype == bfloat16
     da, db = fr.logaddexp.backward(np.ones_like(a), a, b)
     assert da.dtype == db.dtype == bfloat16
     np.testing.assert_array_equal((da + db).astype(float), np.ones(3))
@@ -160,6 +162,13 @@ def test_reduce_takes_what_a_ufunc_takes(backend):
     expected = np.logaddexp.reduce(x, axis=1, where=where, initial=-3.0)
     np.testing.assert_allclose(fr.logaddexp.reduce(x, axis=1, where=where, initial=-3.0), expected)
     assert fr.logaddexp.reduce(x, dtype=np.float32).dtype == np.float32
+    for dtype in (np.float32, np.float16):
+        assert fr.logaddexp.reduce(x.astype(dtype), axis=1, initial=np.float64(1)).dtype == dtype
+    np.testing.assert_array_equal(fr.logaddexp.reduce(x, initial=None), fr.logsumexp(x, axis=0))
+    for integers in (np.arange(3), np.arange(3, dtype=np.int8)):
+        got = fr.logaddexp.reduce(integers, where=[True, False, True])
+        assert got == fr.logsumexp([0, 2])
+        assert got.dtype == np.float64
     out = np.zeros(5)
     assert fr.logaddexp.reduce(x, out=out) is out
     np.testing.assert_array_equal(out, fr.logsumexp(x, axis=0))
@@ -247,6 +256,12 @@ ERRORS = [
     (lambda f, out: f(np.ones(2), np.ones(3)), ValueError, r"'b' is of shape \(3,\); expected .* \(2,\)"),
     (lambda f, out: f(np.ones(2), np.ones(2), out=out), ValueError, r"\(2,\) .*\(3,\)"),
     (lambda f, out: f(np.ones(3), np.ones(3), out=out.astype(int)), TypeError, "same_kind"),
+    (lambda f, out: f.reduce(out, dtype=int), TypeError, "'dtype' is int64; expected a real floating"),
+    (
+        lambda f, out: f.reduce(out, where=np.ones((2, 3), bool)),
+        ValueError,
+        r"'where' is of shape \(2, 3\); expected .* \(3,\)",
+    ),
     (lambda f, out: f.backward(out, out, 1j), TypeError, "'b' is of dtype complex128; expected a real dtype"),
     (
         lambda f, out: f.backward(out, np.ones(2), 1.0),
