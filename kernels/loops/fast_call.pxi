@@ -7,10 +7,10 @@ cdef extern from *:
     """
     static inline bool plain_array(PyObject* o) { return Py_TYPE(o) == &PyArray_Type; }
     static inline bool plain_list(PyObject* o) { return PyList_CheckExact(o) || PyTuple_CheckExact(o); }
-    // What a ufunc may be given without asking which library it belongs to.
+    // What a ufunc may be given without asking which library it belongs to; of a dtype that it knows already.
     static inline bool plain_scalar(PyObject* o) {
-        return PyFloat_CheckExact(o) || PyLong_CheckExact(o) || PyBool_Check(o) || PyArray_IsScalar(o, Generic) ||
-               plain_list(o);
+        return PyFloat_CheckExact(o) || PyLong_CheckExact(o) || PyBool_Check(o) || PyArray_IsScalar(o, Number) ||
+               PyArray_IsScalar(o, Bool) || plain_list(o);
     }
     // Whether the ufunc may have it unseen.  With parameters integers may not: they take part in the
     // promotion there, but are cast to the type of x here.
