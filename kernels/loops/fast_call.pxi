@@ -92,6 +92,8 @@ cdef str Y = "y"
 cdef str AXIS = "axis"
 cdef str AT_ZERO = "at_zero"
 cdef tuple UFUNC_KEYWORDS = ("where", "dtype", "casting", "order", "subok")
+cdef double LEAST_OF_HALF = 2.0 ** -24
+cdef double MOST_OF_HALF = 65504.0
 
 
 def allow_fast_calls(bint allowed, int first=0):
@@ -302,8 +304,8 @@ cdef inline bint read_parameter(FastCall self, Py_ssize_t k, PyObject* value, Gi
     if self.above[k] == -INFINITY:
         return (number >= self.at_least[k] or self.at_least[k] == -INFINITY) and (
             number <= self.at_most[k] or self.at_most[k] == INFINITY)
-    # as float32 too, in which a small number may become 0 and a large one infinite
-    return self.above[k] < <float> number < INFINITY
+    # and that every type holds: in a narrow one a small number may become 0 and a large one infinite
+    return self.above[k] < number and LEAST_OF_HALF <= number <= MOST_OF_HALF
 
 
 # The array parameter, one value per channel shaped to broadcast along its axis; None where that takes a closer look.
