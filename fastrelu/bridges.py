@@ -10,6 +10,7 @@ import importlib.util
 import inspect
 import numbers
 
+from . import tangents
 from .activation import Activation
 from .docstrings import UFUNC_ARGUMENTS
 
@@ -19,6 +20,9 @@ __all__ = ["BRIDGES", "Differentiable", "functions", "load", "spelled", "without
 BRIDGES = {"torch": "pip install 'fastrelu[torch]'", "jax": "pip install 'fastrelu[jax]'"}
 WITHHELD = {*UFUNC_ARGUMENTS, "return_sign", "monitor"}  # no gradient passes through these
 CONSTANT = {"labels", "pieces", "act"}  # arguments that must be given, but have no gradient
+
+# Arguments that are not given by position and have a gradient: a learned parameter of `act`, and what is added.
+ALSO = {"bias_act": ("weight", "residual")}
 
 
 def load(framework):
@@ -81,7 +85,7 @@ class Differentiable:
         self.draws = "key" in self.takes
         self.elementwise = isinstance(function, Activation)
         self.row = function.row if self.elementwise else None
-        self.piecewise_linear = self.elementwise and self.row.piecewise_linear
+        self.piecewise_linear = self.row.piecewise_linear if self.elementwise else self.name == "maxout"
         self.by_name = self.elementwise and "wrt" in of_backward
         required = [n for n, default in self.takes.items() if default is inspect.Parameter.empty]
         if self.elementwise:
@@ -90,6 +94,7 @@ class Differentiable:
         else:
             self.positional = tuple(required) if "gate" not in self.takes else ("value", "gate")
             self.arrays = tuple(name for name in self.positional if name not in CONSTANT)
+            self.arrays += ALSO.get(self.name, ())
 
     def named(self, args, keywords):
         """The arguments of a call by name.
@@ -145,7 +150,12 @@ class Differentiable:
             return made if len(wanted) > 1 else (made,)
         made = self.function.backward(dy, *arrays, **rest)
         made = dict(zip(self.arrays, made if isinstance(made, tuple) else (made,), strict=False))
+        made["residual"] = dy
         return tuple(made[name] for name in wanted)
+
+    def tangent(self, moved, given, shape, y=None):
+        """The derivative of the result, of this shape, along arrays by the names of arguments: forward mode."""
+        return tangents.tangent(self, moved, given, shape, y)
 
     def signature(self, more=()):
         """The signature of the function, with more arguments at its end."""

@@ -5,9 +5,9 @@
     step = jax.jit(jax.grad(lambda w, x: fastrelu.jax.gelu(x @ w).sum()))
 
 Every public function that has a gradient is here; it takes the arguments that it takes for arrays.  Compiled
-code calls the kernels over XLA's own buffers: nothing is copied.  Gradients are those of the ``backward`` of
-each function, with respect to parameters as well where they are arrays; numbers and options are constants of
-the compiled code.  Second derivatives exist, in reverse mode, for functions made of straight pieces.
+code calls the kernels over XLA's own buffers: nothing is copied.  Gradients, in reverse and in forward mode,
+are those of the ``backward`` of each function, with respect to parameters as well where they are arrays;
+numbers and options are constants of the compiled code.
 
 On a device other than the CPU XLA says that there is no such target.
 """
@@ -21,8 +21,13 @@ import numpy as np
 
 from . import bridges
 from .keys import NoiseKey
+from .tangents import along
 
 jax = bridges.load("jax")
+
+from jax.custom_derivatives import SymbolicZero  # noqa: E402
+from jax.extend.core import Primitive  # noqa: E402
+from jax.interpreters import ad, batching, mlir  # noqa: E402
 
 from . import ffi  # noqa: E402
 
@@ -43,6 +48,7 @@ class _Pass:
     def __init__(self, function, names, options):
         self.function, self.names, self.options = function, names, options
         self.vmap_method = "sequential" if _alone(function) else "broadcast_all"
+        self.compiled = jax.jit(self.__call__)
 
     @functools.cached_property
     def number(self):
@@ -76,95 +82,180 @@ class _Forward(_Pass):
         self.function.forward(self.given(inputs), out=outputs[0])
 
 
-class _Backward(_Pass):
-    """Operands: dy, then the result alone if `from_y`, or the arrays of the forward pass."""
+class _Linear(_Pass):
+    """A pass that is linear in its first `count` operands; the others are the result alone of the arrays if
+    `from_y`, or the arrays, of the forward pass.  `transposed` is the one whose matrix is the transposed."""
 
     def __init__(self, function, names, options, wanted, from_y):
         super().__init__(function, names, options)
         self.wanted, self.from_y = wanted, from_y
 
-    def shapes(self, dy, *operands):
-        of = dict(zip(self.names, operands, strict=True))
+    def arguments(self, kept):
+        """The arguments of the forward pass, and its result if that is what was kept."""
+        values = self.given(kept)
+        return (values, values.pop(self.names[0])) if self.from_y else (values, None)
+
+    def bent(self, operands, moved):
+        """The derivative along `moved`, directions of the operands that the pass is not linear in, or None."""
+        if self.function.piecewise_linear and self.wanted == ("x",):
+            return None
+        raise NotImplementedError(
+            f"fastrelu.jax.{self.function.name}: the second derivative with respect to "
+            f"{' and '.join(self.wanted)} is not known; expected one derivative, or a function of jax.nn "
+            "where there are two"
+        )
+
+
+class _Tangent(_Linear):
+    """Operands: a direction for each array of `wanted`, and what was kept."""
+
+    def __init__(self, *about):
+        super().__init__(*about)
+        self.count = len(self.wanted)
+        self.transposed = _Backward(*about)
+        self.transposed.transposed = self
+        self.forward = _Forward(self.function, self.names, self.options)
+
+    def shapes(self, *operands):
+        kept = operands[self.count :]
+        if self.from_y:
+            return [jax.ShapeDtypeStruct(kept[0].shape, kept[0].dtype)]
+        return self.forward.shapes(*kept)
+
+    def run(self, inputs, outputs):
+        values, y = self.arguments(inputs[self.count :])
+        moved = dict(zip(self.wanted, inputs, strict=False))
+        outputs[0][...] = self.function.tangent(moved, values, outputs[0].shape, y)
+
+
+class _Backward(_Linear):
+    """Operands: dy, and what was kept."""
+
+    count = 1
+
+    def shapes(self, dy, *kept):
+        of = dict(zip(self.names, kept, strict=True))
         return [jax.ShapeDtypeStruct(of[name].shape, of[name].dtype) for name in self.wanted]
 
     def run(self, inputs, outputs):
-        dy, *inputs = inputs
-        values, y = self.given(inputs), None
-        if self.from_y:
-            y = values.pop(self.names[0])
+        dy, *kept = inputs
+        values, y = self.arguments(kept)
         if len(outputs) == 1:
-            self.function.backward(dy, values, self.wanted, y, outputs[0])
-            return
-        for target, gradient in zip(outputs, self.function.backward(dy, values, self.wanted, y), strict=True):
-            target[...] = gradient
+            made = self.function.backward(dy, values, self.wanted, y, outputs[0])
+        else:
+            made = self.function.backward(dy, values, self.wanted, y)
+        for target, gradient in zip(outputs, made, strict=True):
+            if gradient is not target:
+                target[...] = gradient
 
 
 # Differentiation
 
 
 @functools.cache
-def _differentiable(function, names, options, wanted):
-    """A function of arrays called `names`, differentiable with respect to those of `wanted`."""
+def _differentiable(function, names, options):
+    """A function of arrays called `names`, to be differentiated with respect to those of `function.arrays`."""
     forward = _Forward(function, names, dict(options))
-    from_y = function.needs_only_y(dict(options), wanted)
-    gradient = _gradient(function, names, options, wanted, from_y)
 
-    @jax.custom_vjp
+    @jax.custom_jvp
     def call(*operands):
         return forward(*operands)[0]
 
-    def keep(*operands):
+    @functools.partial(call.defjvp, symbolic_zeros=True)
+    def _(operands, directions):
+        moved = {
+            name: direction
+            for name, direction in zip(names, directions, strict=True)
+            if not isinstance(direction, SymbolicZero)
+        }
+        for name in moved:
+            if name not in function.arrays:
+                raise TypeError(
+                    f"fastrelu.jax.{function.name}: argument {name!r} is differentiated, but has no gradient; "
+                    "expected one that jax.lax.stop_gradient was applied to"
+                )
         y = call(*operands)
-        return y, ((y, *operands[1:]) if from_y else operands)
+        pass_ = _tangent(function, names, options, tuple(moved))
+        kept = (y, *operands[1:]) if pass_.from_y else operands
+        return y, linear.bind(*moved.values(), *kept, pass_=pass_)[0]
 
-    def backward(kept, dy):
-        made = dict(zip(wanted, gradient(dy, *kept), strict=True))
-        return tuple(made.get(name) for name in names)
-
-    call.defvjp(keep, backward)
     return jax.jit(call)
 
 
-def _gradient(function, names, options, wanted, from_y):
-    """The backward pass, to be differentiated again where that is known."""
-    run = _Backward(function, names, dict(options), wanted, from_y)
-
-    @jax.custom_vjp
-    def gradient(*operands):
-        return run(*operands)
-
-    def keep(dy, *operands):
-        return gradient(dy, *operands), operands
-
-    def backward(operands, ddx):
-        if not (function.piecewise_linear and wanted == ("x",)):
-            raise NotImplementedError(
-                f"fastrelu.jax.{function.name}: the second derivative with respect to "
-                f"{' and '.join(wanted)} is not known; expected one derivative, or a function of jax.nn "
-                "where there are two"
-            )
-        # dy enters linearly, and the slope does not change with x
-        return *gradient(*ddx, *operands), *(None for _ in operands)
-
-    gradient.defvjp(keep, backward)
-    return gradient
+@functools.cache
+def _tangent(function, names, options, wanted):
+    from_y = function.needs_only_y(dict(options), wanted)
+    return _Tangent(function, names, dict(options), wanted, from_y)
 
 
-def _constant(name, argument, value):
-    """`value`, with an error where it is differentiated."""
+# The passes of forward and of reverse mode, as an operation of JAX that it can transpose.
+linear = Primitive("fastrelu")
+linear.multiple_results = True
 
-    @jax.custom_jvp
-    def same(value):
-        return value
 
-    @same.defjvp
-    def _(primals, tangents):
-        raise TypeError(
-            f"fastrelu.jax.{name}: argument {argument!r} is differentiated, but has no gradient; expected "
-            "one that jax.lax.stop_gradient was applied to"
-        )
+@linear.def_impl
+def _(*operands, pass_):
+    return pass_.compiled(*operands)
 
-    return same(value)
+
+@linear.def_abstract_eval
+def _(*operands, pass_):
+    return [jax.core.ShapedArray(s.shape, s.dtype) for s in pass_.shapes(*operands)]
+
+
+def _lowered(*operands, pass_):
+    return pass_(*operands)
+
+
+def _along(operands, directions, *, pass_):
+    made = linear.bind(*operands, pass_=pass_)
+    parts = []
+    if any(not isinstance(t, ad.Zero) for t in directions[: pass_.count]):
+        inner = map(ad.instantiate_zeros, directions[: pass_.count])
+        parts.append(linear.bind(*inner, *operands[pass_.count :], pass_=pass_))
+    if any(not isinstance(t, ad.Zero) for t in directions[pass_.count :]):
+        bent = pass_.bent(operands, directions[pass_.count :])
+        if bent is not None:
+            parts.append(bent)
+    if not parts:
+        return made, [jnp.zeros_like(m) for m in made]
+    return made, [sum(p[1:], p[0]) for p in zip(*parts, strict=True)]
+
+
+def _transposed(cotangents, *operands, pass_):
+    kept = operands[pass_.count :]
+    if all(isinstance(c, ad.Zero) for c in cotangents):
+        return [c if ad.is_undefined_primal(c) else None for c in operands]
+    made = linear.bind(*map(ad.instantiate_zeros, cotangents), *kept, pass_=pass_.transposed)
+    unknown = map(ad.is_undefined_primal, operands)
+    return [m if u else None for m, u in zip((*made, *kept), unknown, strict=True)]
+
+
+def _mapped(operands, axes, *, pass_):
+    """Entries of a batch one by one where they are not alike, else with one axis more before all others."""
+    operands = [o if a is None else jnp.moveaxis(o, a, 0) for o, a in zip(operands, axes, strict=True)]
+    if pass_.vmap_method == "sequential":
+
+        def one(moved):
+            rest = iter(moved)
+            entries = [o if a is None else next(rest) for o, a in zip(operands, axes, strict=True)]
+            return linear.bind(*entries, pass_=pass_)
+
+        made = jax.lax.map(one, [o for o, a in zip(operands, axes, strict=True) if a is not None])
+    else:
+        (size,) = {len(o) for o, a in zip(operands, axes, strict=True) if a is not None}
+        whole = [
+            o if a is not None else jnp.broadcast_to(o, (size, *o.shape))
+            for o, a in zip(operands, axes, strict=True)
+        ]
+        made = linear.bind(*whole, pass_=pass_)
+    return made, [0] * len(made)
+
+
+mlir.register_lowering(linear, mlir.lower_fun(_lowered, multiple_results=True))
+ad.primitive_jvps[linear] = _along
+ad.primitive_transposes[linear] = _transposed
+batching.primitive_batchers[linear] = _mapped
 
 
 # Arguments
@@ -186,12 +277,7 @@ def _call(function, args, keywords):
         x = operands[first] = x.astype(float)
     if not _alone(function):
         _align(function, x, operands, options)
-    wanted = tuple(name for name in operands if name in function.arrays)
-    for name in operands:
-        if name not in wanted and jnp.issubdtype(operands[name].dtype, jnp.floating):
-            operands[name] = _constant(function.name, name, operands[name])
-    made = _differentiable(function, tuple(operands), tuple(sorted(options.items())), wanted)
-    return made(*operands.values())
+    return _differentiable(function, tuple(operands), tuple(sorted(options.items())))(*operands.values())
 
 
 def _is_array(value, may_be_a_list):
@@ -205,8 +291,11 @@ def _align(function, x, operands, options):
         for name in (n for n in function.arrays[1:] if n in operands):
             value = operands[name].astype(x.dtype)
             if axis is not None and value.ndim == 1 and value.size > 1:
-                value = value.reshape(_along(value.size, axis, x.shape))
+                value = value.reshape(along(value.size, axis, x.shape))
             operands[name] = value.reshape((1,) * (x.ndim - value.ndim) + value.shape)
+        with contextlib.suppress(ValueError):  # the function says it better
+            shape = np.broadcast_shapes(*(operands[n].shape for n in function.arrays if n in operands))
+            operands["x"] = jnp.broadcast_to(x, shape)
         return
     shape = jnp.broadcast_shapes(*(operand.shape for operand in operands.values()))
     for name, operand in operands.items():
@@ -216,13 +305,6 @@ def _align(function, x, operands, options):
         axes = range(x.ndim) if axis is None else axis if isinstance(axis, (tuple, list)) else (axis,)
         axes = tuple(a - x.ndim if 0 <= a < x.ndim else a for a in axes)
         options["axis"] = axes[0] if isinstance(axis, int) else axes
-
-
-def _along(size, axis, shape):
-    """The shape in which one value per channel broadcasts along `axis`, or along the last where it must."""
-    if len(shape) < 2 or shape[axis] != size:
-        axis = -1
-    return tuple(size if a == axis % len(shape) else 1 for a in range(len(shape)))
 
 
 def _key_data(key):

@@ -17,7 +17,10 @@ def arguments(name, dtype=np.float64, seed=0):
     constants = [CONSTANTS[n] for n in function.positional if n not in function.arrays]
     if function.row is None:
         others = {"bias": x[0] / 3}
-        return [x, *(others.get(n, x[::-1].copy()) for n in function.arrays[1:])], constants
+        return [
+            x,
+            *(others.get(n, x[::-1].copy()) for n in function.positional[1:] if n in function.arrays),
+        ], constants
     if function.row.domain[0] == 0:
         x = abs(x)
     if name == "prelu":

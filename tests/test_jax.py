@@ -36,16 +36,16 @@ def test_every_function(name):
     arrays = [jnp.asarray(a) for a in arrays]
     np.testing.assert_array_equal(jax.jit(function)(*arrays), expected)
     assert getattr(frj, name)(*arrays, *rest).dtype == expected.dtype
-    check_grads(function, arrays, 1, modes=["rev"])
+    check_grads(function, arrays, 1, modes=["fwd", "rev"])
     mapped = jax.vmap(function)
     batch = [jnp.stack([a, a / 2]) for a in arrays]
     np.testing.assert_array_equal(mapped(*batch)[0], expected)
-    check_grads(mapped, batch, 1, modes=["rev"])
+    check_grads(mapped, batch, 1, modes=["fwd", "rev"])
 
 
 @pytest.mark.parametrize("name", ["leaky_relu", "hardshrink", "rrelu"])
 def test_second_derivatives_of_straight_pieces(name):
-    check_grads(getattr(frj, name), (jnp.asarray(arguments(name)[0][0]),), 2, modes=["rev"])
+    check_grads(getattr(frj, name), (jnp.asarray(arguments(name)[0][0]),), 2, modes=["fwd", "rev"])
 
 
 def test_other_second_derivatives():
