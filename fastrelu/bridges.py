@@ -21,7 +21,7 @@ BRIDGES = {"torch": "pip install 'fastrelu[torch]'", "jax": "pip install 'fastre
 WITHHELD = {*UFUNC_ARGUMENTS, "return_sign", "monitor"}  # no gradient passes through these
 CONSTANT = {"labels", "pieces", "act"}  # arguments that must be given, but have no gradient
 
-# Arguments that are not given by position and have a gradient: a learned parameter of `act`, and what is added.
+# Not given by position, but with a gradient: a learned parameter of `act`, and what is added.
 ALSO = {"bias_act": ("weight", "residual")}
 
 
@@ -135,11 +135,11 @@ class Differentiable:
     def backward(self, dy, given, wanted, y=None, out=None):
         """The gradients with respect to `wanted`, a tuple, from the call's arguments or its result `y`.
 
-        One gradient can be written to `out`.
+        Where the function answers with one gradient alone, that is written to `out`.
         """
         rest = {n: v for n, v in given.items() if self.takes_more or n in self.of_backward}
-        rest = without(rest, self.positional)
-        if out is not None:
+        rest = without(rest, (*self.positional, "residual"))
+        if out is not None and (len(self.arrays) == 1 or (self.by_name and len(wanted) == 1)):
             rest["out"] = out
         if y is not None:
             return (self.function.backward(dy, y=y, **rest),)
@@ -154,7 +154,7 @@ class Differentiable:
         return tuple(made[name] for name in wanted)
 
     def tangent(self, moved, given, shape, y=None):
-        """The derivative of the result, of this shape, along arrays by the names of arguments: forward mode."""
+        """The derivative of the result, of this shape, along arrays by the arguments' names: forward mode."""
         return tangents.tangent(self, moved, given, shape, y)
 
     def signature(self, more=()):

@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+from types import SimpleNamespace
 
 import numpy as np
 
-from . import bridges
+from . import bridges, slopes
 from .keys import NoiseKey
 from .tangents import along
 
@@ -32,6 +33,11 @@ from jax.interpreters import ad, batching, mlir  # noqa: E402
 from . import ffi  # noqa: E402
 
 jnp = jax.numpy
+NAMES = SimpleNamespace(  # as in PyTorch
+    **{n: getattr(jnp, n) for n in ("abs", "clip", "exp", "expm1", "log1p", "sqrt", "tanh", "where")},
+    **{n: getattr(jax.scipy.special, n) for n in ("erf", "logsumexp")},
+    sigmoid=jax.nn.sigmoid,
+)
 
 
 def _alone(function):
@@ -96,9 +102,13 @@ class _Linear(_Pass):
         return (values, values.pop(self.names[0])) if self.from_y else (values, None)
 
     def bent(self, operands, moved):
-        """The derivative along `moved`, directions of the operands that the pass is not linear in, or None."""
+        """The derivative along `moved`, directions of what was kept; None where it is 0."""
         if self.function.piecewise_linear and self.wanted == ("x",):
             return None
+        values = self.options | dict(zip(self.names, kept := operands[self.count :], strict=True))
+        others_stay = all(isinstance(t, ad.Zero) for t in moved[1:])
+        if others_stay and slopes.known(self.function, values, self.wanted, self.from_y):
+            return jax.jvp(lambda first: self.plain(operands[0], first, values), kept[:1], moved[:1])[1]
         raise NotImplementedError(
             f"fastrelu.jax.{self.function.name}: the second derivative with respect to "
             f"{' and '.join(self.wanted)} is not known; expected one derivative, or a function of jax.nn "
@@ -127,6 +137,12 @@ class _Tangent(_Linear):
         moved = dict(zip(self.wanted, inputs, strict=False))
         outputs[0][...] = self.function.tangent(moved, values, outputs[0].shape, y)
 
+    def plain(self, moved, kept, values):
+        """The pass in functions of JAX."""
+        (like,) = self.shapes(moved, *(values[name] for name in self.names))
+        backward = functools.partial(self.transposed.plain, kept=kept, values=values)
+        return jax.linear_transpose(lambda dy: backward(dy)[0], like)(moved)
+
 
 class _Backward(_Linear):
     """Operands: dy, and what was kept."""
@@ -140,13 +156,14 @@ class _Backward(_Linear):
     def run(self, inputs, outputs):
         dy, *kept = inputs
         values, y = self.arguments(kept)
-        if len(outputs) == 1:
-            made = self.function.backward(dy, values, self.wanted, y, outputs[0])
-        else:
-            made = self.function.backward(dy, values, self.wanted, y)
+        made = self.function.backward(dy, values, self.wanted, y, outputs[0])
         for target, gradient in zip(outputs, made, strict=True):
             if gradient is not target:
                 target[...] = gradient
+
+    def plain(self, dy, kept, values):
+        """The pass in functions of JAX."""
+        return (slopes.gradient(NAMES, self.function, dy, kept, values),)
 
 
 # Differentiation
@@ -154,7 +171,7 @@ class _Backward(_Linear):
 
 @functools.cache
 def _differentiable(function, names, options):
-    """A function of arrays called `names`, to be differentiated with respect to those of `function.arrays`."""
+    """A function of arrays called `names`, with derivatives with respect to those of `function.arrays`."""
     forward = _Forward(function, names, dict(options))
 
     @jax.custom_jvp
@@ -171,8 +188,8 @@ def _differentiable(function, names, options):
         for name in moved:
             if name not in function.arrays:
                 raise TypeError(
-                    f"fastrelu.jax.{function.name}: argument {name!r} is differentiated, but has no gradient; "
-                    "expected one that jax.lax.stop_gradient was applied to"
+                    f"fastrelu.jax.{function.name}: argument {name!r} is differentiated, but has no "
+                    "gradient; expected one that jax.lax.stop_gradient was applied to"
                 )
         y = call(*operands)
         pass_ = _tangent(function, names, options, tuple(moved))

@@ -127,8 +127,16 @@ def _bias_act(function, moved, given, shape, y):
     if "bias" in moved:
         bias = moved["bias"]
         parts.append(_expanded(bias.reshape(along(bias.shape[0], given["axis"], shape)), shape))
-    made = function.backward(sum(parts[1:], parts[0]), given, ("x",))[0] if parts else 0
-    return made + moved["residual"] if "residual" in moved else made
+    made = [function.backward(sum(parts[1:], parts[0]), given, ("x",))[0]] if parts else []
+    if "weight" in moved:  # the result is linear in it, with the same products on the other side
+        plain = given | {"residual": None}
+        weight = moved["weight"]
+        made.append(
+            function.forward(plain | {"weight": weight}) - function.forward(plain | {"weight": 0 * weight})
+        )
+    if "residual" in moved:
+        made.append(moved["residual"])
+    return sum(made[1:], made[0])
 
 
 OF_ROWS = {

@@ -20,124 +20,15 @@ from __future__ import annotations
 
 import inspect
 
-import numpy as np
-
 from . import bridges
 
 torch = bridges.load("torch")
 
-FROM_TORCH = {"dim": "axis", "keepdim": "keepdims"}
-FIRST_INPUT = 4  # of _Call.apply and of _Gradient.apply: the arguments before the tensors
+from torch.autograd import forward_ad  # noqa: E402
 
+from .autograd import call, is_transformed, memory, tensor  # noqa: E402
 
-# Memory
-
-
-def _memory(tensor):
-    """A tensor of the CPU as an ndarray over the same memory; one of a device as it is."""
-    tensor = tensor.detach()
-    if tensor.device.type != "cpu":
-        return tensor
-    if tensor.dtype == torch.bfloat16:
-        return tensor.view(torch.int16).numpy().view(_bfloat16())
-    return tensor.numpy()
-
-
-def _bfloat16():
-    try:
-        from ml_dtypes import bfloat16
-    except ModuleNotFoundError:
-        raise TypeError(
-            "fastrelu.torch: bfloat16 needs ml_dtypes, which is not installed: pip install 'fastrelu[half]'"
-        ) from None
-    return bfloat16
-
-
-def _tensor(result):
-    """What a function returned, as a tensor over the same memory."""
-    if isinstance(result, torch.Tensor):
-        return result
-    array = np.asarray(result)
-    if array.dtype.kind == "V":
-        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
-    return torch.from_numpy(array)
-
-
-def _shared(given, names, tensors):
-    return given | {name: _memory(tensor) for name, tensor in zip(names, tensors, strict=True)}
-
-
-# Autograd
-
-
-class _Call(torch.autograd.Function):
-    """The forward pass of a function; `names` are those of `tensors`, `given` are the other arguments."""
-
-    @staticmethod
-    def forward(ctx, function, given, names, inplace, *tensors):
-        wanted = tuple(n for n, g in zip(names, ctx.needs_input_grad[FIRST_INPUT:], strict=True) if g)
-        for name in wanted:
-            if name not in function.arrays:
-                raise TypeError(
-                    f"fastrelu.torch.{function.name}: argument {name!r} requires grad, but has no gradient; "
-                    f"expected a detached tensor"
-                )
-        values = _shared(given, names, tensors)
-        from_y = function.needs_only_y(values, wanted)
-        x = tensors[0]
-        if inplace:
-            if not from_y:
-                tensors = (x.detach().clone(), *tensors[1:])
-            function.forward(values, out=_memory(x))
-            ctx.mark_dirty(x)
-            y = x
-        else:
-            y = _tensor(function.forward(values))
-        ctx.function, ctx.given, ctx.names = function, given, names
-        ctx.wanted, ctx.from_y = wanted, from_y
-        ctx.save_for_backward(*((y, *tensors[1:]) if from_y else tensors))
-        return y
-
-    @staticmethod
-    def backward(ctx, dy):
-        about = ctx.function, ctx.given, (ctx.names, ctx.wanted), ctx.from_y
-        differentiate = _Gradient.apply if torch.is_grad_enabled() else _gradient
-        made = dict(zip(ctx.wanted, differentiate(*about, dy, *ctx.saved_tensors), strict=True))
-        return None, None, None, None, *(made.get(name) for name in ctx.names)
-
-
-class _Gradient(torch.autograd.Function):
-    """The backward pass, as a function that is differentiated again."""
-
-    @staticmethod
-    def forward(ctx, function, given, names, from_y, dy, *saved):
-        ctx.about = function, given, names, from_y
-        ctx.save_for_backward(*saved)
-        return _gradient(function, given, names, from_y, dy, *saved)
-
-    @staticmethod
-    def backward(ctx, *ddx):
-        function, _, (_, wanted), _ = ctx.about
-        if not (function.piecewise_linear and wanted == ("x",)):
-            raise NotImplementedError(
-                f"fastrelu.torch.{function.name}: the second derivative with respect to "
-                f"{' and '.join(wanted)} is not known; expected one backward pass, or a function of "
-                "torch.nn.functional where there are two"
-            )
-        # dy enters linearly, and the slope does not change with x
-        made = _Gradient.apply(*ctx.about, *ddx, *ctx.saved_tensors)
-        return None, None, None, None, *made, *(None for _ in ctx.saved_tensors)
-
-
-def _gradient(function, given, names, from_y, dy, *saved):
-    names, wanted = names
-    first, *others = saved
-    values, dy = _shared(given, names[1:], others), _memory(dy)
-    if from_y:
-        made = function.backward(dy, values, wanted, y=_memory(first))
-    else:
-        made = function.backward(dy, {names[0]: _memory(first)} | values, wanted)
-    return tuple(map(_tensor, made))
+FROM_TORCH = {"dim": "axis", "keepdim": "keepdims", "target": "labels"}
 
 
 def _call(function, args, inplace, keywords):
@@ -146,26 +37,22 @@ def _call(function, args, inplace, keywords):
         simple
         and isinstance(x := args[0], torch.Tensor)
         and not (x.requires_grad and torch.is_grad_enabled())
+        and not (is_transformed() or forward_ad._current_level >= 0)
     ):
-        return _tensor(function.function(_memory(x)))
-    keywords = {FROM_TORCH.get(name, name): value for name, value in keywords.items()}
+        return tensor(function.function(memory(x)))
+    first = next(iter(function.takes))
+    spoken = FROM_TORCH | {"input": first}
+    keywords = {spoken.get(name, name): value for name, value in keywords.items()}
+    if function.elementwise and len(args) == len(function.takes) + 1:
+        *args, inplace = args
     given = function.named(args, keywords)
-    lead = given.get(first := next(iter(function.takes)))
+    lead = given.get(first)
     if not isinstance(lead, torch.Tensor):
         kind = "missing" if lead is None else f"a {type(lead).__name__}"
         raise TypeError(f"fastrelu.torch.{function.name}: argument {first!r} is {kind}; expected a Tensor")
     if function.draws and given.get("training") and given.get("key") is None:
         given["key"] = _key()
-    tensors = {name: value for name, value in given.items() if isinstance(value, torch.Tensor)}
-    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors.values()):
-        rest = bridges.without(given, tensors)
-        return _Call.apply(function, rest, tuple(tensors), inplace, *tensors.values())
-    values = _shared(given, tensors, tensors.values())
-    if not inplace:
-        return _tensor(function.forward(values))
-    function.forward(values, out=_memory(lead))
-    torch.autograd.graph.increment_version(lead)
-    return lead
+    return call(function, given, inplace)
 
 
 def _key():

@@ -4,9 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from bridge_cases import FUNCTIONS, LABELS, arguments
+from bridge_cases import FUNCTIONS, LABELS, arguments, by_name
 
 import fastrelu as fr
+from fastrelu import slopes
 
 jax = pytest.importorskip("jax")
 
@@ -14,6 +15,11 @@ import jax.numpy as jnp  # noqa: E402
 from jax.test_util import check_grads  # noqa: E402
 
 import fastrelu.jax as frj  # noqa: E402
+
+SMOOTH = sorted(
+    {f.name for f in FUNCTIONS.values() if f.piecewise_linear or f.name in slopes.OF_X | slopes.OF_Y}
+    | {*slopes.ROWS_OF_X, *slopes.ROWS_OF_Y}
+)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -40,17 +46,71 @@ def test_every_function(name):
     mapped = jax.vmap(function)
     batch = [jnp.stack([a, a / 2]) for a in arrays]
     np.testing.assert_array_equal(mapped(*batch)[0], expected)
-    check_grads(mapped, batch, 1, modes=["fwd", "rev"])
+    check_grads(mapped, batch, 1, modes=["rev"])
 
 
-@pytest.mark.parametrize("name", ["leaky_relu", "hardshrink", "rrelu"])
-def test_second_derivatives_of_straight_pieces(name):
-    check_grads(getattr(frj, name), (jnp.asarray(arguments(name)[0][0]),), 2, modes=["fwd", "rev"])
+@pytest.mark.parametrize("name", SMOOTH)
+def test_second_derivatives(name):
+    """Forward over reverse mode, against the difference of two backward passes of arrays."""
+    (x, *others), rest = arguments(name)
+    function, h = FUNCTIONS[name], 1e-6
+    y = function.function(x, *others, *rest)
+    dy, t = np.cos(np.arange(y.size)).reshape(y.shape), np.sin(1 + np.arange(x.size)).reshape(x.shape)
+
+    def slopes(x):
+        return function.backward(dy, by_name(name, [x, *others], rest), function.arrays[:1])[0]
+
+    def gradient(x):
+        return jax.vjp(lambda x: getattr(frj, name)(x, *others, *rest), x)[1](jnp.asarray(dy))[0]
+
+    made = jax.jvp(gradient, (jnp.asarray(x),), (jnp.asarray(t),))[1]
+    np.testing.assert_allclose(made, (slopes(x + h * t) - slopes(x - h * t)) / (2 * h), rtol=1e-7, atol=1e-7)
 
 
-def test_other_second_derivatives():
-    with pytest.raises(NotImplementedError, match="gelu: the second derivative with respect to x"):
-        jax.grad(jax.grad(frj.gelu))(1.0)
+@pytest.mark.parametrize("name", sorted({f.name for f in FUNCTIONS.values()} - set(SMOOTH)))
+def test_second_derivatives_that_are_not_known(name):
+    (x, *others), rest = arguments(name)
+    with pytest.raises(NotImplementedError, match=f"{name}: the second derivative with respect to"):
+        jax.hessian(lambda x: getattr(frj, name)(x, *others, *rest))(jnp.asarray(x))
+
+
+def test_hessians():
+    x = jnp.array([0.3, 1.0, -2.0])
+    p = jax.nn.softmax(x)
+    for twice in (jax.hessian, lambda f: jax.jacrev(jax.jacrev(f))):
+        made = jax.jit(twice(frj.logsumexp))(x)
+        np.testing.assert_allclose(made, jnp.diag(p) - jnp.outer(p, p), rtol=1e-14, atol=1e-16)
+    assert abs(jax.grad(jax.grad(jax.grad(frj.tanh)))(0.0) + 2) < 1e-14
+
+
+@pytest.mark.parametrize("name", [name for name, f in FUNCTIONS.items() if len(arguments(name)[0]) > 1])
+def test_one_argument_of_several(name):
+    arrays, rest = arguments(name)
+    for i, array in enumerate(arrays):
+
+        def function(x, i=i):
+            return getattr(frj, name)(*arrays[:i], x, *arrays[i + 1 :], *rest)
+
+        check_grads(function, (jnp.asarray(array),), 1, modes=["fwd"])
+        assert jax.vjp(function, jnp.asarray(array))[1](function(array))[0].shape == array.shape
+
+
+def test_a_linear_function_is_transposed_where_it_was_mapped():
+    """`jax.linearize`, and forward over reverse mode inside `vmap`."""
+    x, t = jnp.linspace(-2, 2, 6).reshape(2, 3), jnp.ones((2, 3))
+    y, along = jax.linearize(frj.tanh, x)
+    np.testing.assert_allclose(along(t), 1 - np.tanh(x) ** 2, rtol=1e-14)
+    slopes = jax.vmap(lambda x, t: jax.jvp(jax.grad(lambda x: frj.tanh(x).sum()), (x,), (t,))[1])(x, t)
+    np.testing.assert_allclose(slopes, -2 * y * (1 - y * y), rtol=1e-13)
+
+
+def test_a_residual_and_a_learned_slope():
+    x, residual = jnp.linspace(-2, 2, 6).reshape(2, 3), jnp.ones((2, 3))
+
+    def layer(bias, weight, residual):
+        return frj.bias_act(x, bias, fr.prelu, weight=weight, residual=residual)
+
+    check_grads(layer, (jnp.ones(3), jnp.full(3, 0.25), residual), 1, modes=["fwd", "rev"])
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])

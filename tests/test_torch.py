@@ -9,14 +9,16 @@ import pytest
 from bridge_cases import FUNCTIONS, arguments, by_name
 
 import fastrelu as fr
-from fastrelu import bridges
+from fastrelu import bridges, slopes
 
 torch = pytest.importorskip("torch")
 
 import fastrelu.torch as frt  # noqa: E402
 
 ELEMENTWISE = [name for name, function in FUNCTIONS.items() if function.elementwise]
-PIECEWISE_LINEAR = [name for name, function in FUNCTIONS.items() if function.piecewise_linear]
+SMOOTH = {f.name for f in FUNCTIONS.values() if f.piecewise_linear} | set().union(
+    slopes.OF_X, slopes.OF_Y, slopes.ROWS_OF_X, slopes.ROWS_OF_Y
+)
 F = torch.nn.functional
 MODULES = [name for name in frt.__all__ if isinstance(getattr(frt, name), type)]
 THEIRS = [name for name in MODULES if hasattr(torch.nn, name)]
@@ -83,7 +85,7 @@ def test_gradients_of_parameters(parameter):
 def test_second_derivatives(name):
     (x, *others), rest = tensors(name)
     x.requires_grad_()
-    if name in PIECEWISE_LINEAR:
+    if FUNCTIONS[name].name in SMOOTH:
         assert torch.autograd.gradgradcheck(getattr(frt, name), (x, *others, *rest))
         return
     y = getattr(frt, name)(x, *others, *rest)
@@ -268,7 +270,7 @@ def test_names_of_torch():
         (lambda x: frt.relu([1.0]), TypeError, "relu: argument 'x' is a list; expected a Tensor"),
         (lambda x: frt.relu(), TypeError, "argument 'x' is missing"),
         (lambda x: frt.relu(x, out=x), TypeError, "unexpected keyword argument 'out'; expected x"),
-        (lambda x: frt.relu(x, 1), TypeError, "got 2 arguments; expected at most 1"),
+        (lambda x: frt.relu(x, False, 1), TypeError, "got 3 arguments; expected at most 1"),
         (lambda x: frt.elu(x, 1, alpha=1), TypeError, "multiple values for argument 'alpha'"),
         (lambda x: frt.elu(x, alpha=-1), ValueError, "argument 'alpha' is -1; expected alpha >= 0"),
         (lambda x: frt.Softmax()(x), ValueError, "argument 'dim' is None; expected an axis"),
