@@ -99,6 +99,7 @@ cdef extern from * nogil:
         int register_bytes
         const Block* blocks[13]
         const Block* fast[2]
+        const Block* two[2][2]
         const RowKernel* rows[2]
         const Converters* converters
         WeightedKernel weighted[2]
@@ -131,6 +132,7 @@ cdef extern from * nogil:
         int index
         const Kernel* faster
         const Block* block
+        const Block* two
         const Converters* converters
         int inputs
         int lanes
@@ -294,15 +296,18 @@ def use_blocks(module, lower, kernels):
             source = exports if exports.blocks[compute][i] != NULL else lent
             kernel = &tables.kernels[2 * i + compute]
             set_kernel(kernel, source, compute, i, inputs, 5 * cost // 2 if compute else cost)
+            kernel.two = two_results_of(source, HIGH, compute, i)
             other = &tables.kernels[2 * (exports.count + i) + compute]
             other[0] = kernel[0]
             other.faster = other
+            other.two = NULL
             other.block = &tables.others[2 * i + compute]
             other.lanes = MAX_REGISTER // other.item_bytes
             if exports.fast[compute][i] != NULL:
                 kernel.faster = &faster[2 * i + compute]
                 set_kernel(&faster[2 * i + compute], exports, compute, i, inputs, (kernel.cost + 1) // 2)
                 faster[2 * i + compute].block = &exports.fast[compute][i]
+                faster[2 * i + compute].two = two_results_of(exports, FAST, compute, i)
         tables.added[i] = &tables.kernels[2 * (exports.count + i)]
         for compute in range(FLOAT16, BFLOAT16 + 1):
             set_kernel(&tables.halves[2 * i + compute - FLOAT16], exports, compute, i, inputs, cost)
@@ -314,10 +319,16 @@ def use_blocks(module, lower, kernels):
     the_runner.kernels = tables.kernels
 
 
+cdef const Block* two_results_of(const Exports* exports, int accuracy, int compute, int index) noexcept:
+    cdef const Block* block = &exports.two[accuracy][compute][index]
+    return block if block[0] != NULL else NULL
+
+
 cdef void set_kernel(Kernel* kernel, const Exports* exports, int compute, int index, int inputs, int cost) noexcept:
     kernel.index = index
     kernel.faster = kernel
     kernel.block = &exports.blocks[compute][index]
+    kernel.two = NULL
     kernel.converters = exports.converters
     kernel.inputs = inputs
     kernel.computes_in = <Storage> compute

@@ -174,6 +174,11 @@ def gated():
     return [kernel for made in rows for pass_, kernel in made.items() if pass_ != "backward_value"]
 
 
+def with_formula_below(table, suffix):
+    (steps,) = (t.steps for t in tables().TABLES if t.name == f"{table}_{suffix}")
+    return f"with_formula_below[{TYPES[suffix]}](TABLE_{table}_{suffix}, {2.0**-steps})"
+
+
 def is_default(kernel, suffix):
     """The test that all of the row's parameters have their default."""
     row = next(row for row in table().ROWS if row.qualname == kernel.row)
@@ -215,8 +220,7 @@ def block(index, kernel, kinds, suffix):
         parts = [f"{f}[vec_{suffix}]" if f else "NULL" for f in (name, *table_position(formula, kinds))]
         types, entries = f"vec_{suffix}, {value}, {TYPES[suffix]}", f"TABLE_{table}_{suffix}"
         if kernel in gated():
-            (steps,) = (t.steps for t in tables().TABLES if t.name == f"{table}_{suffix}")
-            entries = f"with_formula_below[{TYPES[suffix]}]({entries}, {2.0**-steps})"
+            entries = with_formula_below(table, suffix)
         return f"tabulated_{way}{n}[{types}]({', '.join(parts)}, {literal}, {entries}, o)"
 
     at_default = f"{kernel.formula}_at_default"
@@ -232,6 +236,65 @@ def block(index, kernel, kinds, suffix):
     return (
         f"cdef void block_{index}_{suffix}(const Operands& o) noexcept nogil:  # {kernel.name}\n    {call}\n"
     )
+
+
+def pairs_of_results(kinds):
+    """(index of the first kernel, both kernels) of those whose results one block may compute."""
+    names = [kernel.name for kernel in table().KERNELS]
+    for gate in table().GATES:
+        made = gate.kernels()
+        both = made["backward_value"], made["backward_gate"]
+        yield names.index(both[0].name), both
+
+
+def two_block(index, both, kinds, suffix):
+    """The block of two kernels' results, of formulas that share a table or need none; else nothing."""
+    looks_up = tabulated(kinds)
+    formulas = [kernel.formula for kernel in both]
+    kind, other = (kinds[formula] for formula in formulas)
+    if kind != other:
+        return ""
+    value, n = f"{'wide' if kind == 'W' else 'vec'}_{suffix}", len(both[0].arguments)
+    literals = ", ".join(f"{formula}[{value}]" for formula in formulas)
+    if not looks_up.keys() & set(formulas):
+        call = f"backward_two{n}[{value}]({literals}, o)"
+    elif len({looks_up.get(f, ("", f))[1] for f in formulas}) > 1:
+        return ""
+    else:
+        table_ = looks_up[formulas[0]][1]
+        place = table_position(formulas[0], kinds)  # that of both
+        froms = ", ".join(f"{looks_up[formula][0]}[vec_{suffix}]" for formula in formulas)
+        types = f"vec_{suffix}, {value}, {TYPES[suffix]}"
+        call = (
+            f"tabulated_two{n}[{types}]({froms}, {place[0]}[vec_{suffix}], {literals}, "
+            f"{with_formula_below(table_, suffix)}, o)"
+        )
+    return f"cdef void two_{index}_{suffix}(const Operands& o) noexcept nogil:\n    {call}\n"
+
+
+def fast_two_block(index, both, kinds, suffix):
+    formulas = [f"{kernel.formula}_fast" for kernel in both]
+    if not kinds.keys() >= set(formulas):
+        return ""
+    literals = ", ".join(f"{formula}[vec_{suffix}]" for formula in formulas)
+    call = f"backward_two{len(both[0].arguments)}[vec_{suffix}]({literals}, o)"
+    return f"cdef void fast_two_{index}_{suffix}(const Operands& o) noexcept nogil:\n    {call}\n"
+
+
+def two_results(kinds, count):
+    """The blocks of two results and their tables."""
+    lines = []
+    for accuracy, make, prefix in (("HIGH", two_block, "two"), ("FAST", fast_two_block, "fast_two")):
+        lines.append(f"cdef Block {prefix}_table[2][{count}]\n")
+        for index, both in pairs_of_results(kinds):
+            for suffix in TYPES:
+                if made := make(index, both, kinds, suffix):
+                    own = f"{prefix}_{index}_{suffix}"
+                    shares = prefix == "two" and both[0].formula in tabulated(kinds)
+                    chosen = f"<Block> NULL if BORROWS_TABULATED else {own}" if shares else own
+                    lines += [made, f"{prefix}_table[{STORAGES[suffix]}][{index}] = {chosen}\n"]
+        lines += [f"exports.two[{accuracy}][{t}] = {prefix}_table[{t}]\n" for t in range(len(TYPES))]
+    return lines
 
 
 def knots_pxi(kernels):
@@ -364,6 +427,7 @@ def blocks_pyx():
         chosen = f"<Block> NULL if {tests} else {own}" if tests else own
         out.append(f"fast_table[{STORAGES[suffix]}][{index}] = {chosen}\n")
     out += [f"exports.fast[{t}] = fast_table[{t}]\n" for t in range(len(TYPES))]
+    out += two_results(kinds, len(kernels))
     for t, suffix in enumerate(TYPES):
         for i, name in enumerate(reductions):
             for role, pass_ in zip(("sum", "finish", "apply"), reductions[name], strict=True):

@@ -28,11 +28,34 @@ cdef inline V glu_from_sigmoid(V value, V gate, V at, V high, V low, V scale) no
 cdef inline W glu_value_slope(W value, W gate) noexcept nogil:
     return sigmoid(gate)
 
-cdef inline V glu_value_slope_from_sigmoid(V value, V gate, V at, V high, V low, V scale) noexcept nogil:
-    return entry_sum(high, low, scale)
+# Both slopes stand on one entry, s = sigmoid(-abs(gate)), and on 1 - s, what rounding has lost of it beside.
+cdef inline V glu_value_slope_position(V value, V gate) noexcept nogil:
+    return negative_magnitude(gate)
 
 cdef inline V glu_gate_slope_position(V value, V gate) noexcept nogil:
     return negative_magnitude(gate)
+
+cdef inline V rest_of_sigmoid(V high, V low, V scale) noexcept nogil:
+    return splat(high, 1.0) - (high + low) * scale
+
+cdef inline V rest_of_sigmoid_lost(V high, V low, V scale) noexcept nogil:
+    cdef V s = high + low
+    cdef V rest = splat(high, 1.0) - s * scale
+    return ((splat(high, 1.0) - rest) - s * scale) - short_sum_error(high, low, s) * scale
+
+cdef inline V glu_value_slope_from_sigmoid(V value, V gate, V at, V high, V low, V scale) noexcept nogil:
+    cdef V above = rest_of_sigmoid(high, low, scale) + rest_of_sigmoid_lost(high, low, scale)
+    return where_positive(gate, above, entry_sum(high, low, scale))
+
+# s (1 - s) but for the scale.
+cdef inline V sigmoid_product(V high, V low, V scale) noexcept nogil:
+    return (high + low) * rest_of_sigmoid(high, low, scale)
+
+cdef inline V sigmoid_product_lost(V high, V low, V scale) noexcept nogil:
+    cdef V s = high + low
+    cdef V rest = rest_of_sigmoid(high, low, scale)
+    cdef V lost = fused(s, rest_of_sigmoid_lost(high, low, scale), short_sum_error(high, low, s) * rest)
+    return product_error(s, rest, s * rest) + lost
 
 cdef inline W glu_gate_slope(W value, W gate) noexcept nogil:
     cdef W z = negative_magnitude(gate)
@@ -42,8 +65,8 @@ cdef inline W glu_gate_slope(W value, W gate) noexcept nogil:
     cdef W y = product_with_tail(value_within_reach(value, z), e / (d * d), a)
     return where_eq(z, splat(z, -INFINITY), value * splat(value, 0.0), y)
 
-cdef inline V glu_gate_slope_from_sigmoid_slope(V value, V gate, V at, V high, V low, V scale) noexcept nogil:
-    return times_sum(value, high, low, scale)
+cdef inline V glu_gate_slope_from_sigmoid(V value, V gate, V at, V high, V low, V scale) noexcept nogil:
+    return times_sum(value, sigmoid_product(high, low, scale), sigmoid_product_lost(high, low, scale), scale)
 
 
 cdef inline V geglu_position(V value, V gate) noexcept nogil:
@@ -103,8 +126,25 @@ cdef inline V swiglu_from_sigmoid(V value, V gate, V at, V high, V low, V scale)
 cdef inline W swiglu_value_slope(W value, W gate) noexcept nogil:
     return silu(gate, splat(gate, 1.0))
 
+cdef inline V swiglu_value_slope_position(V value, V gate) noexcept nogil:
+    return negative_magnitude(gate)
+
+cdef inline V swiglu_gate_slope_position(V value, V gate) noexcept nogil:
+    return negative_magnitude(gate)
+
+# sigmoid(gate), whose entry has no scale for a positive gate.
+cdef inline V share_high(V gate, V high, V low, V scale) noexcept nogil:
+    return where_positive(gate, rest_of_sigmoid(high, low, scale), high + low)
+
+cdef inline V share_low(V gate, V high, V low, V scale) noexcept nogil:
+    return where_positive(gate, rest_of_sigmoid_lost(high, low, scale), short_sum_error(high, low, high + low))
+
+cdef inline V share_scale(V gate, V scale) noexcept nogil:
+    return where_positive(gate, splat(gate, 1.0), scale)
+
 cdef inline V swiglu_value_slope_from_sigmoid(V value, V gate, V at, V high, V low, V scale) noexcept nogil:
-    return entry_product(gate, high, low, scale)
+    cdef V share = share_high(gate, high, low, scale)
+    return entry_product(gate, share, share_low(gate, high, low, scale), share_scale(gate, scale))
 
 cdef inline W swiglu_gate_slope(W value, W gate) noexcept nogil:
     cdef W a = tail_within_reach(gate)
@@ -115,6 +155,14 @@ cdef inline W swiglu_gate_slope(W value, W gate) noexcept nogil:
     cdef W y = product_with_tail(value_within_reach(value, gate), slope, a)
     return where_eq(gate, splat(gate, -INFINITY), value * splat(value, -0.0), y)
 
-cdef inline V swiglu_gate_slope_from_silu_slope(V value, V gate, V at, V high, V low, V scale) noexcept nogil:
-    cdef V otherwise = times_sum(value, high, low, scale)
+# sigmoid(gate) + gate s (1 - s)
+cdef inline V swiglu_gate_slope_from_sigmoid(V value, V gate, V at, V high, V low, V scale) noexcept nogil:
+    cdef V inner = where_positive(gate, scale, splat(gate, 1.0))
+    cdef V s = sigmoid_product(high, low, scale) * inner
+    cdef V bend = gate * s
+    cdef V bend_lost = fused(gate, sigmoid_product_lost(high, low, scale) * inner, product_error(gate, s, bend))
+    cdef V share = share_high(gate, high, low, scale)
+    cdef V total = share + bend
+    cdef V lost = sum_error(share, bend, total) + (share_low(gate, high, low, scale) + bend_lost)
+    cdef V otherwise = times_sum(value, total, lost, share_scale(gate, scale))
     return times_near_root(value, gate, splat(gate, 0.0), SILU_SLOPE_NEAR, otherwise)

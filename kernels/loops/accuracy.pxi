@@ -2,7 +2,7 @@
 
 cdef extern from *:
     """
-    enum { HIGH, FAST, ASK_CONTEXT };
+    enum { ASK_CONTEXT = FAST + 1 };
 
     static std::atomic<int> process_accuracy{HIGH};
     static int (*accuracy_of_context)();

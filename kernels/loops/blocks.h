@@ -99,6 +99,19 @@ template<class R, class... A> ALWAYS_INLINE void forward(R (*formula)(A...), con
 template<class R, class... A> ALWAYS_INLINE void backward(R (*slope)(A...), const Operands& operands) {
     stored_backward<decltype(scalar_of((R*)0))>(slope, operands);
 }
+// Two slopes times dy: what the formulas have in common, the compiler finds, is computed once.
+template<class R, class... A>
+ALWAYS_INLINE void backward_two(R (*first)(A...), R (*second)(A...), const Operands& operands) {
+    typedef decltype(scalar_of((R*)0)) T;
+    const Operands o = operands;
+    const auto indices = std::index_sequence_for<A...>();
+    for (ptrdiff_t i = 0; i < o.registers; i++) {
+        R dy = take((R*)0, (const T*)o.in[0] + i * o.advance[0]);
+        R f = apply<1, T>(first, o, i, indices), g = apply<1, T>(second, o, i, indices);
+        put((T*)o.out + i * vec<T>::lanes, chain(dy, f));
+        put((T*)o.second + i * vec<T>::lanes, chain(dy, g));
+    }
+}
 
 // A point where f' jumps: at + factor * an argument of the formula, or no argument if that is x.
 struct Knot {

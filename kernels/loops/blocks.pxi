@@ -9,7 +9,7 @@ cdef extern from * nogil:
     #include "loops/weighted.h"
     #include "loops/philox.h"
     #include "loops/pack.h"
-    static Exports exports = {0, sizeof(vec<float>), {}, {}, {}, &CONVERTERS};
+    static Exports exports = {0, sizeof(vec<float>), {}, {}, {}, {}, &CONVERTERS};
     """
     cdef struct Operands:
         pass
@@ -25,10 +25,13 @@ cdef extern from * nogil:
     enum: UNIFORM
     enum: NORMAL
     enum: STORAGES
+    enum: HIGH
+    enum: FAST
     cdef struct Exports:
         int count
         const Block* blocks[STORAGES]
         const Block* fast[2]
+        const Block* two[2][2]
         const RowKernel* rows[2]
         WeightedKernel weighted[2]
         Generator draws[2][2]
@@ -61,6 +64,7 @@ cdef extern from * nogil:
         pass
     cdef cppclass bfloat16:
         pass
+    void backward_two2 "backward_two" [R](R (*)(R, R) noexcept nogil, R (*)(R, R) noexcept nogil, const Operands&)
     void stored_forward1 "stored_forward" [S, R](R (*)(R) noexcept nogil, const Operands&)
     void stored_forward2 "stored_forward" [S, R](R (*)(R, R) noexcept nogil, const Operands&)
     void stored_forward3 "stored_forward" [S, R](R (*)(R, R, R) noexcept nogil, const Operands&)
@@ -94,6 +98,10 @@ cdef extern from * nogil:
     void tabulated_backward2 "tabulated_backward" [R, S, T](
         R (*)(R, R, R, R, R, R) noexcept nogil, R (*)(R, R) noexcept nogil, R (*)(R, R) noexcept nogil,
         S (*)(S, S) noexcept nogil, const Table[T]&, const Operands&)
+    void tabulated_two2 "tabulated_two" [R, S, T](
+        R (*)(R, R, R, R, R, R) noexcept nogil, R (*)(R, R, R, R, R, R) noexcept nogil,
+        R (*)(R, R) noexcept nogil, S (*)(S, S) noexcept nogil, S (*)(S, S) noexcept nogil, const Table[T]&,
+        const Operands&)
 
     void uniform_draws[T](T*, uint64_t, ptrdiff_t, uint64_t)
     void normal_draws[T, R](R (*)(R) noexcept nogil, R (*)(R) noexcept nogil, R (*)(R) noexcept nogil, T*,

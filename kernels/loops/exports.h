@@ -35,6 +35,7 @@ struct Operands {
     ptrdiff_t advance[MAX_INPUTS];
     void* out;
     ptrdiff_t registers;
+    void* second;  // of a block that has two results
 };
 typedef void (*Block)(const Operands&);
 // n elements of one storage to another, `step` bytes apart.
@@ -106,6 +107,8 @@ struct RowKernel {
     void (*apply)(const RowTile&);  // null where a row has one value
 };
 
+enum Accuracy { HIGH, FAST };
+
 static const char EXPORTS_NAME[] = "fastrelu.kernels.blocks";
 
 struct Exports {
@@ -113,6 +116,7 @@ struct Exports {
     int register_bytes;
     const Block* blocks[STORAGES];  // null entries: a type that the formula does not compute in
     const Block* fast[2];           // FLOAT32, FLOAT64 at accuracy "fast"; null: no faster formula
+    const Block* two[2][2];  // ["high", "fast"][FLOAT32, FLOAT64]: the result of a kernel and of the next one
     const RowKernel* rows[2];       // the same two
     const Converters* converters;
     WeightedKernel weighted[2];         // FLOAT32, FLOAT64

@@ -26,6 +26,7 @@ struct Kernel {
     int index;             // in the table
     const Kernel* faster;  // at accuracy "fast", the same one where no formula is
     const Block* block;    // of the chosen instruction set, as are its conversions
+    const Block* two;      // computes its result and that of the table's next kernel, or is null
     const Converters* converters;
     int inputs;
     int lanes;

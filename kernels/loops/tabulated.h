@@ -83,37 +83,102 @@ template<class V, class> struct Same {
     typedef V type;
 };
 
+#if LOOK_UP
+// use(i, position, entry) for every register.
+template<class T, class Where, class Lost, class Use>
+ALWAYS_INLINE void for_each_entry(const Table<T>& table, ptrdiff_t registers, const Where& where,
+                                  bool rounded, const Lost& lost, const Use& use) {
+    enum { LANES = vec<T>::lanes, AT_ONCE = 256 / LANES };
+    alignas(64) uint32_t offsets[AT_ONCE * LANES];
+    for (ptrdiff_t start = 0; start < registers; start += AT_ONCE) {
+        const ptrdiff_t end = start + AT_ONCE < registers ? start + AT_ONCE : registers;
+        for (ptrdiff_t i = start; i < end; i++) {
+            vec<T> t = clamp_to_table(table, where(i)) + broadcast(table.magic);
+            store_offsets(offsets + (i - start) * LANES, t);
+        }
+        for (ptrdiff_t i = start; i < end; i++) {
+            vec<T> x = where(i);
+            use(i, x, find(table, offsets + (i - start) * LANES, x, rounded, lost(i, x)));
+        }
+    }
+}
+
+// y, but in the lanes before the table what the arithmetic formula says.
+template<int FIRST, class T, class W, class... A>
+ALWAYS_INLINE vec<T> or_formula(const Table<T>& table, vec<T> x, vec<T> y, W (*formula)(A...),
+                                const Operands& o, ptrdiff_t i) {
+    const vec<T> first = broadcast(table.first);
+    if (table.formula_below && __builtin_expect(any_gt(first, x), 0))
+        y = where_gt(first, x, narrow(apply<FIRST, T>(formula, o, i, std::index_sequence_for<A...>())), y);
+    return y;
+}
+#endif
+
 template<int FIRST, class V, class W, class T, class... A, size_t... I>
 ALWAYS_INLINE void look_up(V (*from)(typename Same<V, A>::type..., V, V, V, V),
                            V (*position)(typename Same<V, A>::type...),
                            V (*error)(typename Same<V, A>::type...), W (*formula)(A...),
-                           const Table<T>& table, const Operands& operands,
-                           std::index_sequence<I...> indices) {
+                           const Table<T>& table, const Operands& operands, std::index_sequence<I...>) {
 #if LOOK_UP
     const Operands o = operands;
-    enum { LANES = vec<T>::lanes, AT_ONCE = 256 / LANES };
-    alignas(64) uint32_t offsets[AT_ONCE * LANES];
     const auto argument = [&](ptrdiff_t i, size_t j) __attribute__((always_inline)) {
         return load((const T*)o.in[FIRST + j] + i * o.advance[FIRST + j]);
     };
     const auto where = [&](ptrdiff_t i) __attribute__((always_inline)) {
         return position ? position(argument(i, I)...) : argument(i, 0);
     };
+    const auto lost = [&](ptrdiff_t i, vec<T> x) __attribute__((always_inline)) {
+        return error ? error(argument(i, I)...) : x;
+    };
+    const auto use = [&](ptrdiff_t i, vec<T> x, const Found<T>& found) __attribute__((always_inline)) {
+        vec<T> y = from(argument(i, I)..., found.at, found.high, found.low, found.scale);
+        y = or_formula<FIRST>(table, x, y, formula, o, i);
+        if (FIRST == 1) y = chain(load((const T*)o.in[0] + i * o.advance[0]), y);
+        store((T*)o.out + i * vec<T>::lanes, y);
+    };
+    for_each_entry(table, o.registers, where, error, lost, use);
+#endif
+}
+
+// Two slopes times dy that read the same entry.  It waits in a buffer: with both slopes in one loop too few
+// registers' chains of operations would be under way at once.
+template<class V, class W, class T, class... A, size_t... I>
+ALWAYS_INLINE void look_up_two(V (*first_from)(typename Same<V, A>::type..., V, V, V, V),
+                               V (*second_from)(typename Same<V, A>::type..., V, V, V, V),
+                               V (*position)(typename Same<V, A>::type...), W (*first)(A...),
+                               W (*second)(A...), const Table<T>& table, const Operands& operands,
+                               std::index_sequence<I...>) {
+#if LOOK_UP
+    const Operands o = operands;
+    enum { LANES = vec<T>::lanes, AT_ONCE = 256 / LANES };
+    alignas(64) T high[AT_ONCE * LANES], low[AT_ONCE * LANES], scale[AT_ONCE * LANES];
+    const auto argument = [&](ptrdiff_t i, size_t j) __attribute__((always_inline)) {
+        return load((const T*)o.in[1 + j] + i * o.advance[1 + j]);
+    };
+    const auto lost = [&](ptrdiff_t, vec<T> x) __attribute__((always_inline)) { return x; };
     for (ptrdiff_t start = 0; start < o.registers; start += AT_ONCE) {
-        const ptrdiff_t end = start + AT_ONCE < o.registers ? start + AT_ONCE : o.registers;
-        for (ptrdiff_t i = start; i < end; i++) {
-            vec<T> t = clamp_to_table(table, where(i)) + broadcast(table.magic);
-            store_offsets(offsets + (i - start) * LANES, t);
-        }
-        for (ptrdiff_t i = start; i < end; i++) {
-            vec<T> x = where(i), lost = error ? error(argument(i, I)...) : x;
-            Found<T> found = find(table, offsets + (i - start) * LANES, x, error, lost);
-            vec<T> y = from(argument(i, I)..., found.at, found.high, found.low, found.scale);
-            const vec<T> first = broadcast(table.first);
-            if (table.formula_below && __builtin_expect(any_gt(first, x), 0))
-                y = where_gt(first, x, narrow(apply<FIRST, T>(formula, o, i, indices)), y);
-            if (FIRST == 1) y = chain(load((const T*)o.in[0] + i * o.advance[0]), y);
-            store((T*)o.out + i * LANES, y);
+        const ptrdiff_t count = o.registers - start < AT_ONCE ? o.registers - start : AT_ONCE;
+        const auto where = [&](ptrdiff_t i) __attribute__((always_inline)) {
+            return position(argument(start + i, I)...);
+        };
+        const auto keep = [&](ptrdiff_t i, vec<T>, const Found<T>& found) __attribute__((always_inline)) {
+            store(high + i * LANES, found.high);
+            store(low + i * LANES, found.low);
+            store(scale + i * LANES, found.scale);
+        };
+        for_each_entry(table, count, where, false, lost, keep);
+        for (ptrdiff_t j = 0; j < count; j++) {
+            const ptrdiff_t i = start + j;
+            const vec<T> x = where(j), h = load(high + j * LANES), l = load(low + j * LANES);
+            const vec<T> unit = broadcast((T)1);
+            const vec<T> s = table.scaled_below <= table.first ? unit : load(scale + j * LANES);
+            vec<T> y = first_from(argument(i, I)..., x, h, l, s);
+            vec<T> z = second_from(argument(i, I)..., x, h, l, s);
+            y = or_formula<1>(table, x, y, first, o, i);
+            z = or_formula<1>(table, x, z, second, o, i);
+            const vec<T> dy = load((const T*)o.in[0] + i * o.advance[0]);
+            store((T*)o.out + i * LANES, chain(dy, y));
+            store((T*)o.second + i * LANES, chain(dy, z));
         }
     }
 #endif
@@ -149,4 +214,14 @@ ALWAYS_INLINE void tabulated_backward(V (*from)(typename Same<V, A>::type..., V,
                                       V (*error)(typename Same<V, A>::type...), W (*formula)(A...),
                                       const Table<T>& table, const Operands& operands) {
     tabulated<1, V, W, T, A...>(from, position, error, formula, table, operands);
+}
+template<class V, class W, class T, class... A>
+ALWAYS_INLINE void tabulated_two(V (*first_from)(typename Same<V, A>::type..., V, V, V, V),
+                                 V (*second_from)(typename Same<V, A>::type..., V, V, V, V),
+                                 V (*position)(typename Same<V, A>::type...), W (*first)(A...),
+                                 W (*second)(A...), const Table<T>& table, const Operands& operands) {
+    if (LOOK_UP)
+        look_up_two<V, W, T, A...>(first_from, second_from, position, first, second, table, operands,
+                                   std::index_sequence_for<A...>());
+    else if (!BORROWS_TABULATED) backward_two(first, second, operands);
 }

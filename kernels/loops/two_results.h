@@ -1,7 +1,8 @@
 // Two kernels of the same operands in one pass: both gradients of a product.
 //
-// A chunk of each operand comes from memory once; both kernels find it in the first-level cache.  The first
-// result waits in a buffer for the second wherever it may take the place of an operand.
+// Where the first kernel has a block of both results, a register of each operand is read once.  Else a chunk of
+// each comes from memory once, and both kernels find it in the first-level cache; the first result waits in a
+// buffer for the second wherever it may take the place of an operand.
 #pragma once
 #include "loops/strided.h"
 
@@ -11,11 +12,43 @@ struct TwoResults {
     Grid grid;    // the inputs, then the results
 };
 
+// Both results of n contiguous elements by one block: `row` has the first, operands lie nowhere or in their places.
+static void run_two_contiguous(const Kernel& kernel, const Row& row, char* second, ptrdiff_t n) {
+    alignas(64) char buffers[MAX_INPUTS + 1][MAX_REGISTER];
+    const int bytes = kernel.item_bytes, last = kernel.inputs, lanes = kernel.lanes;
+    const ptrdiff_t rest = n & (lanes - 1), whole = n - rest;
+    Operands o;
+    for (int j = 0; j < last; j++) {
+        const bool splat = row.steps[j] == 0;
+        if (splat) packer(kernel, kernel.computes_in)(buffers[j], bytes, row.data[j], 0, lanes);
+        o.in[j] = splat ? buffers[j] : row.data[j];
+        o.advance[j] = splat ? 0 : lanes;
+    }
+    o.out = row.data[last];
+    o.second = second;
+    o.registers = whole / lanes;
+    if (whole) (*kernel.two)(o);
+    if (!rest) return;
+    for (int j = 0; j < last; j++) {
+        if (row.steps[j] == 0) continue;
+        memset(buffers[j], 0, MAX_REGISTER);
+        copy_short(buffers[j], row.data[j] + whole * bytes, rest * bytes);
+        o.in[j] = buffers[j];
+    }
+    o.out = buffers[last];
+    o.second = buffers[last + 1];
+    o.registers = 1;
+    (*kernel.two)(o);
+    copy_short(row.data[last] + whole * bytes, buffers[last], rest * bytes);
+    copy_short(second + whole * bytes, buffers[last + 1], rest * bytes);
+}
+
 static void run_two_rows(const TwoResults& t, ptrdiff_t first, ptrdiff_t end) {
     alignas(LINE) char buffers[MAX_INPUTS + 1][CHUNK * 8];
     const Grid& g = t.grid;
     const Kernel& kernel = *t.kernels[0];
     const int inputs = kernel.inputs, columns = g.axes - 1, bytes = kernel.item_bytes;
+    const bool at_once = kernel.two && t.kernels[1]->index == kernel.index + 1;
     bool plain[MAX_INPUTS + 1];
     Row row, results[2];
     for (int j = 0; j < inputs + 2; j++) {
@@ -25,7 +58,7 @@ static void run_two_rows(const TwoResults& t, ptrdiff_t first, ptrdiff_t end) {
         row.types[j] = kernel.computes_in;
     }
     bool direct[2] = {plain[inputs] && !g.plan.streaming, plain[inputs + 1] && !g.plan.streaming};
-    for (int j = 0; j < inputs; j++) direct[0] &= g.data[j] != g.data[inputs];
+    for (int j = 0; j < inputs && !at_once; j++) direct[0] &= g.data[j] != g.data[inputs];
     Walk walk(g, first);
     char* data[MAX_INPUTS + 1];
     for (ptrdiff_t n; first < end; first += n) {
@@ -36,9 +69,15 @@ static void run_two_rows(const TwoResults& t, ptrdiff_t first, ptrdiff_t end) {
                 pack(kernel, g.types[j], buffers[j], bytes, data[j], g.strides[j][columns],
                      row.steps[j] ? n : 1);
         }
-        for (int k = 0; k < 2; k++) {
-            row.data[inputs] = direct[k] ? data[inputs + k] : buffers[inputs + k];
-            run_contiguous(*t.kernels[k], row, n);
+        char* to[2];
+        for (int k = 0; k < 2; k++) to[k] = direct[k] ? data[inputs + k] : buffers[inputs + k];
+        row.data[inputs] = to[0];
+        if (at_once) {
+            run_two_contiguous(kernel, row, to[1], n);
+        } else {
+            run_contiguous(kernel, row, n);
+            row.data[inputs] = to[1];
+            run_contiguous(*t.kernels[1], row, n);
         }
         for (int k = 0; k < 2; k++) {
             if (direct[k]) continue;
