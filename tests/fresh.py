@@ -52,6 +52,24 @@ def output(code, *, start=START, timeout=60, **environment):
     return done.stdout.strip()
 
 
+def run_tests(*selected, hidden=(), timeout=900, **environment):
+    """Run tests in a fresh interpreter, in which these modules cannot be imported; they must pass."""
+    hide = "".join(f"sys.modules[{name!r}] = None; " for name in hidden)
+    code = f"import sys; {hide}import pytest; sys.exit(pytest.main(sys.argv[1:]))"
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("FASTRELU_")}
+    done = subprocess.run(
+        [sys.executable, "-c", code, "-q", "-p", "no:cacheprovider", "--tb=short", *selected],
+        env=clean | environment,
+        cwd=TESTS,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    assert " passed" in done.stdout
+
+
 # For use inside
 
 

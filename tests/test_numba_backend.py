@@ -1,7 +1,5 @@
 """The Numba backend: when it is picked, that it conforms, and what is its own."""
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from fastrelu import dispatch
 from fastrelu.backends import cython
 
 pytest.importorskip("numba")
-TESTS = Path(__file__).resolve().parent
+ROOT = Path(__file__).resolve().parents[1]
 HIDE = "import sys\nsys.modules[{!r}] = None\n"
 WITHOUT_NUMBA = HIDE.format("numba") + fresh.START
 WITHOUT_DRIVERS = HIDE.format("fastrelu.kernels.ufuncs") + fresh.START
@@ -87,19 +85,7 @@ def test_explain(kernels_only):
 
 def test_it_conforms(kernels_only):
     """The tests by table, in a process that runs on it."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=line", "-k", OTHERS]
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("FASTRELU_")}
-    done = subprocess.run(
-        [*command, *CONFORMANCE],
-        env=clean | {"FASTRELU_BACKEND": "numba"},
-        cwd=TESTS,
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
-    assert " passed" in done.stdout
+    fresh.run_tests("-k", OTHERS, *CONFORMANCE, FASTRELU_BACKEND="numba")
 
 
 def results():
@@ -251,8 +237,8 @@ def test_the_exported_ufuncs():
 
 def test_the_modules_are_those_that_the_build_writes():
     """Else Numba could take code on disk for current that is not."""
-    tools = TESTS.parent / "tools"
-    if not (TESTS.parent / "kernels/numba").samefile(Path(cython.ufuncs.__file__).parent / "numba"):
+    tools = ROOT / "tools"
+    if not (ROOT / "kernels/numba").samefile(Path(cython.ufuncs.__file__).parent / "numba"):
         pytest.skip("an installed package is under test, not this checkout")
     sys.path.insert(0, str(tools))
     try:
@@ -260,5 +246,5 @@ def test_the_modules_are_those_that_the_build_writes():
     finally:
         sys.path.remove(str(tools))
     for name in ("formulas", "entries"):
-        path = TESTS.parent / f"kernels/numba/{name}.py"
+        path = ROOT / f"kernels/numba/{name}.py"
         assert path.read_text() == getattr(write_kernels, f"{name}_py")(), f"{path}: build again"

@@ -4,26 +4,13 @@ import numpy as np
 import pytest
 from calls import arrays
 from cases import AT_ZERO, same_bits, specials
+from compiled import TypingError, agree, function, numba, on_kernels
 
 import fastrelu as fr
 from fastrelu.table import ROWS
 
-numba = pytest.importorskip("numba")
-from numba.core.errors import TypingError  # noqa: E402
-
-pytestmark = pytest.mark.skipif(
-    fr.explain(fr.relu, [0.0]).backend == "numpy", reason="the reference was asked for"
-)
-
-ARGUMENTS = ("dy", "x", "y", "a", "at_zero", "out", "b")
+pytestmark = on_kernels
 both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
-
-
-def function(*expressions, arguments=ARGUMENTS):
-    """A function of these arguments that returns the values of expressions."""
-    space = {"fr": fr, "np": np}
-    exec(f"def values({', '.join(arguments)}):\n    return {', '.join(expressions)},", space)
-    return space["values"]
 
 
 def passes(row):
@@ -51,19 +38,6 @@ def inputs(row, dtype, shape):
     y = fr.ACTIVATIONS[row.family](x, *parameters)
     a, b = [*parameters, dtype(0), dtype(0)][:2]
     return dy, x, y, a, dtype(AT_ZERO), None, b
-
-
-def agree(got, expected):
-    """Numba gives Python's float for a number of any type."""
-    assert len(got) == len(expected)
-    for one, other in zip(got, expected, strict=True):
-        if isinstance(one, tuple):
-            agree(one, other)
-        elif isinstance(one, np.ndarray):
-            assert same_bits(one, other)
-        else:
-            assert isinstance(one, (float, int))
-            np.testing.assert_array_equal(other, np.asarray(one, np.asarray(other).dtype), strict=False)
 
 
 # Every row of the table

@@ -1,35 +1,20 @@
 """Inside @njit: users' activations, the random ones without training, everything without compiled kernels."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
+import fresh
 import numpy as np
 import pytest
+from compiled import TypingError, numba, on_kernels
 
 import fastrelu as fr
 
-numba = pytest.importorskip("numba")
-from numba.core.errors import TypingError  # noqa: E402
-
-TESTS = Path(__file__).resolve().parent
-WITHOUT_DRIVERS = """
-import sys
-sys.modules["fastrelu.kernels.ufuncs"] = None
-import pytest
-sys.exit(pytest.main(sys.argv[1:]))
-"""
 # One of each kind: what the rows of the table have in common is tested where calls are fast.
 THERE = [
     "test_numba_own.py::test_random_ones_without_training",
     "test_numba_own.py::test_what_flows_into_losses_is_read_only",
     "test_numba_njit.py::test_layouts[strided]",
     "test_numba_njit.py::test_channels[shape1]",
+    "test_numba_pairs.py::test_gates[swiglu-float64]",
 ]
-on_kernels = pytest.mark.skipif(
-    fr.explain(fr.relu, [0.0]).backend == "numpy", reason="the reference was asked for"
-)
 
 
 @fr.activation
@@ -149,16 +134,4 @@ def test_what_flows_into_losses_is_read_only():
 
 def test_where_nothing_was_compiled(kernels_only):
     """The tests of calls inside @njit, in a process that has only Numba."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("FASTRELU_")}
-    command = [sys.executable, "-c", WITHOUT_DRIVERS, "-q", "-p", "no:cacheprovider", "--tb=short"]
-    done = subprocess.run(
-        [*command, *THERE],
-        env=clean | {"FASTRELU_BACKEND": "numba"},
-        cwd=TESTS,
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
-    assert " passed" in done.stdout
+    fresh.run_tests(*THERE, hidden=("fastrelu.kernels.ufuncs",), FASTRELU_BACKEND="numba")

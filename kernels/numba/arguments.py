@@ -17,6 +17,7 @@ __all__ = [
     "plain",
     "promoted",
     "real",
+    "refused",
     "typed",
 ]
 
@@ -101,6 +102,15 @@ def define(signature, body, **names):
     names |= {"__name__": __name__, "inf": np.inf}  # which a parameter may have as its default
     exec(f"def defined({signature}):\n{lines}", names)
     return names["defined"]
+
+
+def refused(name, instead):
+    """The overload of what cannot be called."""
+
+    def refuse(*given):
+        raise TypingError(f"{name} cannot be called inside @njit; write {instead}")
+
+    return refuse
 
 
 def typed(signature, choose):

@@ -16,7 +16,16 @@ from .arguments import check_out, fail, is_array, is_none, literal, plain, promo
 from .call import Call
 from .channels import along_channels, three_lengths
 
-__all__ = ["backward", "forward", "logaddexp", "logaddexp_backward", "ndim_of", "one_source", "run"]
+__all__ = [
+    "backward",
+    "dtype_of_pair",
+    "forward",
+    "logaddexp",
+    "logaddexp_backward",
+    "ndim_of",
+    "one_source",
+    "run",
+]
 
 
 def ndim_of(kind):
@@ -113,8 +122,12 @@ def _along(name, row, given, parameter):
     return [f"{parameter} = along({parameter}, x, axis)"], {"along": along}
 
 
-def forward(row, has_option, functions=None):
-    """The overload of an activation; `functions` gives those of numbers that a user's computes."""
+def forward(row, has_option, functions=None, check=None):
+    """The overload of an activation.
+
+    `functions` gives those of numbers that it computes where it has no kernel, `check` lines of its own that
+    look at arguments, and what they name.
+    """
     name = row.qualname
     required = [p.name for p in row.parameters if p.default is None]
     defaults = {p.name: p.shown_default for p in row.parameters if p.default is not None}
@@ -126,6 +139,7 @@ def forward(row, has_option, functions=None):
         keeps = row.keeps_integers and dtype.kind != "f"
         dtype = dtype if keeps else promoted(dtype)
         constrained = _check_parameters(name, row, given)
+        checks, known = check(given) if check else ([], {})
         given, defaults, names = _replace_none(row, given)
         operands = ("x", *(p.name for p in row.parameters))
         if not is_none(given["out"]):
@@ -135,13 +149,13 @@ def forward(row, has_option, functions=None):
         kernel = chosen.kernels()["forward"].name
         call = Call(name, kernel, dtype, operands, constrained, function=function)
         along, more = _along(name, row, given, _channels(row, given))
-        return run(call, given, "x", defaults + along, names | more)
+        return run(call, given, "x", checks + defaults + along, names | more | known)
 
     return typed(signature, choose)
 
 
-def backward(row, has_option, functions=None):
-    """The overload of a backward pass; `functions` as for `forward`."""
+def backward(row, has_option, functions=None, check=None):
+    """The overload of a backward pass; `functions` and `check` as for `forward`."""
     name = f"{row.qualname}.backward"
     parameters = {p.name: p.shown_default for p in row.parameters}
     knot = {"at_zero": None} if row.knots else {}
@@ -156,6 +170,7 @@ def backward(row, has_option, functions=None):
         dtype = promoted(real(name, lead, plain(given[lead])))
         real(name, "dy", plain(given["dy"]))
         constrained = _check_parameters(name, row, given)
+        checks, known = check(given) if check else ([], {})
         given, defaults, names = _replace_none(row, given)
         if ndim_of(plain(given["dy"])) != ndim_of(plain(given[lead])):
             fail(name, "dy", plain(given["dy"]), f"an array of the shape of {lead}")
@@ -193,7 +208,7 @@ def backward(row, has_option, functions=None):
             check_out(name, given["out"], ndim_of(plain(given[lead])), True)
         call = make(pass_, operands)
         along, more = _along(name, row, given, _channels(row, given) if lead == "x" else None)
-        return run(call, given, lead, defaults + along, names | more)
+        return run(call, given, lead, checks + defaults + along, names | more | known)
 
     return typed(signature, choose)
 
@@ -304,7 +319,7 @@ def _common(*dtypes):
     return promoted(np.result_type(*dtypes))
 
 
-def _pair(name, given, arguments=("a", "b")):
+def dtype_of_pair(name, given, arguments=("a", "b")):
     """The dtype in which two arguments meet."""
     kinds = {argument: plain(given[argument]) for argument in arguments}
     dtypes = {argument: real(name, argument, kind) for argument, kind in kinds.items()}
@@ -317,7 +332,7 @@ def logaddexp():
     """The overload of logaddexp."""
 
     def choose(given):
-        dtype = _pair("logaddexp", given)
+        dtype = dtype_of_pair("logaddexp", given)
         ndim = max(ndim_of(plain(given[argument])) for argument in "ab")
         if not is_none(given["out"]):
             check_out("logaddexp", given["out"], ndim, False)
@@ -332,7 +347,7 @@ def logaddexp_backward():
     name = "logaddexp.backward"
 
     def choose(given):
-        dtype = _pair(name, given)
+        dtype = dtype_of_pair(name, given)
         shapes = {ndim_of(plain(given[argument])) for argument in ("dy", "a", "b")}
         real(name, "dy", plain(given["dy"]))
         if len(shapes) > 1:
