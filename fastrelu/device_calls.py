@@ -32,6 +32,7 @@ __all__ = [
     "launching",
     "only_ordinary",
     "run",
+    "run_function",
     "target_of",
 ]
 
@@ -177,16 +178,15 @@ def _divided(operands):
     return pattern, views, [float(o) for o in operands if type(o) is not View]
 
 
-def launches(f, kernel, out, operands):
-    """What runs an elementwise kernel: kernels, blocks, and the values of their arguments."""
+def launches(function, cost, out, operands):
+    """What runs a function of numbers: kernels, blocks, and the values of their arguments."""
     from fastrelu.kernels.cuda import elementwise
 
     launch = launching()
     on = launch.device(out.device)
     pattern, views, numbers = _divided(operands)
-    function = f._on_device(kernel, out.char, on.cc)
     for one in passes(out, tuple(broadcast(v, out.shape) for v in views)):
-        compiled = elementwise.compiled(function, kernel.cost, out.char, pattern, one.rank)
+        compiled = elementwise.compiled(function, cost, out.char, pattern, one.rank)
         blocks = min(-(-one.items // compiled.threads), on.processors * launch.BLOCKS_A_PROCESSOR)
         yield compiled, blocks, (*one.places, *numbers, *one.rest)
 
@@ -201,9 +201,15 @@ def aligned(f, views):
 
 
 def run(f, kernel, out, operands, stream):
-    """Launch an elementwise kernel of views and numbers."""
+    """Launch a kernel of the table over views and numbers."""
+    on = launching().device(out.device)
+    run_function(f, f._on_device(kernel, out.char, on.cc), kernel.cost, out, operands, stream)
+
+
+def run_function(f, function, cost, out, operands, stream):
+    """Launch a device function over views and numbers, on behalf of `f`."""
     aligned(f, [out, *(o for o in operands if type(o) is View)])
-    for compiled, blocks, values in launches(f, kernel, out, operands):
+    for compiled, blocks, values in launches(function, cost, out, operands):
         launching().device(out.device).launch(compiled, blocks, stream, values)
 
 
@@ -424,11 +430,12 @@ def explained(f, kernel, arrays, out):
         whole = replace(called.lead, place=0)
         dense = shape == whole.shape and [one.rank for one in passes(whole, ())] == [0]
         target = whole if dense else replace(whole, shape=shape, strides=c_strides(shape, SIZES[whole.char]))
-    made = list(launches(f, kernel, target, views))
+    on = launching().device(target.device)
+    made = list(launches(f._on_device(kernel, target.char, on.cc), kernel.cost, target, views))
     ranks = [one.rank for one in passes(target, tuple(broadcast(v, shape) for v in views if type(v) is View))]
     by_vectors = bool(made) and ranks[0] == 0 and made[0][2][-1] > 0
     threads = max((blocks * compiled.threads for compiled, blocks, _ in made), default=0)
-    major, minor = launching().device(target.device).cc
+    major, minor = on.cc
     if not made:
         reason = "there is no number: nothing is launched"
     elif by_vectors:

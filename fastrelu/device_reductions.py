@@ -9,10 +9,12 @@ from __future__ import annotations
 import functools
 import math
 
+import numpy as np
+
 from . import rowwise
 from .device import View
-from .device_calls import Operands, aligned, any_on_device, launching, target_of
-from .device_layout import VECTOR_BYTES
+from .device_calls import Operands, aligned, any_on_device, launching, run_function, target_of
+from .device_layout import VECTOR_BYTES, broadcast
 from .device_rows import Block, TooManyStrides, row_plan
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "gradient_of_logsumexp",
     "logsumexp",
     "normalise",
+    "operation_of",
     "softmax_gradient",
 ]
 
@@ -43,11 +46,12 @@ def called_by(name, argument, array, **others):
 
 
 @functools.cache
-def _block(few):
+def _block(few, small):
     from fastrelu.kernels.cuda import row_kernels, team
 
     entries = functools.partial(row_kernels.entries_of_thread, few)
-    return Block(team.LANES, team.LEAST_THREADS, team.MOST_THREADS, entries)
+    most = team.MOST_THREADS // 2 if small else team.MOST_THREADS
+    return Block(team.LANES, min(team.LEAST_THREADS, most), most, entries)
 
 
 class Rows:
@@ -98,7 +102,9 @@ class Rows:
         strides = tuple(None if one is None else one.strides for one in arrays)
         char = self.called.lead.char
         try:
-            return row_plan(self.shape, self.axes, char, strides, X, by_vectors, _block(operation.few))
+            return row_plan(
+                self.shape, self.axes, char, strides, X, by_vectors, _block(operation.few, operation.small)
+            )
         except TooManyStrides as error:
             self.called.f._fail(ValueError, "axis", f"along {error} strides", "axes along two at most")
 
@@ -132,41 +138,74 @@ class Rows:
 
 
 @functools.cache
-def _operation(name):
-    from fastrelu.kernels.cuda import rows, rows_backward
+def operation_of(name):
+    """One of the reductions, or of their gradients, by name."""
+    from fastrelu.kernels.cuda import rows, rows_backward, weighted_rows
 
-    return (rows.forward() | rows_backward.backward())[name]
+    return (rows.forward() | rows_backward.backward() | weighted_rows.weighted())[name]
 
 
-def _only(name, argument, value, default):
-    if value is not default:
-        rowwise.fail(name, TypeError, argument, repr(value), f"{default} for an array on a device")
+def _weights(called, argument, b):
+    """A View of the weights with the shape of the entries; None without."""
+    if b is None:
+        return None
+    found, shape = called.view("b", b), called.lead.shape
+    try:
+        fits = np.broadcast_shapes(found.shape, shape) == shape
+    except ValueError:
+        fits = False
+    if not fits:
+        expected = f"a shape that broadcasts to {shape}, that of {argument}"
+        called.f._fail(ValueError, "b", f"of shape {found.shape}", expected)
+    return broadcast(found, shape)
+
+
+def _outs(name, out, return_sign):
+    """`out` for the value and for the sign."""
+    outs = out if isinstance(out, tuple) else (out,) + (None,) * bool(return_sign and out is None)
+    if len(outs) != 1 + bool(return_sign):
+        expected = "a pair, for the result and for its sign" if return_sign else "one array"
+        rowwise.fail(name, TypeError, "out", f"for {len(outs)} results", expected)
+    return outs
 
 
 def logsumexp(function, a, axis, b, keepdims, return_sign, out):
     """`logsumexp` and `logsumexp0`."""
     name = function.__name__
-    called = called_by(name, "a", a, b=b, out=out)
-    _only(name, "b", b, None)
-    _only(name, "return_sign", return_sign, False)
-    rows = Rows(called, axis)
-    target, result = target_of(called, out, rows.result_shape(keepdims))
-    called.overlaps(target, [called.lead])
-    if rows.count:
-        rows.run(_operation(name), (rows.by_row(target), called.lead, None))
-    return result
+    outs = _outs(name, out, return_sign)
+    called = called_by(name, "a", a, b=b, **dict(zip(("out", "out's sign"), outs, strict=False)))
+    rows, weights = Rows(called, axis), _weights(called, "a", b)
+    made = [target_of(called, o, rows.result_shape(keepdims)) for o in outs]
+    targets, results = [rows.by_row(target) for target, _ in made], tuple(result for _, result in made)
+    for target, _ in made:
+        called.overlaps(target, [called.lead, weights])
+    if return_sign and out is not None and called.overlaps(made[1][0], [made[0][0]]):
+        called.f._fail(ValueError, "out", "one array twice", "one for the result and one for its sign")
+    if rows.count and weights is not None:
+        suffix = ".weighted.signed" if return_sign else ".weighted"
+        beside = targets[1] if return_sign else None
+        rows.run(operation_of(name + suffix), (targets[0], called.lead, weights, beside))
+    elif rows.count:
+        rows.run(operation_of(name), (targets[0], called.lead, None))
+        if return_sign:
+            from fastrelu.kernels.cuda import weighted_rows
+
+            stream = called.library.stream(a)
+            run_function(called.f, weighted_rows.sign_of_log(), 1, targets[1], (targets[0],), stream)
+    return results if return_sign else results[0]
 
 
 def gradient_of_logsumexp(function, dy, x, axis, b, keepdims, out):
     name = function.backward.__qualname__
     called = called_by(name, "x", x, dy=dy, b=b, out=out)
-    _only(name, "b", b, None)
-    rows = Rows(called, axis)
+    rows, weights = Rows(called, axis), _weights(called, "x", b)
     flow = rows.by_row(rows.of_shape("dy", dy, rows.result_shape(keepdims)))
     target, result = target_of(called, out, rows.shape)
-    called.overlaps(target, [called.lead, flow])
-    if target.size:
-        rows.run(_operation(name), (target, called.lead, flow))
+    called.overlaps(target, [called.lead, flow, weights])
+    if target.size and weights is not None:
+        rows.run(operation_of(f"{name}.weighted"), (target, called.lead, weights, flow))
+    elif target.size:
+        rows.run(operation_of(name), (target, called.lead, flow))
     return result
 
 
@@ -178,7 +217,7 @@ def normalise(function, x, axis, out):
     target, result = target_of(called, out, rows.shape)
     called.overlaps(target, [called.lead])
     if target.size:
-        rows.run(_operation(name), (target, called.lead, None))
+        rows.run(operation_of(name), (target, called.lead, None))
     return result
 
 
@@ -199,6 +238,6 @@ def softmax_gradient(function, dy, x, y, axis, out):
         between = called.library.empty(x, rows.shape) if over_dy else None
         made = called.library.view(between) if over_dy else target
         forward = function.__name__.replace("softmax", "shares")
-        rows.run(_operation(forward), (made, called.lead, None))
-    rows.run(_operation(name), (target, made, flow))
+        rows.run(operation_of(forward), (made, called.lead, None))
+    rows.run(operation_of(name), (target, made, flow))
     return result

@@ -12,7 +12,8 @@ compiles = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
 
 @needs_numba_cuda
 def test_rows_on_the_simulator():
-    done = in_simulator("-m", "pytest", "-q", "-p", "no:cacheprovider", "on_device_rows.py")
+    files = "on_device_rows.py", "on_device_weighted.py"
+    done = in_simulator("-m", "pytest", "-q", "-p", "no:cacheprovider", *files)
     assert done.returncode == 0, done.stdout[-4000:]
     assert " passed" in done.stdout
     assert "skipped" not in done.stdout
@@ -81,9 +82,11 @@ def test_which_way_rows_lie():
 # As PTX and machine code: some of each, in turn
 
 
-def machine_code(kernel, char, how):
-    from fastrelu.kernels.cuda import compiling
+def machine_code(operation, char, how, role):
+    from fastrelu.kernels.cuda import compiling, row_kernels
 
+    count = row_kernels.entries_of_thread(operation.few, char, how, 10**6)
+    kernel = row_kernels.kernel_of(operation, char, how, count, role, 512 >> operation.small)
     ptx = kernel.ptx(CC)
     check(ptx.text)
     made = compiling.assembled(ptx, CC)
@@ -97,29 +100,29 @@ def machine_code(kernel, char, how):
 ROWS = [
     *(("softmax", "f", "vectors", "whole"), ("log_softmax", "d", "vectors", "pieces")),
     *(("logsumexp", "e", "single", "sums"), ("softmax.backward", "b", "vectors", "results")),
+    *(
+        ("logsumexp0.weighted", "b", "vectors", "whole"),
+        ("logsumexp.backward.weighted", "d", "vectors", "pieces"),
+    ),
 ]
 
 
 @compiles
 @pytest.mark.parametrize(("name", "char", "how", "role"), ROWS, ids=lambda v: v)
 def test_machine_code_of_rows(name, char, how, role):
-    from fastrelu.kernels.cuda import row_kernels, rows, rows_backward
+    from fastrelu.device_reductions import operation_of
 
-    operation = (rows.forward() | rows_backward.backward())[name]
-    count = row_kernels.entries_of_thread(operation.few, char, how, 10**6)
-    machine_code(row_kernels.kernel_of(operation, char, how, count, role, 512), char, how)
+    machine_code(operation_of(name), char, how, role)
 
 
 @compiles
 @pytest.mark.parametrize(("char", "labels", "how"), [("e", "int64", "vectors"), ("f", "p", "grouped")])
 def test_machine_code_of_losses(char, labels, how):
-    from fastrelu.kernels.cuda import losses, row_kernels
+    from fastrelu.kernels.cuda import losses
 
     indices = labels != "p"
     loss = losses.Loss(labels, indices, not indices, True, "sum" if indices else "none", not indices, indices)
-    operation = losses.operation(loss)
-    count = row_kernels.entries_of_thread(operation.few, char, how, 10**6)
-    machine_code(row_kernels.kernel_of(operation, char, how, count, "whole", 512), char, how)
+    machine_code(losses.operation(loss), char, how, "whole")
 
 
 @compiles

@@ -77,6 +77,8 @@ class Operation:
         What is read behind the end of a row, where it counts for nothing.
     few : bool
         A thread has registers for half as many entries as others.
+    small : bool
+        It needs more registers than blocks of all the threads there may be leave: they have half as many.
     sums : int
         Wide numbers of a state, 2 or 4.
     more_places, more_strides : int
@@ -94,6 +96,7 @@ class Operation:
     has_special: bool = False
     beyond: float = -math.inf
     few: bool = False
+    small: bool = False
     sums: int = 2
     more_places: int = 0
     more_strides: int = 0
