@@ -158,6 +158,42 @@ def test_the_number_of_threads_changes_no_bit(name, thresholds):
         assert [a.tobytes() for a in run()] == alone, threads
 
 
+LINES = [
+    (np.float32, (40, 512), 1),
+    (np.float64, (40, 128), 1),
+    (np.float32, (70, 96, 3), 1),
+    (np.float32, (60, 77), 1),
+    (np.float32, (3, 4128), 1),
+    (np.float32, (3, 4100), 1),
+    (np.float32, (3, 2, 9001), 1),
+]
+
+
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "silu"])
+@pytest.mark.parametrize(("dtype", "shape", "axis"), LINES)
+def test_where_the_result_lies_changes_no_bit(name, dtype, shape, axis, thresholds):
+    """Past the cache stores are of whole lines, which rows may or may not begin."""
+    f = found(name)
+    x, dy, residual = (values(shape, dtype, seed, special=False) for seed in range(3))
+    bias = values(shape[axis], dtype, 3, special=False)
+    memory = np.empty(x.size + 16, dtype)
+
+    def run(start):
+        monitor = fr.ActivityMonitor()
+        out = memory[start : start + x.size].reshape(shape)
+        yield fr.bias_act(x, bias, f, axis=axis, out=out)
+        yield fr.bias_act(x, bias, f, axis=axis, residual=residual, monitor=monitor, out=out)
+        yield from (monitor.result().mean, monitor.result().fraction)
+        yield from fr.bias_act.backward(dy, x, bias, f, axis=axis, out=out)
+
+    thresholds(1, 2**62, 2**62)
+    usual = [a.tobytes() for a in run(0)]
+    assert usual[0] == f(x + along(bias, shape, axis)).tobytes()
+    thresholds(1, 2**62, 1)
+    for start in range(0, 16, 3):
+        assert [a.tobytes() for a in run(start)] == usual, start
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 def test_layouts(layout, dtype):

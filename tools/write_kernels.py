@@ -316,7 +316,7 @@ def keeps_integers(kernel):
 
 
 def is_cheap(kernel, kinds):
-    """Whether converting operands of 16 bits in buffers would cost more than the formula."""
+    """Whether passes around it cost more than the formula: to convert 16 bits in buffers, to add a bias."""
     passes = "forward", "backward", "backward_from_y"
     cheap = kernel.cost <= 2 or kernel.pass_ == "backward_from_y"
     return cheap and kernel.pass_ in passes and kinds[kernel.formula] in "VN"
@@ -327,6 +327,15 @@ def half_block(index, kernel, storage):
     return (
         f"cdef void {storage}_{index}(const Operands& o) noexcept nogil:  # {kernel.name}\n"
         f"    stored_{way}{n}[{storage}, vec_f]({kernel.formula}[vec_f], o)\n"
+    )
+
+
+def fused_loop(index, kernel, suffix):
+    """All the steps of a fused pass in one loop."""
+    way, value = f"fused_{kernel.pass_}{len(kernel.arguments)}", f"vec_{suffix}"
+    return (
+        f"cdef void fused_{index}_{suffix}(const FusedRows& rows) noexcept nogil:  # {kernel.name}\n"
+        f"    {way}[{value}]({kernel.formula}[{value}], rows)\n"
     )
 
 
@@ -377,6 +386,7 @@ def blocks_pyx():
     out += [fast_block(index, kernel, kinds, suffix) for index, kernel, suffix in faster]
     cheap = [(index, kernel) for index, kernel in enumerate(kernels) if is_cheap(kernel, kinds)]
     out += [half_block(index, kernel, storage) for storage in HALVES for index, kernel in cheap]
+    out += [fused_loop(index, kernel, suffix) for index, kernel in cheap for suffix in TYPES]
     borrowed = {i for i, k in enumerate(kernels) if not k.knots and k.formula in tabulated(kinds)}
     summed = [(index, kernel) for index, kernel in enumerate(kernels) if kernel.summed]
     out += [sum_block(index, kernel, kinds, suffix) for index, kernel in summed for suffix in TYPES]
@@ -442,6 +452,13 @@ def blocks_pyx():
             out.append(f"sum_table[{t}][{i}].along = along_{i}_{suffix}\n")
             out.append(f"sum_table[{t}][{i}].columns = columns_{i}_{suffix}\n")
         out.append(f"sum_exports.blocks[{t}] = sum_table[{t}]\n")
+    out.append(f"cdef FusedLoop loop_table[2][{len(kernels)}]\n")
+    for t, suffix in enumerate(TYPES):
+        for i, kernel in cheap:
+            out.append(f"loop_table[{t}][{i}].run = fused_{i}_{suffix}\n")
+            out.append(f"loop_table[{t}][{i}].of_y = {kernel.pass_ == 'backward_from_y'}\n")
+        out.append(f"fused_exports.loops[{t}] = loop_table[{t}]\n")
+    out.append("steps = PyCapsule_New(&fused_exports, FUSED_NAME, NULL)\n")
     out.append(f"sum_exports.count = {len(kernels)}\nsums = PyCapsule_New(&sum_exports, SUMS_NAME, NULL)\n")
     return "".join(out)
 

@@ -6,199 +6,47 @@
 //   masks      one bit an element of a single run: where f' is 1 and not its other value.  It is told from
 //              the gradient of dy = 1, computed in the cache; later dx = dy or other * dy by the bits alone
 //
-// Work goes piece by piece, each so short that the steps between two kernels meet it in the first-level
-// cache; the activation is its ordinary block.  Arrays are contiguous, their axes `outer` x `kept` x `inner`,
-// with a channel for each of the second.  As in sums.h, what is added to what depends on these numbers only:
+// Where the activation is cheap, one loop takes all of it in registers.  Else work goes piece by piece, each
+// so short that the steps between two kernels meet it in the first-level cache, and the activation is its
+// ordinary block.  Arrays are contiguous, their axes `outer` x `kept` x `inner`, with a channel for each of
+// the second.  As in sums.h, what is added to what depends on these numbers only:
 //
 //   inner is long     a task is a part of one run along it, whose channel is one
 //   inner is short    a task is a band of the matrix of outer rows and kept * inner columns, a tile of it
-//                     wide; its rows are walked through in their order, narrow ones several at a time
+//                     wide; its rows are walked through in their order, one at a time, for rows that lie a
+//                     power of two apart push each other out of the cache; narrow ones side by side
 #pragma once
 #include <stdlib.h>
 
-#include "loops/fused_exports.h"
+#include "loops/fused_pieces.h"
 #include "loops/pool.h"
-#include "loops/run.h"
 
-enum {
-    PORTION = 4096,      // bytes of a piece in what the kernel computes in
-    SHORTEST_RUN = 256,  // a shorter inner axis is taken by columns
-    RUN = 8192,          // elements of a task along a run
-    TILE = 4096,         // columns whose sums stay in the second-level cache
-    BAND = 65536,        // least elements of a task, and the most bands: their sums are added up at the end
-    MOST_BANDS = 128,
-    TOGETHER = 8  // rows whose columns are summed at once
-};
-
-// Rows of numbers: the high and the low parts of sums, and counts. Of floats there are no low parts.
-struct Tallies {
-    double *high, *low, *counts;
-};
-
-struct Fused {
-    const Kernel* kernel;  // what it computes in is what everything else does, too
-    const FusedBlocks *blocks, *doubles;
-    bool applies;          // else there is no activation: y is x
-    Storage storage;       // of the arrays
-    const char *x, *dy;    // dy: of a gradient
-    const char* residual;  // each of these may be null
-    char* out;
-    const char* bias;  // a value for each channel
-    double before;     // what x is multiplied by first
-    int parameters;
-    const char* parameter[MAX_INPUTS];
-    bool varies[MAX_INPUTS];  // one of them may have a value for each channel; else it is one number
-    bool drops;
-    Kernel drawing;  // the same kernel with the draws
-    double limit, factor;
-    uint8_t* bits;        // written forward, read by a gradient without a kernel
-    const Kernel* slope;  // the gradient that they are told from
-    double told, other;   // what they tell of f', and what f' is where they are not set
-    bool where_equal;     // they are set where it is `told`; else where it is not
-    ptrdiff_t outer, kept, inner;
-    // Of each channel, where asked for: the sum of what the kernel gives in two parts, and how many are
-    // positive.
-    double *high, *low, *counted;
-    // filled in by `run_fused`
-    bool streaming;
-    ptrdiff_t pieces, columns, width, band_rows, tiles;
-    Tallies partial;
-};
-
-static inline bool in_pairs(const Fused& s) { return s.kernel->computes_in == FLOAT64; }
-
-static inline ptrdiff_t portion(const Fused& s) { return PORTION / s.kernel->item_bytes; }
-// Of a band, whose sums do not depend on it: a processor that waits for memory sees beyond a short piece.
-static inline ptrdiff_t piece_of_band(const Fused& s) { return portion(s) / (s.streaming ? 2 : 1); }
-
-// What a thread works in.
-struct Room {
-    alignas(64) char x[PORTION], dy[PORTION], draws[PORTION], last[PORTION], result[TOGETHER][PORTION];
-    alignas(64) char bias[TILE * 8], parameter[TILE * 8];  // for each column
-    enum { COLUMNS = TILE + MAX_REGISTER / 4 };
-    alignas(64) double high[COLUMNS], low[COLUMNS], counts[COLUMNS];
-    alignas(64) char line[LINE];  // the begin of one, which goes to `line_to`
-    char* line_to;
-    ptrdiff_t waiting = 0;
-};
-
-// The bias and the parameters of a piece: of its one channel, or for each element, a column from `column` on.
-struct Values {
-    const char* bias;
-    const char* parameter[MAX_INPUTS];
-    bool one;
-    ptrdiff_t column;
-};
-
-// n elements of an array as the kernel computes: where they are, or in `buffer`.
-static const char* taken(const Fused& s, const char* array, ptrdiff_t element, ptrdiff_t n, char* buffer) {
-    const int bytes = STORAGE_BYTES[s.storage];
-    const char* const place = array + element * bytes;
-    if (s.storage == s.kernel->computes_in) return place;
-    packer(*s.kernel, s.storage)(buffer, s.kernel->item_bytes, place, bytes, n);
-    return buffer;
+// Values of columns, and behind them once more those of the first ones.
+static const char* with_begin(const char* values, ptrdiff_t width, ptrdiff_t late, int bytes, char* room) {
+    if (!values) return nullptr;
+    if (values != room) memcpy(room, values, width * bytes);
+    memcpy(room + width * bytes, values, late * bytes);
+    return room;
 }
 
-// Past the cache, in whole lines: a part of one waits for the piece that goes on where this one ends, for an
-// ordinary store would hold up all that follow until its line has come from memory.
-static void end_line(Room& room) {
-    memcpy(room.line_to, room.line, room.waiting);
-    room.waiting = 0;
-}
-static void stream_piece(Room& room, char* to, const char* from, ptrdiff_t bytes) {
-    if (room.waiting && to != room.line_to + room.waiting) end_line(room);
-    if (room.waiting) {
-        const ptrdiff_t most = LINE - room.waiting, taken = bytes < most ? bytes : most;
-        memcpy(room.line + room.waiting, from, taken);
-        room.waiting += taken, to += taken, from += taken, bytes -= taken;
-        if (room.waiting < LINE) return;
-        stream_lines(room.line_to, room.line, LINE);
-        room.waiting = 0;
+// n sums to others, each to its own.
+static void add_sums(const Fused& s, const Tallies& to, const Tallies& from, ptrdiff_t n) {
+    if (!in_pairs(s)) {
+        s.doubles->add(to.high, to.high, from.high, false, n);
+    } else {
+        for (ptrdiff_t i = 0; i < n; i++) {
+            const Pair sum = Pair{to.high[i], to.low[i]} + Pair{from.high[i], from.low[i]};
+            to.high[i] = sum.high, to.low[i] = sum.low;
+        }
     }
-    ptrdiff_t head = -(uintptr_t)to & (LINE - 1);
-    if (head > bytes) head = bytes;
-    const ptrdiff_t end = head + (bytes - head) / LINE * LINE;
-    memcpy(to, from, head);
-    for (ptrdiff_t i = head; i < end; i += 16)
-        _mm_stream_si128((__m128i*)(to + i), _mm_loadu_si128((const __m128i*)(from + i)));
-    room.waiting = bytes - end;
-    room.line_to = to + end;
-    memcpy(room.line, from + end, room.waiting);
+    if (s.counted) s.doubles->add(to.counts, to.counts, from.counts, false, n);
 }
 
-static void put_back(const Fused& s, ptrdiff_t element, const char* from, ptrdiff_t n, Room& room) {
-    const int bytes = STORAGE_BYTES[s.storage];
-    char* const to = s.out + element * bytes;
-    if (s.storage != s.kernel->computes_in) {
-        char* const narrow = s.streaming ? room.x : to;
-        unpacker(*s.kernel, s.storage)(narrow, bytes, from, s.kernel->item_bytes, n);
-        if (s.streaming) stream_piece(room, to, narrow, n * bytes);
-    } else if (s.streaming) {
-        stream_piece(room, to, from, n * bytes);
-    }
-}
-
-// `dy` may be null; as the first of a gradient's arrays it may be one number.
-static void run_kernel(const Fused& s, const Kernel& kernel, const char* dy, bool dy_is_one, const char* x,
-                       const Values& values, char* to, ptrdiff_t n) {
-    const int bytes = kernel.item_bytes;
-    Row row;
-    int j = 0;
-    if (dy) row.data[j] = (char*)dy, row.steps[j++] = dy_is_one ? 0 : bytes;
-    row.data[j] = (char*)x, row.steps[j++] = bytes;
-    for (int k = 0; j < kernel.inputs; k++, j++) {
-        row.steps[j] = s.varies[k] && !values.one ? bytes : 0;
-        row.data[j] = (char*)values.parameter[k] + values.column * row.steps[j];
-    }
-    row.data[j] = to, row.steps[j] = bytes;
-    run_contiguous(kernel, row, n);
-}
-
-static void keep_bits(const Fused& s, ptrdiff_t element, const char* x, const Values& values, ptrdiff_t n,
-                      Room& room) {
-    const float one = 1;
-    const double one_in_double = 1;
-    const char* const dy = s.kernel->computes_in == FLOAT64 ? (const char*)&one_in_double : (const char*)&one;
-    run_kernel(s, *s.slope, dy, true, x, values, room.dy, n);
-    s.blocks->to_bits(s.bits + element / 8, room.dy, s.told, s.where_equal, n);
-}
-
-// One piece; returns what is to be summed of it, which stays until as many others as there are slots are
-// done.
-static const char* run_piece(const Fused& s, ptrdiff_t element, ptrdiff_t n, const Values& values, Room& room,
-                             int slot) {
-    const bool direct = s.out && !s.streaming && s.storage == s.kernel->computes_in;
-    const bool goes_on = !s.dy && (s.drops || s.residual);  // after the activation
-    char* const last = direct    ? s.out + element * s.kernel->item_bytes
-                       : goes_on ? room.last
-                                 : room.result[slot];
-    const char* x = taken(s, s.x, element, n, s.applies ? room.x : room.result[slot]);
-    if (s.bias) {
-        s.blocks->add(room.x, x, values.bias + values.column * s.kernel->item_bytes, values.one, n);
-        x = room.x;
-    } else if (s.before != 1) {
-        s.blocks->scale(room.x, x, s.before, n);
-        x = room.x;
-    }
-    if (s.drops) make_draws(s.drawing, room.draws, element, n);
-    const char* dy = s.dy ? taken(s, s.dy, element, n, room.dy) : nullptr;
-    if (s.dy && s.drops) {
-        s.blocks->drop(room.dy, dy, room.draws, s.limit, s.factor, n);
-        dy = room.dy;
-    }
-    if (s.slope) keep_bits(s, element, x, values, n, room);
-    char* const to = goes_on ? room.result[slot] : last;
-    if (s.applies) run_kernel(s, *s.kernel, dy, false, x, values, to, n);
-    else if (s.bits) s.blocks->by_bits(to, x, s.bits + element / 8, s.other, n);
-    const char* y = to;
-    if (goes_on && s.drops) {  // the residual may lie where the result goes
-        char* const dropped = s.residual ? room.x : last;
-        s.blocks->drop(dropped, y, room.draws, s.limit, s.factor, n);
-        y = dropped;
-    }
-    if (s.residual) s.blocks->add(last, y, taken(s, s.residual, element, n, room.dy), false, n);
-    if (s.out && !direct) put_back(s, element, last, n, room);
-    return s.applies ? to : x;
+// Of a task, where the tallies of all are added up.
+static void keep_tallies(const Fused& s, ptrdiff_t at, const Tallies& sums, ptrdiff_t n) {
+    memcpy(s.partial.high + at, sums.high, n * sizeof(double));
+    if (in_pairs(s)) memcpy(s.partial.low + at, sums.low, n * sizeof(double));
+    if (s.counted) memcpy(s.partial.counts + at, sums.counts, n * sizeof(double));
 }
 
 // A part of a run.
@@ -210,17 +58,13 @@ static void fuse_run(const Fused& s, ptrdiff_t task, Room& room) {
     values.bias = s.bias + (s.bias ? channel * bytes : 0);
     for (int k = 0; k < s.parameters; k++)
         values.parameter[k] = s.parameter[k] + (s.varies[k] ? channel * bytes : 0);
-    ptrdiff_t at = task % s.pieces * RUN, end = at + RUN < s.inner ? at + RUN : s.inner;
-    Pair sum = {0, 0};
-    ptrdiff_t positive = 0;
-    for (ptrdiff_t n; at < end; at += n) {
-        n = end - at < portion(s) ? end - at : portion(s);
-        const char* const y = run_piece(s, run * s.inner + at, n, values, room, 0);
-        if (s.high) sum = sum + s.blocks->sum(y, n);
-        if (s.counted) positive += s.blocks->count(y, n);
-    }
-    if (s.high) s.partial.high[task] = sum.high, s.partial.low[task] = sum.low;
-    if (s.counted) s.partial.counts[task] = (double)positive;
+    const ptrdiff_t at = task % s.pieces * RUN, n = s.inner - at < RUN ? s.inner - at : RUN;
+    clear_tallies(s, room, RING);
+    run_row_of(s, run * s.inner + at, 0, n, values, room, RING - 1);
+    if (!s.high) return;
+    const Tallies sums = tallies_at(s, room, 0, -1);
+    for (ptrdiff_t half = RING / 2; half; half /= 2) add_sums(s, sums, tallies_at(s, room, half, -1), half);
+    keep_tallies(s, task, sums, 1);
 }
 
 // The channels' values for columns from `first` on.
@@ -245,17 +89,33 @@ static const char* for_columns(const Fused& s, const char* values, ptrdiff_t fir
     return room;
 }
 
-// n sums to others, each to its own.
-static void add_sums(const Fused& s, const Tallies& to, const Tallies& from, ptrdiff_t n) {
-    if (!in_pairs(s)) {
-        s.doubles->add(to.high, to.high, from.high, false, n);
-    } else {
-        for (ptrdiff_t i = 0; i < n; i++) {
-            const Pair sum = Pair{to.high[i], to.low[i]} + Pair{from.high[i], from.low[i]};
-            to.high[i] = sum.high, to.low[i] = sum.low;
-        }
+// Whole rows in one loop, as long as there are any up to `last`; returns where it ends.  What is stored past
+// the cache must begin a line, so there each row of the loop begins as many columns later, and ends in the
+// next one.
+static ptrdiff_t fuse_rows(const Fused& s, ptrdiff_t element, ptrdiff_t last, ptrdiff_t width,
+                           ptrdiff_t pitch, Values values, Room& room) {
+    const ptrdiff_t rows = (last - element + pitch - width) / pitch, late = to_line(s, element);
+    if (rows <= 0) return element;
+    if (!late) {
+        run_loop(s, element, rows, pitch, width, values, room, tallies_at(s, room, 0, -1), true);
+        return element + rows * pitch;
     }
-    if (s.counted) s.doubles->add(to.counts, to.counts, from.counts, false, n);
+    const int bytes = s.kernel->item_bytes;
+    run_row_of(s, element, 0, late, values, room, -1);
+    values.bias = with_begin(values.bias, width, late, bytes, room.bias);
+    for (int k = 0; k < s.parameters; k++)
+        if (s.varies[k])
+            values.parameter[k] = with_begin(values.parameter[k], width, late, bytes, room.parameter);
+    // the sums of those columns, which go on behind the others
+    double* const sums[] = {room.high, room.low, room.counts};
+    for (double* const of : sums)
+        for (ptrdiff_t i = 0; i < late; i++) of[width + i] = of[i], of[i] = 0;
+    values.column = late;
+    const ptrdiff_t element_of_last = element + (rows - 1) * pitch;
+    run_loop(s, element + late, rows - 1, pitch, width, values, room, tallies_at(s, room, late, -1), true);
+    run_row_of(s, element_of_last + late, late, width, values, room, -1);
+    if (s.high) add_sums(s, tallies_at(s, room, 0, -1), tallies_at(s, room, width, -1), late);
+    return element + rows * pitch;
 }
 
 // A band: some rows of one tile of columns.
@@ -271,40 +131,21 @@ static void fuse_band(const Fused& s, ptrdiff_t task, Room& room) {
         values.parameter[k] = s.varies[k]
                                       ? for_columns(s, s.parameter[k], first_column, width, room.parameter)
                                       : s.parameter[k];
-    const size_t zeros = (width + MAX_REGISTER / 4) * sizeof(double);
-    if (s.high) memset(room.high, 0, zeros);
-    if (s.high && in_pairs(s)) memset(room.low, 0, zeros);
-    if (s.counted) memset(room.counts, 0, zeros);
+    values.column = 0;
+    clear_tallies(s, room, width);
     ptrdiff_t element = band * s.band_rows * s.columns + first_column;
     ptrdiff_t last = (band + 1) * s.band_rows * s.columns;
     if (last > end) last = end;
-    const int bytes = STORAGE_BYTES[s.storage];
-    const bool begins_lines = ((uintptr_t)s.out | (s.columns * bytes)) % LINE == 0;
-    const int most = s.streaming && !begins_lines ? 1 : TOGETHER;  // so that pieces lie side by side
-    while (element < last) {
-        ptrdiff_t count = last - element < width ? last - element : width;  // the last row may be shorter
-        int rows = 1;
-        while (count == width && rows < most && element + rows * pitch + width <= last) rows++;
-        for (values.column = 0; values.column < count; values.column += piece_of_band(s)) {
-            const ptrdiff_t left = count - values.column;
-            const ptrdiff_t n = left < piece_of_band(s) ? left : piece_of_band(s);
-            const void* y[TOGETHER];
-            for (int k = 0; k < rows; k++)
-                y[k] = run_piece(s, element + k * pitch + values.column, n, values, room, k);
-            double* const high = room.high + values.column;
-            if (s.high) s.blocks->sum_columns(y, rows, n, high, room.low + values.column);
-            if (s.counted) s.blocks->count_columns(y, rows, n, room.counts + values.column);
-        }
-        element += rows * pitch;
-    }
+    const bool alike = !s.streaming || pitch % WHOLE == 0;  // how far their lines are
+    if (loops_freely(s) && width % WHOLE == 0 && alike && (pitch == width || !to_line(s, element)))
+        element = fuse_rows(s, element, last, width, pitch, values, room);
+    for (; element < last; element += pitch)  // the last row may be shorter
+        run_row_of(s, element, 0, last - element < width ? last - element : width, values, room, -1);
     if (!s.high) return;
-    const ptrdiff_t to = band * s.columns + first_column, own = width < s.columns ? width : s.columns;
-    for (ptrdiff_t j = s.columns; j < width; j += s.columns) {  // narrow rows, side by side
-        add_sums(s, {room.high, room.low, room.counts}, {room.high + j, room.low + j, room.counts + j}, own);
-    }
-    memcpy(s.partial.high + to, room.high, own * sizeof(double));
-    if (in_pairs(s)) memcpy(s.partial.low + to, room.low, own * sizeof(double));
-    if (s.counted) memcpy(s.partial.counts + to, room.counts, own * sizeof(double));
+    const ptrdiff_t own = width < s.columns ? width : s.columns;
+    for (ptrdiff_t j = s.columns; j < width; j += s.columns)  // narrow rows, side by side
+        add_sums(s, tallies_at(s, room, 0, -1), tallies_at(s, room, j, -1), own);
+    keep_tallies(s, band * s.columns + first_column, tallies_at(s, room, 0, -1), own);
 }
 
 static void share_fused(void* work, int index, int parts) {
@@ -323,7 +164,7 @@ static void add_parts(const Fused& s) {
     const Tallies& p = s.partial;
     if (s.columns)
         for (ptrdiff_t band = 1, at = s.columns; band < s.pieces; band++, at += s.columns)
-            add_sums(s, p, {p.high + at, p.low + at, p.counts + at}, s.columns);
+            add_sums(s, p, {p.high + at, p.low + at, p.counts + at, -1}, s.columns);
     if (s.columns == s.kept && !in_pairs(s)) {
         memcpy(s.high, p.high, s.kept * sizeof(double));
         memset(s.low, 0, s.kept * sizeof(double));
@@ -345,12 +186,21 @@ static void add_parts(const Fused& s) {
     }
 }
 
+// So many rows of odd length that they are whole registers side by side, if few are enough.
+static ptrdiff_t whole_rows(ptrdiff_t columns, ptrdiff_t together) {
+    ptrdiff_t rows = WHOLE;
+    while (rows % 2 == 0 && rows / 2 * columns % WHOLE == 0) rows /= 2;
+    return rows * columns > TILE ? together : rows > together ? rows : together / rows * rows;
+}
+
 // Everything but what it fills in must be there; none of the three lengths is 0.  False: no memory.
 static bool run_fused(Fused& s, const Settings& settings) {
     const ptrdiff_t size = s.outer * s.kept * s.inner;
     if (s.inner < SHORTEST_RUN) {
         s.columns = s.kept * s.inner;
         ptrdiff_t together = s.columns < portion(s) ? portion(s) / s.columns : 1;  // rows
+        if (s.loop && s.columns >= WIDE)
+            together = s.columns % WHOLE == 0 ? 1 : whole_rows(s.columns, together);
         if (together > s.outer) together = s.outer;
         s.width = together * s.columns;
         s.tiles = (s.columns + TILE - 1) / TILE;
@@ -362,9 +212,10 @@ static bool run_fused(Fused& s, const Settings& settings) {
         s.pieces = (s.inner + RUN - 1) / RUN;
     }
     const ptrdiff_t partials = s.pieces * (s.columns ? s.columns : s.outer * s.kept);
-    double* const parts = s.high ? (double*)malloc(3 * partials * sizeof(double)) : nullptr;
+    const int kinds = 1 + in_pairs(s) + (s.counted != nullptr);
+    double* const parts = s.high ? (double*)malloc(kinds * partials * sizeof(double)) : nullptr;
     if (s.high && !parts) return false;
-    s.partial = {parts, parts + partials, parts + 2 * partials};
+    s.partial = {parts, parts + partials, parts + (kinds - 1) * partials, -1};
     const bool in_place = !s.out || s.out == s.x || s.out == s.dy || s.out == s.residual;
     s.streaming = make_plan(*s.kernel, size, in_place, s.storage, settings).streaming;
     const int threads = threads_for(size * (s.kernel->cost + (s.drops ? 8 : 1)), settings);

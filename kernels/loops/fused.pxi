@@ -3,14 +3,23 @@
 cdef extern from * nogil:
     """
     #include "loops/fused.h"
-    static const FusedBlocks* fused_blocks;
+    static const FusedExports* fused_exports;
     """
-    cdef struct FusedBlocks:
+    cdef struct FusedRows:
         pass
+    cdef struct FusedSteps:
+        pass
+    cdef struct FusedLoop:
+        void (*run)(const FusedRows&) noexcept nogil
+        bint of_y
+    cdef struct FusedExports:
+        const FusedSteps* steps
+        const FusedLoop* loops[2]
     cdef struct Fused:
         const Kernel* kernel
-        const FusedBlocks* blocks
-        const FusedBlocks* doubles
+        const FusedSteps* steps
+        const FusedSteps* doubles
+        void (*loop)(const FusedRows&) noexcept nogil
         bint applies
         Storage storage
         const char* x
@@ -37,15 +46,15 @@ cdef extern from * nogil:
         double* high
         double* low
         double* counted
-    const FusedBlocks* fused_blocks
+    const FusedExports* fused_exports
     const char* FUSED_NAME
     bint run_fused(Fused&, const Settings&)
 
 
 def use_fused(module):
-    """Take the steps around an activation of one instruction set."""
-    global fused_blocks
-    fused_blocks = <const FusedBlocks*> PyCapsule_GetPointer(module.steps, FUSED_NAME)
+    """Take the steps around an activation, and the loops of all of them, of one instruction set."""
+    global fused_exports
+    fused_exports = <const FusedExports*> PyCapsule_GetPointer(module.steps, FUSED_NAME)
 
 
 cdef const Kernel* kernel_of_array(int index, cnp.ndarray a) except NULL:
@@ -61,8 +70,9 @@ cdef void begin_fused(Fused* s, const Kernel* kernel, bint applies, cnp.ndarray 
     """Nothing but a kernel of x."""
     s.kernel = kernel
     s.applies = applies
-    s.blocks = &fused_blocks[1 if kernel.computes_in == FLOAT64 else 0]
-    s.doubles = &fused_blocks[1]
+    s.steps = &fused_exports.steps[1 if kernel.computes_in == FLOAT64 else 0]
+    s.doubles = &fused_exports.steps[1]
+    s.loop = NULL
     s.storage = <Storage> storage_of(cnp.PyArray_TYPE(x))
     s.x = <char*> cnp.PyArray_DATA(x)
     s.dy = s.residual = s.bias = NULL
@@ -81,6 +91,15 @@ cdef void add_parameters(Fused* s, tuple parameters):
     for k, value in enumerate(parameters):
         s.parameter[k] = <char*> cnp.PyArray_DATA(<cnp.ndarray> value)
         s.varies[k] = cnp.PyArray_SIZE(<cnp.ndarray> value) > 1
+
+
+# The loop of all steps, where the kernel has one and it fits.
+cdef void find_loop(Fused* s) noexcept:
+    cdef const Kernel* kernel = s.kernel
+    cdef int compute = kernel.computes_in
+    if kernel.index < tables.fixed and kernel == &tables.kernels[2 * kernel.index + compute]:
+        if fused_exports.loops[compute][kernel.index].of_y == (s.bias == NULL):
+            s.loop = fused_exports.loops[compute][kernel.index].run
 
 
 cdef int finish_fused(Fused* s) except -1:
@@ -142,6 +161,8 @@ def fuse(int index, tuple arrays, bias, tuple parameters, tuple lengths, double 
         s.high = <double*> cnp.PyArray_DATA(<cnp.ndarray> tallies)
         s.low = s.high + s.kept
         s.counted = s.low + s.kept if len(tallies) > 2 else NULL
+    if index >= 0:
+        find_loop(&s)
     finish_fused(&s)
 
 
@@ -322,6 +343,7 @@ cdef object run_around(FastCall act, Given* given, Around* around):
         as_float[j] = <float> given.parameters[j]
         s.parameter[j] = <char*> &given.parameters[j] if compute == FLOAT64 else <char*> &as_float[j]
         s.varies[j] = False
+    find_loop(&s)
     if act.arrays == 1:
         finish_fused(&s)
         return out

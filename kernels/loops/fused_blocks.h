@@ -20,14 +20,20 @@ template<class T> ALWAYS_INLINE vec<T> further(const T* p, ptrdiff_t count) {
     return count == vec<T>::lanes ? load(p) : load_first(p, count, broadcast((T)0));
 }
 
+// What follows the piece in memory is asked for: it comes while a slow activation works on this one.
 template<class T> static void add_step(void* to, const void* a, const void* b, bool b_is_one, ptrdiff_t n) {
-    const T* const q = (const T*)b;
+    const T *const p = (const T*)a, *const q = (const T*)b;
     if (b_is_one) {
         const vec<T> one = broadcast(*q);
-        each_register((T*)to, (const T*)a, n, [=](vec<T> x, ptrdiff_t, ptrdiff_t) { return x + one; });
+        each_register((T*)to, p, n, [=](vec<T> x, ptrdiff_t i, ptrdiff_t) {
+            __builtin_prefetch(p + i + n);
+            return x + one;
+        });
     } else {
-        each_register((T*)to, (const T*)a, n,
-                      [=](vec<T> x, ptrdiff_t i, ptrdiff_t count) { return x + further(q + i, count); });
+        each_register((T*)to, p, n, [=](vec<T> x, ptrdiff_t i, ptrdiff_t count) {
+            __builtin_prefetch(p + i + n);
+            return x + further(q + i, count);
+        });
     }
 }
 
@@ -45,20 +51,6 @@ static void drop_step(void* to, const void* a, const void* draws, double limit, 
     });
 }
 
-template<class T> static Pair sum_step(const void* a, ptrdiff_t n) {
-    const T* const p = (const T*)a;
-    const ptrdiff_t lanes = vec<T>::lanes;
-    wide<T> sums[2] = {widen(broadcast((T)0)), widen(broadcast((T)0))};  // so that additions need not wait
-    ptrdiff_t i = 0;
-    for (; i + 2 * lanes <= n; i += 2 * lanes) {
-        sums[0] = sums[0] + widen(load(p + i));
-        sums[1] = sums[1] + widen(load(p + i + lanes));
-    }
-    if (i + lanes <= n) sums[0] = sums[0] + widen(load(p + i)), i += lanes;
-    if (i < n) sums[1] = sums[1] + widen(load_first(p + i, n - i, broadcast((T)0)));
-    return total(sums[0] + sums[1]);
-}
-
 static ALWAYS_INLINE wide<float> sums_at(const double* high, const double*, wide<float>) {
     return {load(high), load(high + vec<double>::lanes)};
 }
@@ -74,43 +66,32 @@ static ALWAYS_INLINE void keep_sums(double* high, double* low, wide<double> a) {
     store(low, a.lo);
 }
 
-// Sums stay in registers for all rows: loading and storing them costs more than adding.
-template<class T>
-static void sum_columns_step(const void* const* rows, int count, ptrdiff_t n, double* high, double* low) {
-    const ptrdiff_t lanes = vec<T>::lanes;
-    for (ptrdiff_t i = 0; i < n; i += lanes) {
-        const ptrdiff_t m = n - i < lanes ? n - i : lanes;
-        wide<T> sum = sums_at(high + i, low + i, wide<T>());
-        for (int k = 0; k < count; k++) sum = sum + widen(further((const T*)rows[k] + i, m));
-        keep_sums(high + i, low + i, sum);
-    }
-}
-
 // 1 where an element is positive or NaN, else 0.
 template<class T> ALWAYS_INLINE vec<T> activity(vec<T> a) {
     const vec<T> zero = broadcast((T)0);
     return where_ge(zero, a, zero, broadcast((T)1));
 }
 
-template<class T> static ptrdiff_t count_step(const void* a, ptrdiff_t n) {
-    const T* const p = (const T*)a;
-    const ptrdiff_t lanes = vec<T>::lanes, whole = n / lanes * lanes;
-    vec<T> counts = broadcast((T)0);  // exact, for pieces are short
-    for (ptrdiff_t i = 0; i < whole; i += lanes) counts = counts + activity(load(p + i));
-    if (whole < n) counts = counts + activity(load_first(p + whole, n - whole, broadcast((T)0)));
-    return (ptrdiff_t)total(widen(counts)).high;
+// One register of results, which begins at column `at`.
+template<bool COUNTS, class T> ALWAYS_INLINE void add_to_tallies(const Tallies& to, ptrdiff_t at, vec<T> a) {
+    const ptrdiff_t slot = at & to.ring;
+    double *const high = to.high + slot, *const low = to.low + slot;
+    if (to.high) keep_sums(high, low, sums_at(high, low, wide<T>()) + widen(a));
+    if (!COUNTS || !to.counts) return;
+    if constexpr (sizeof(T) == sizeof(float)) add_to(to.counts + slot, nullptr, widen(activity(a)));
+    else store(to.counts + slot, load(to.counts + slot) + activity(a));
 }
 
-template<class T>
-static void count_columns_step(const void* const* rows, int count, ptrdiff_t n, double* counts) {
+template<class T> static void tally_step(const void* a, ptrdiff_t n, const Tallies& tallies) {
+    const Tallies to = tallies;
     const ptrdiff_t lanes = vec<T>::lanes;
-    for (ptrdiff_t i = 0; i < n; i += lanes) {
-        const ptrdiff_t m = n - i < lanes ? n - i : lanes;
-        vec<T> positive = broadcast((T)0);
-        for (int k = 0; k < count; k++) positive = positive + activity(further((const T*)rows[k] + i, m));
-        if constexpr (sizeof(T) == sizeof(float)) add_to(counts + i, nullptr, widen(positive));
-        else store(counts + i, load(counts + i) + positive);
-    }
+    for (ptrdiff_t i = 0; i < n; i += lanes)
+        add_to_tallies<true>(to, i, further((const T*)a + i, n - i < lanes ? n - i : lanes));
+}
+
+template<class T> static void stream_step(void* to, const void* from, ptrdiff_t bytes) {
+    for (ptrdiff_t i = 0; i < bytes / (ptrdiff_t)sizeof(T); i += vec<T>::lanes)
+        stream((T*)to + i, load((const T*)from + i));
 }
 
 // All bits of a word, for as many elements as it has bits: registers that share a byte are brought together.
@@ -161,8 +142,7 @@ static void by_bits_step(void* to, const void* a, const uint8_t* bits, double fa
     }
 }
 
-template<class T> constexpr FusedBlocks fused_blocks() {
-    return {add_step<T>,   scale_step<T>,         drop_step<T>,    sum_step<T>,    sum_columns_step<T>,
-            count_step<T>, count_columns_step<T>, to_bits_step<T>, by_bits_step<T>};
+template<class T> constexpr FusedSteps fused_steps() {
+    return {add_step<T>,    scale_step<T>,   drop_step<T>,   tally_step<T>,
+            stream_step<T>, to_bits_step<T>, by_bits_step<T>};
 }
-static const FusedBlocks FUSED[2] = {fused_blocks<float>(), fused_blocks<double>()};

@@ -36,6 +36,9 @@ static ALWAYS_INLINE void store(double* p, vec<double> a) { _mm256_storeu_pd(p, 
 static ALWAYS_INLINE void store(half* p, vec<float> a) {
     _mm_storeu_si128((__m128i*)p, _mm256_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT));
 }
+// Past the cache; p is aligned to a register.
+static ALWAYS_INLINE void stream(float* p, vec<float> a) { _mm256_stream_ps(p, a.v); }
+static ALWAYS_INLINE void stream(double* p, vec<double> a) { _mm256_stream_pd(p, a.v); }
 
 // The first n elements of a register, 0 < n <= lanes; `fill` stands for the rest.
 static ALWAYS_INLINE vec<float> load_first(const float* p, ptrdiff_t n, vec<float> fill) {

@@ -34,6 +34,9 @@ static ALWAYS_INLINE void store(double* p, vec<double> a) { _mm_storeu_pd(p, a.v
 static ALWAYS_INLINE void store(half* p, vec<float> a) {
     for (int i = 0; i < 4; i++) p[i] = half(a.v[i]);
 }
+// Past the cache; p is aligned to a register.
+static ALWAYS_INLINE void stream(float* p, vec<float> a) { _mm_stream_ps(p, a.v); }
+static ALWAYS_INLINE void stream(double* p, vec<double> a) { _mm_stream_pd(p, a.v); }
 
 // The first n elements of a register, 0 < n <= lanes; `fill` stands for the rest.
 static ALWAYS_INLINE vec<float> load_first(const float* p, ptrdiff_t n, vec<float> fill) {

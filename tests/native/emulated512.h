@@ -39,6 +39,15 @@ EMULATED void storeu_pd(double* p, __m512d a) {
     _mm256_storeu_pd(p + 4, upper(a));
 }
 
+EMULATED void stream_ps(float* p, __m512 a) {
+    _mm256_stream_ps(p, lower(a));
+    _mm256_stream_ps(p + 8, upper(a));
+}
+EMULATED void stream_pd(double* p, __m512d a) {
+    _mm256_stream_pd(p, lower(a));
+    _mm256_stream_pd(p + 4, upper(a));
+}
+
 EMULATED __m512 mask_loadu_ps(__m512 fill, unsigned mask, const float* p) {
     for (int j = 0; j < 16; j++)
         if (mask >> j & 1) fill[j] = p[j];
@@ -134,6 +143,8 @@ EMULATED __m512 insertf32x8(__m512 a, __m256 b, int half) {
 #define _mm512_loadu_pd emulated::loadu_pd
 #define _mm512_storeu_ps emulated::storeu_ps
 #define _mm512_storeu_pd emulated::storeu_pd
+#define _mm512_stream_ps emulated::stream_ps
+#define _mm512_stream_pd emulated::stream_pd
 #define _mm512_mask_loadu_ps emulated::mask_loadu_ps
 #define _mm512_mask_loadu_pd emulated::mask_loadu_pd
 #define _mm512_mask_storeu_ps emulated::mask_storeu_ps
