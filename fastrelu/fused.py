@@ -234,7 +234,8 @@ class _Fused(TableCallable):
         self.general = self._call
         self.__signature__ = inspect.signature(self._call)
         if cython.ISA:
-            cython.ufuncs.bind_around(self, Activation, NoiseKey, isinstance(self, BiasActBackward))
+            backward = isinstance(self, BiasActBackward)
+            cython.ufuncs.bind_around(self, Activation, NoiseKey, ActivityMonitor, backward)
 
     @property
     def ufunc(self):
@@ -353,16 +354,15 @@ class BiasActBackward(_Fused):
         memories = [o if o is None else self._memory("out", o) for o in outs]
 
         index = layer.index(pass_)
-        made = []
+        if learned and control.BACKEND.get().first_kernel:
+            index = None  # the terms of its gradient are summed by the compiled kernels only
         if index is None:
             made = reference_fused.gradients(layer, gradient, array, shift, y is not None)
         else:
             arranged = _Arranged(layer, array, layer.rate > 0)
             arrays = [arranged.of(a) for a in (array, gradient)]
-            if learned:  # computed from what dx may be written over
-                made = reference_fused.learned_gradients(layer, gradient, array, shift)
             target = arranged.target(memories[0], arrays)
-            tallies = np.zeros((2, layer.channels))
+            tallies, of_learned = np.zeros((2, 2, layer.channels))
             cython.ufuncs.fuse(
                 index,
                 (*arrays, None, target),
@@ -372,10 +372,21 @@ class BiasActBackward(_Fused):
                 1 - layer.rate if y is not None else 1.0,
                 layer.dropout,
                 tallies,
+                layer.index(f"backward_wrt_{learned[0]}") if learned else -1,
+                of_learned,
             )
-            made = [arranged.result(target), tallies, *made]
+            made = [arranged.result(target), tallies]
+            if learned:
+                made.append(self._settled_alike(of_learned, layer, learned[0]))
         made[1] = reference_fused.settled(made[1], kept)
         return tuple(map(delivered, itertools.repeat(source), outs, memories, made))
+
+    def _settled_alike(self, tallies, layer, name):
+        """The gradient of a learned parameter, in the shape in which that was given."""
+        given = layer.parameters[name]
+        if np.size(given) == 1:
+            tallies = tallies.reshape(-1)[:2].reshape(2, 1)
+        return reference_fused.settled(tallies, layer.dtype).reshape(np.shape(given))
 
     def _outs(self, out, layer, kept, count):
         outs = out if isinstance(out, tuple) else (out,) + (None,) * (count - 1)

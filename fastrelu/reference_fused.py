@@ -14,7 +14,7 @@ import numpy as np
 
 from . import dispatch
 
-__all__ = ["forward", "gradients", "learned_gradients", "settled", "tally"]
+__all__ = ["forward", "gradients", "settled", "tally"]
 
 
 def settled(tallies, dtype):
@@ -91,13 +91,6 @@ def gradients(layer, dy, source, bias, from_y):
     with np.errstate(all="ignore"):
         dx = dx.astype(layer.dtype, copy=False)
     return [dx, tallies, *_per_channel(layer, learned)]
-
-
-def learned_gradients(layer, dy, x, bias):
-    """The gradient of each learned parameter."""
-    dy, z = _dropped(layer, dy.astype(layer.work)), _shifted(layer, x, bias)
-    names = [p.name for p in layer.act.row.parameters if p.learned]
-    return _per_channel(layer, [layer.act.backward(dy, z, wrt=n, **_arguments(layer)) for n in names])
 
 
 def _per_channel(layer, learned):

@@ -292,6 +292,50 @@ def test_learned_slopes_of_channels(dtype):
     assert scalar[2].shape == ()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+def test_the_fast_path_says_what_the_general_one_says(dtype):
+    """With parameters and biases of every kind, results at hand and a monitor; `general` checks each call."""
+    if dtype == "bfloat16":
+        dtype = pytest.importorskip("ml_dtypes").bfloat16
+    x, dy = (values((6, 40, 3), np.float32, seed, special=False).astype(dtype) for seed in (0, 1))
+    bias, slopes = (values(40, np.float32, seed, special=False).astype(dtype) for seed in (2, 3))
+
+    def same(got, want):
+        got, want = (a if isinstance(a, tuple) else (a,) for a in (got, want))
+        for a, b in zip(got, want, strict=True):
+            assert (a.dtype, a.shape) == (b.dtype, b.shape)
+            assert same_bits(a, b)
+
+    for shift, (f, keywords) in itertools.product(
+        (bias, bias.astype(np.float32)),
+        (
+            (fr.relu, {}),
+            (fr.elu, {"alpha": 0.3}),
+            (fr.leaky_relu, {"negative_slope": slopes}),
+            (fr.prelu, {"weight": 0.3}),
+            (fr.prelu, {"weight": slopes}),
+            (fr.prelu, {"weight": slopes[:1]}),
+            (fr.prelu, {"weight": slopes.astype(np.float32) * np.float32(1.01)}),
+        ),
+    ):
+        options = {"axis": 1, **keywords}
+        monitors = fr.ActivityMonitor(), fr.ActivityMonitor()
+        got = fr.bias_act(x, shift, f, monitor=monitors[0], **options)
+        same(got, fr.bias_act.general(x, shift, f, monitor=monitors[1], **options))
+        found, expected = (m.result() for m in monitors)
+        assert (found.samples, found.fraction.tolist()) == (expected.samples, expected.fraction.tolist())
+        np.testing.assert_array_equal(found.mean, expected.mean)
+        backward = fr.bias_act.backward
+        want = backward.general(dy, x, shift, f, **options)
+        same(backward(dy, x, shift, f, **options), want)
+        outs = tuple(map(np.empty_like, want))
+        got = backward(dy, x, shift, f, out=outs, **options)
+        assert all(a is b for a, b in zip(got, outs, strict=True))
+        same(got, want)
+        if f in (fr.relu, fr.elu):
+            same(backward(dy, act=f, y=x, **options), backward.general(dy, act=f, y=x, **options))
+
+
 def test_activations_of_users():
     x, dy = (values((30, 40), np.float32, seed, special=False) for seed in (0, 1))
     bias = values(40, np.float32, 2, special=False)

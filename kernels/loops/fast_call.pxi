@@ -272,7 +272,7 @@ cdef inline bint sort_arguments(FastCall self, PyObject* const* args, Py_ssize_t
             return False
     if given.out == <PyObject*> None:
         given.out = NULL
-    return arrays == self.arrays and not (self.arrays == 2 and given.array_parameter)
+    return arrays == self.arrays
 
 
 # By identity: names in calls are interned, and the general path knows the others.
@@ -525,6 +525,7 @@ cdef object fast_call(object obj, PyObject* const* args, size_t nargsf, PyObject
         if result is not None:
             return result
     plain = plain and sort_arguments(self, args, nargs, kwnames, &given)
+    plain = plain and not (self.arrays == 2 and given.array_parameter)
     if plain and first_kernel and self.of_table:
         given.kernels += first_kernel
         plain = has_blocks(&given)

@@ -39,14 +39,18 @@ static void add_sums(const Fused& s, const Tallies& to, const Tallies& from, ptr
             to.high[i] = sum.high, to.low[i] = sum.low;
         }
     }
-    if (s.counted) s.doubles->add(to.counts, to.counts, from.counts, false, n);
+    if (to.counts) s.doubles->add(to.counts, to.counts, from.counts, false, n);
+}
+
+static Tallies further_on(const Tallies& a, ptrdiff_t n) {
+    return {a.high + n, a.low + n, a.counts ? a.counts + n : nullptr, a.ring};
 }
 
 // Of a task, where the tallies of all are added up.
-static void keep_tallies(const Fused& s, ptrdiff_t at, const Tallies& sums, ptrdiff_t n) {
-    memcpy(s.partial.high + at, sums.high, n * sizeof(double));
-    if (in_pairs(s)) memcpy(s.partial.low + at, sums.low, n * sizeof(double));
-    if (s.counted) memcpy(s.partial.counts + at, sums.counts, n * sizeof(double));
+static void keep_tallies(const Fused& s, const Tallies& to, const Tallies& sums, ptrdiff_t n) {
+    memcpy(to.high, sums.high, n * sizeof(double));
+    if (in_pairs(s)) memcpy(to.low, sums.low, n * sizeof(double));
+    if (to.counts) memcpy(to.counts, sums.counts, n * sizeof(double));
 }
 
 // A part of a run.
@@ -64,7 +68,8 @@ static void fuse_run(const Fused& s, ptrdiff_t task, Room& room) {
     if (!s.high) return;
     const Tallies sums = tallies_at(s, room, 0, -1);
     for (ptrdiff_t half = RING / 2; half; half /= 2) add_sums(s, sums, tallies_at(s, room, half, -1), half);
-    keep_tallies(s, task, sums, 1);
+    keep_tallies(s, further_on(s.partial, task), sums, 1);
+    if (s.learned) keep_tallies(s, further_on(s.learned_partial, task), learned_at(room, 0), 1);
 }
 
 // The channels' values for columns from `first` on.
@@ -142,10 +147,13 @@ static void fuse_band(const Fused& s, ptrdiff_t task, Room& room) {
     for (; element < last; element += pitch)  // the last row may be shorter
         run_row_of(s, element, 0, last - element < width ? last - element : width, values, room, -1);
     if (!s.high) return;
-    const ptrdiff_t own = width < s.columns ? width : s.columns;
-    for (ptrdiff_t j = s.columns; j < width; j += s.columns)  // narrow rows, side by side
+    const ptrdiff_t own = width < s.columns ? width : s.columns, at = band * s.columns + first_column;
+    for (ptrdiff_t j = s.columns; j < width; j += s.columns) {  // narrow rows, side by side
         add_sums(s, tallies_at(s, room, 0, -1), tallies_at(s, room, j, -1), own);
-    keep_tallies(s, band * s.columns + first_column, tallies_at(s, room, 0, -1), own);
+        if (s.learned) add_sums(s, learned_at(room, 0), learned_at(room, j), own);
+    }
+    keep_tallies(s, further_on(s.partial, at), tallies_at(s, room, 0, -1), own);
+    if (s.learned) keep_tallies(s, further_on(s.learned_partial, at), learned_at(room, 0), own);
 }
 
 static void share_fused(void* work, int index, int parts) {
@@ -160,15 +168,14 @@ static void share_fused(void* work, int index, int parts) {
 }
 
 // The tallies of the channels from those of their parts, in the order of the elements.
-static void add_parts(const Fused& s) {
-    const Tallies& p = s.partial;
+static void add_parts(const Fused& s, const Tallies& parts, double* high, double* low, double* counted) {
     if (s.columns)
-        for (ptrdiff_t band = 1, at = s.columns; band < s.pieces; band++, at += s.columns)
-            add_sums(s, p, {p.high + at, p.low + at, p.counts + at, -1}, s.columns);
+        for (ptrdiff_t band = 1; band < s.pieces; band++)
+            add_sums(s, parts, further_on(parts, band * s.columns), s.columns);
     if (s.columns == s.kept && !in_pairs(s)) {
-        memcpy(s.high, p.high, s.kept * sizeof(double));
-        memset(s.low, 0, s.kept * sizeof(double));
-        if (s.counted) memcpy(s.counted, p.counts, s.kept * sizeof(double));
+        memcpy(high, parts.high, s.kept * sizeof(double));
+        memset(low, 0, s.kept * sizeof(double));
+        if (counted) memcpy(counted, parts.counts, s.kept * sizeof(double));
         return;
     }
     const ptrdiff_t outer = s.columns ? 1 : s.outer, inner = s.columns ? s.inner : s.pieces;
@@ -178,11 +185,11 @@ static void add_parts(const Fused& s) {
         for (ptrdiff_t i = 0; i < outer; i++)
             for (ptrdiff_t j = 0; j < inner; j++) {
                 const ptrdiff_t part = (i * s.kept + channel) * inner + j;
-                sum = sum + Pair{p.high[part], in_pairs(s) ? p.low[part] : 0};
-                if (s.counted) positive += p.counts[part];
+                sum = sum + Pair{parts.high[part], in_pairs(s) ? parts.low[part] : 0};
+                if (counted) positive += parts.counts[part];
             }
-        s.high[channel] = sum.high, s.low[channel] = sum.low;
-        if (s.counted) s.counted[channel] = positive;
+        high[channel] = sum.high, low[channel] = sum.low;
+        if (counted) counted[channel] = positive;
     }
 }
 
@@ -212,10 +219,13 @@ static bool run_fused(Fused& s, const Settings& settings) {
         s.pieces = (s.inner + RUN - 1) / RUN;
     }
     const ptrdiff_t partials = s.pieces * (s.columns ? s.columns : s.outer * s.kept);
-    const int kinds = 1 + in_pairs(s) + (s.counted != nullptr);
-    double* const parts = s.high ? (double*)malloc(kinds * partials * sizeof(double)) : nullptr;
-    if (s.high && !parts) return false;
-    s.partial = {parts, parts + partials, parts + (kinds - 1) * partials, -1};
+    const int parts_of_sum = in_pairs(s) ? 2 : 1,
+              kinds = parts_of_sum * (s.learned ? 2 : 1) + (s.counted != nullptr);
+    double* const memory = s.high ? (double*)malloc(kinds * partials * sizeof(double)) : nullptr;
+    if (s.high && !memory) return false;
+    double* const low = memory + (parts_of_sum - 1) * partials;
+    s.partial = {memory, low, s.counted ? memory + (kinds - 1) * partials : nullptr, -1};
+    s.learned_partial = {memory + parts_of_sum * partials, low + parts_of_sum * partials, nullptr, -1};
     const bool in_place = !s.out || s.out == s.x || s.out == s.dy || s.out == s.residual;
     s.streaming = make_plan(*s.kernel, size, in_place, s.storage, settings).streaming;
     const int threads = threads_for(size * (s.kernel->cost + (s.drops ? 8 : 1)), settings);
@@ -223,8 +233,9 @@ static bool run_fused(Fused& s, const Settings& settings) {
     else share_fused(&s, 0, 1);
     if (s.high) {
         const SilentFlags silent;
-        add_parts(s);
-        free(parts);
+        add_parts(s, s.partial, s.high, s.low, s.counted);
+        if (s.learned) add_parts(s, s.learned_partial, s.learned_high, s.learned_low, nullptr);
+        free(memory);
     }
     return true;
 }

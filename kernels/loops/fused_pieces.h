@@ -41,10 +41,12 @@ struct Fused {
     // Of each channel, where asked for: the sum of what the kernel gives in two parts, and how many are
     // positive.
     double *high, *low, *counted;
+    const SumBlocks* learned;  // likewise the sum of a gradient's terms of a learned parameter, or null
+    double *learned_high, *learned_low;
     // filled in by `run_fused`
     bool streaming;
     ptrdiff_t pieces, columns, width, band_rows, tiles;
-    Tallies partial;
+    Tallies partial, learned_partial;
 };
 
 static inline bool in_pairs(const Fused& s) { return s.kernel->computes_in == FLOAT64; }
@@ -66,7 +68,8 @@ struct Room {
     alignas(64) char bias[TILE * 8 + LINE], parameter[TILE * 8 + LINE];  // for each column
     alignas(64) char splats[MAX_INPUTS][MAX_REGISTER];                   // registers of one value
     enum { COLUMNS = TILE + MAX_REGISTER / 4 };
-    alignas(64) double high[COLUMNS], low[COLUMNS], counts[COLUMNS];
+    alignas(64) double high[COLUMNS], low[COLUMNS], counts[COLUMNS], learned_high[COLUMNS],
+            learned_low[COLUMNS];
     alignas(64) char line[LINE];  // the begin of one, which goes to `line_to`
     char* line_to;
     ptrdiff_t waiting = 0;
@@ -77,11 +80,16 @@ static Tallies tallies_at(const Fused& s, Room& room, ptrdiff_t column, ptrdiff_
     return {s.high ? room.high + column : nullptr, room.low + column,
             s.counted ? room.counts + column : nullptr, ring};
 }
+// Those of a learned parameter.
+static Tallies learned_at(Room& room, ptrdiff_t column) {
+    return {room.learned_high + column, room.learned_low + column, nullptr, -1};
+}
 static void clear_tallies(const Fused& s, Room& room, ptrdiff_t width) {
     const size_t zeros = (width + MAX_REGISTER / 4) * sizeof(double);
     if (s.high) memset(room.high, 0, zeros);
     if (s.high && in_pairs(s)) memset(room.low, 0, zeros);
     if (s.counted) memset(room.counts, 0, zeros);
+    if (s.learned) memset(room.learned_high, 0, zeros), memset(room.learned_low, 0, zeros);
 }
 
 // The bias and the parameters of a piece: of its one channel, or for each element, a column from `column` on.
@@ -164,6 +172,31 @@ static void keep_bits(const Fused& s, ptrdiff_t element, const char* x, const Va
     s.steps->to_bits(s.bits + element / 8, room.dy, s.told, s.where_equal, n);
 }
 
+// A register of one value, whatever its length.
+static void splat(const Fused& s, const char* value, char* to) {
+    const int bytes = s.kernel->item_bytes;
+    for (int at = 0; at < MAX_REGISTER; at += bytes) memcpy(to + at, value, bytes);
+}
+
+// The terms of a learned parameter's gradient, to columns as `tallies` has them or all to one sum.
+static void add_learned(const Fused& s, const char* dy, const char* x, const Values& values, ptrdiff_t n,
+                        Room& room, const Tallies& tallies) {
+    const int bytes = s.kernel->item_bytes;
+    Operands o;
+    o.in[0] = dy, o.in[1] = x;
+    o.advance[0] = o.advance[1] = s.kernel->lanes;
+    for (int k = 0; k < s.parameters; k++) {
+        const bool each = s.varies[k] && !values.one;
+        if (!each) splat(s, values.parameter[k], room.splats[k]);
+        o.in[2 + k] = each ? values.parameter[k] + values.column * bytes : room.splats[k];
+        o.advance[2 + k] = each ? s.kernel->lanes : 0;
+    }
+    const Tallies to = learned_at(room, tallies.ring < 0 ? values.column : 0);
+    if (tallies.ring < 0) return s.learned->columns(o, n, to.high, to.low);
+    const Pair sum = Pair{*to.high, *to.low} + s.learned->along(o, n);
+    *to.high = sum.high, *to.low = sum.low;
+}
+
 // One piece, step by step.
 static void run_steps(const Fused& s, ptrdiff_t element, ptrdiff_t n, const Values& values, Room& room,
                       const Tallies& tallies) {
@@ -184,6 +217,7 @@ static void run_steps(const Fused& s, ptrdiff_t element, ptrdiff_t n, const Valu
         s.steps->drop(room.dy, dy, room.draws, s.limit, s.factor, n);
         dy = room.dy;
     }
+    if (s.learned) add_learned(s, dy, x, values, n, room, tallies);
     if (s.slope) keep_bits(s, element, x, values, n, room);
     char* const to = goes_on ? room.result : last;
     if (s.applies) run_kernel(s, *s.kernel, dy, false, x, values, to, n);
@@ -215,8 +249,7 @@ static void run_loop(const Fused& s, ptrdiff_t element, ptrdiff_t rows, ptrdiff_
         const char* const value = k ? values.parameter[k - 1] : values.bias;
         const bool each = !values.one && (!k || s.varies[k - 1]);
         if (!value) continue;
-        if (!each)
-            for (int at = 0; at < MAX_REGISTER; at += bytes) memcpy(room.splats[k] + at, value, bytes);
+        if (!each) splat(s, value, room.splats[k]);
         r.values[k] = each ? value + values.column * bytes : room.splats[k];
         r.advance[k] = each ? kernel.lanes : 0;
     }
