@@ -1,16 +1,18 @@
 """The parts of a training step between matrix products: fused, by single calls, and by the peers.
 
-    python bench/training.py [--write docs/training.md] [--only gelu ...] [--seconds 0.3] [--threads N]
+    python bench/training.py [--write docs/training.md] [--only gelu ...] [--seconds 0.3] [--threads 1 2]
 
 A forward pass adds the bias and applies the activation; a backward pass gives the gradients of both inputs,
 from what is kept of the forward pass.  Everybody takes turns on the same float32 data; whoever can writes
 into memory at hand.  PyTorch runs eagerly what its autograd runs, without autograd; JAX is compiled
 by ``jit``.  The bytes are those of arrays that must stay between the passes, counted, not measured; those of
-PyTorch are what autograd's hooks report.  The machine should be idle; with ``--threads 1`` it is the CPU's
-time that counts, which others on the machine disturb less.
+PyTorch are what autograd's hooks report.  Whole steps are those of ``fastrelu train --compare``.  The machine
+should be idle; on one thread it is the CPU's time that counts, which others on the machine disturb less.
 """
 
 import argparse
+import contextlib
+import io
 import sys
 import time
 import timeit
@@ -22,12 +24,14 @@ from speed import put_between, table
 
 import fastrelu as fr
 from fastrelu import bridges, machine, peers
+from fastrelu.cli import main as fastrelu_command
 from fastrelu.cli.bench import duration
 from fastrelu.cli.plain import SPELLINGS
 from fastrelu.peers.timing import interleaved
 
 SPEED = "<!-- measured: speed -->", "<!-- end of measured: speed -->"
 MASKS = "<!-- measured: masks -->", "<!-- end of measured: masks -->"
+STEPS = "<!-- measured: steps -->", "<!-- end of measured: steps -->"
 KEPT = "<!-- measured: bytes -->", "<!-- end of measured: bytes -->"
 SHAPES = (32, 64), (64, 512), (1024, 1024), (8192, 2048)
 NAMES = "relu", "leaky_relu", "elu", "gelu", "silu", "tanh"
@@ -129,7 +133,7 @@ def timed(jobs, seconds):
     return {key: timing.best for key, timing in interleaved(calls, seconds).items()}
 
 
-def speed(names, seconds):
+def speed(names, seconds, threads):
     lines = []
     for name in names:
         for shape in SHAPES:
@@ -139,10 +143,11 @@ def speed(names, seconds):
             for pass_ in ("forward", "backward"):
                 best = timed({key: job for key, job in jobs.items() if key[1] == pass_}, seconds)
                 ours, *others = (best[key] for key in best)
-                lines.append((name, pass_, "x".join(map(str, shape)), ours, [t / ours for t in others]))
-                print(*lines[-1][:3], duration(ours), *map("{:.2f}".format, lines[-1][4]), file=sys.stderr)
+                cells = duration(ours), *(f"{t / ours:.2f}" for t in others)
+                lines.append((name, pass_, "x".join(map(str, shape)), *cells))
+                print(threads, *lines[-1], file=sys.stderr)
     heads = ("", "pass", "rows x channels", "fused", "single calls", "NumPy", "torch", "jax")
-    return table(heads, [[n, p, s, duration(t), *(f"{r:.2f}" for r in rs)] for n, p, s, t, rs in lines])
+    return f"{threads} thread{'s' * (threads > 1)}:\n\n{table(heads, lines)}\n"
 
 
 def masks(seconds):
@@ -165,6 +170,23 @@ def masks(seconds):
         print(*lines[-1], file=sys.stderr)
     heads = ("", "backward from the mask", "from x", "relu forward", "with_mask", "forward")
     return table(heads, lines)
+
+
+def steps():
+    """What ``fastrelu train --compare`` says of whole steps: of a usual network, and of one that is wide."""
+    texts = []
+    for given in (["--activation", "relu"], ["--wide"]):
+        command = ["train", "--compare", "--epochs", "12", *given]
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            if fastrelu_command(command):
+                raise SystemExit(f"fastrelu {' '.join(command)} failed:\n{printed.getvalue()}")
+        lines = printed.getvalue().splitlines()
+        first = next(i for i, line in enumerate(lines) if "ms per epoch" in line)
+        shown = [lines[1], "", *lines[first:-2]]
+        texts.append(f"`fastrelu {' '.join(command)}`:\n\n```\n" + "\n".join(shown) + "\n```\n")
+        print(texts[-1], file=sys.stderr)
+    return "\n".join(texts)
 
 
 def kept_by_torch(function):
@@ -209,18 +231,20 @@ def main():
     )
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, help="functions (default: all)")
     parser.add_argument("--seconds", type=float, default=0.3, help="for each line (default: 0.3)")
-    parser.add_argument("--threads", type=int, default=fr.get_num_threads(), help="default: all")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="default: 1 and 2")
     parser.add_argument("--write", type=Path, help="a page with the marks between which the tables stand")
     options = parser.parse_args()
-    with peers.session(["torch", "jax"], options.threads):
-        versions = [f"{name} {bridges.load(name).__version__}" for name in ("torch", "jax")]
-        about = f"{machine.cpu_model()}, {options.threads} threads, NumPy {np.__version__}, "
-        about += f"{', '.join(versions)}, {date.today()}, float32.\n\n"
-        parts = {
-            SPEED: about + speed(options.only, options.seconds),
-            MASKS: about + masks(options.seconds),
-            KEPT: kept(),
-        }
+    versions = [f"{name} {bridges.load(name).__version__}" for name in ("torch", "jax")]
+    about = (
+        f"{machine.cpu_model()}, NumPy {np.__version__}, {', '.join(versions)}, {date.today()}, float32.\n\n"
+    )
+    tables = []
+    for threads in options.threads:
+        with peers.session(["torch", "jax"], threads):
+            tables.append(speed(options.only, options.seconds, threads))
+    with peers.session([], 1):
+        parts = {SPEED: about + "\n".join(tables), MASKS: about + masks(options.seconds)}
+    parts |= {STEPS: about + steps(), KEPT: kept()}
     for marks, text in parts.items():
         if options.write:
             put_between(marks, text + "\n", options.write)
