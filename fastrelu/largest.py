@@ -6,6 +6,7 @@ import numpy as np
 
 from . import dispatch, rowwise
 from .arguments import float_type, is_extension
+from .backends import cython
 from .docstrings import attached, sharing
 
 __all__ = ["maxout"]
@@ -68,6 +69,8 @@ def maxout(x, pieces, axis=-1, *, out=None):
     >>> print(fr.maxout([[1.0, 3.0, -2.0, -5.0]], 2))
     [[ 3. -2.]]
     """
+    if cython.ISA and (made := cython.ufuncs.plain_maxout(x, pieces, axis, out, False)) is not None:
+        return made
     if (
         made := rowwise.override(maxout, (x, out), (x, pieces), {"axis": axis, "out": out})
     ) is not NotImplemented:
@@ -109,6 +112,8 @@ def _with_index(x, pieces, axis=-1, *, out=None):
     >>> print(index)
     [[1 0]]
     """
+    if cython.ISA and (made := cython.ufuncs.plain_maxout(x, pieces, axis, out, True)) is not None:
+        return made
     return _forward("maxout.with_index", x, pieces, axis, out, True)
 
 
@@ -152,6 +157,9 @@ def _backward(dy, x=None, pieces=None, axis=-1, *, index=None, out=None):
     >>> print(fr.maxout.backward([[1.0, 1.0]], [[1.0, 3.0, -2.0, -5.0]], 2))
     [[0. 1. 1. 0.]]
     """
+    plain = cython.ufuncs.plain_maxout_gradient if cython.ISA else None
+    if plain and (made := plain(dy, x, pieces, axis, index, out)) is not None:
+        return made
     name = "maxout.backward"
     if (x is None) == (index is None):
         got = "neither" if x is None else "both"
@@ -172,12 +180,11 @@ def _backward(dy, x=None, pieces=None, axis=-1, *, index=None, out=None):
     work = _work(dtype)
     gradient = _as(gradient, work)
     dx = _room(target, shape, work, gradient, array)
-    source = _entries(_as(array, work), pieces, axis) if x is not None else None
-    which = None if x is not None else array
-    entries = _entries(dx, pieces, axis)
-    if not dispatch.largest(source, which, None, gradient, entries, axis + 1):
+    source, which = (_as(array, work), None) if x is not None else (None, array)
+    if not dispatch.largest(source, which, None, gradient, dx, pieces, axis):
         if which is None:
-            which = _first_largest(source, axis + 1)
+            which = _first_largest(_entries(source, pieces, axis), axis + 1)
+        entries = _entries(dx, pieces, axis)
         entries[...] = 0
         np.put_along_axis(
             entries, np.expand_dims(which, axis + 1), np.expand_dims(gradient, axis + 1), axis + 1
@@ -194,10 +201,11 @@ def _forward(name, x, pieces, axis, out, indexed):
     shape, dtype = _grouped(name, array.shape, pieces, axis), float_type(array)
     target = None if out is None else rowwise.check_out(name, out, shape, dtype)
     work = _work(dtype)
-    entries = _entries(_as(array, work), pieces, axis)
+    source = _as(array, work)
     y = _room(target, shape, work, array)
     index = np.empty(shape, np.min_scalar_type(pieces - 1)) if indexed else None
-    if not dispatch.largest(entries, index, y, None, None, axis + 1):
+    if not dispatch.largest(source, index, y, None, None, pieces, axis):
+        entries = _entries(source, pieces, axis)
         which = _first_largest(entries, axis + 1)
         y[...] = np.take_along_axis(entries, np.expand_dims(which, axis + 1), axis + 1).reshape(shape)
         index = which.astype(index.dtype) if indexed else None

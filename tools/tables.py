@@ -21,18 +21,20 @@ MATH = Path(__file__).resolve().parent.parent / "kernels" / "math"
 DIGITS = 40
 
 
-def specification():
-    spec = importlib.util.spec_from_file_location("fastrelu_tables", MATH / "tables.py")
+def load(name):
+    spec = importlib.util.spec_from_file_location(f"fastrelu_{name}", MATH / f"{name}.py")
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-SPEC = specification()
+SPEC = load("tables")
 FLOAT, WORD = {"f": "<f", "d": "<d"}, {"f": "<I", "d": "<Q"}
 
 
 # The functions
+
+SELU_LAMBDA_ALPHA = load("coefficients").SELU_LAMBDA_ALPHA
 
 
 def normal(x):
@@ -100,6 +102,21 @@ def expm1_ratio(x):
 
 def exp(x):
     return mp.exp(x)
+
+
+def tanhshrink_ratio(x):
+    """(x - tanh(x)) / x^3."""
+    return (x - mp.tanh(x)) / x**3 if x else mp.mpf(1) / 3
+
+
+def selu_ratio(x):
+    """selu(x) / x for x < 0."""
+    return mp.fsum(SELU_LAMBDA_ALPHA) * expm1_ratio(x)
+
+
+def selu_slope(x):
+    """That of x < 0."""
+    return mp.fsum(SELU_LAMBDA_ALPHA) * mp.exp(x)
 
 
 # Words

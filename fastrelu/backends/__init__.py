@@ -50,7 +50,7 @@ class Backend:
         ``two_results(kernels, arrays, results, apart)`` runs two kernels of the same arrays in one pass, and
         says whether it did; `apart`: it is known that nothing overlaps but in the same place.
     largest : callable
-        ``largest(x, which, y, dy, dx, axis)`` fills y and which, or dx, and says whether it did.
+        ``largest(x, which, y, dy, dx, pieces, axis)`` fills y and which, or dx, and says whether it did.
     draws : callable
         ``draws(distribution, key, first, count, dtype)`` gives draws of a key from number `first` on.
     first_kernel : int or None

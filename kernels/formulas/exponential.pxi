@@ -99,10 +99,8 @@ cdef inline W selu_lambda_alpha(W x) noexcept nogil:
 cdef inline W selu(W x) noexcept nogil:
     return where_positive(x, x * selu_lambda(x), selu_lambda_alpha(x) * expm1_below(x))
 
-cdef inline V selu_from_expm1_ratio(V x, V at, V high, V low, V scale) noexcept nogil:
-    cdef V total = fused(at, high, at * low)
-    cdef V lost = fused(at, high, splat(x, 0.0) - total) + at * low
-    cdef V below = turn_sign(magnitude(times_constant(total, lost, SELU_LAMBDA_ALPHA)), x)
+cdef inline V selu_from_selu_ratio(V x, V at, V high, V low, V scale) noexcept nogil:
+    cdef V below = turn_sign(magnitude(fused(at, high, at * low)), x)
     cdef V above = times_constant(smaller(greatest(x), x), splat(x, 0.0), SELU_LAMBDA)
     return where_positive(x, where_gt(x, greatest(x), x, above), below)
 
@@ -110,12 +108,9 @@ cdef inline W selu_slope(W x) noexcept nogil:
     cdef W e = where_positive(x, splat(x, 1.0), exp_nonpositive(negative_magnitude(x)))
     return restore_tail(e * where_positive(x, selu_lambda(x), selu_lambda_alpha(x)), x)
 
-cdef inline V selu_slope_from_exp(V x, V at, V high, V low, V scale) noexcept nogil:
-    cdef V total = high + low
-    cdef V below = times_constant(total, (high - total) + low, SELU_LAMBDA_ALPHA) * scale
-    return where_positive(x, splat(x, SELU_LAMBDA[0]), below)
+cdef inline V selu_slope_from_table(V x, V at, V high, V low, V scale) noexcept nogil:
+    return where_positive(x, splat(x, SELU_LAMBDA[0]), entry_sum(high, low, scale))
 
-# Beside y = -lambda alpha only what rounding that constant lost is left of the sum.
 cdef inline V selu_slope_from_y(V y) noexcept nogil:
     cdef V below = (y + splat(y, SELU_LAMBDA_ALPHA[0])) + constant_low(y, SELU_LAMBDA_ALPHA)
     return where_positive(y, splat(y, SELU_LAMBDA[0]), below)

@@ -103,8 +103,7 @@ cdef inline W geglu_gate_slope(W value, W gate) noexcept nogil:
     return where_eq(gate, splat(gate, -INFINITY), value * splat(value, -0.0), y)
 
 cdef inline V geglu_gate_slope_from_gelu_slope(V value, V gate, V at, V high, V low, V scale) noexcept nogil:
-    cdef V otherwise = times_sum(value, high, low, scale)
-    return times_near_root(value, gate, splat(gate, 0.0), GELU_SLOPE_NEAR, otherwise)
+    return times_near_root(value, gate, splat(gate, 0.0), GELU_SLOPE_NEAR, high, low, scale)
 
 
 cdef inline V swiglu_position(V value, V gate) noexcept nogil:
@@ -164,5 +163,4 @@ cdef inline V swiglu_gate_slope_from_sigmoid(V value, V gate, V at, V high, V lo
     cdef V share = share_high(gate, high, low, scale)
     cdef V total = share + bend
     cdef V lost = sum_error(share, bend, total) + (share_low(gate, high, low, scale) + bend_lost)
-    cdef V otherwise = times_sum(value, total, lost, share_scale(gate, scale))
-    return times_near_root(value, gate, splat(gate, 0.0), SILU_SLOPE_NEAR, otherwise)
+    return times_near_root(value, gate, splat(gate, 0.0), SILU_SLOPE_NEAR, total, lost, share_scale(gate, scale))

@@ -138,25 +138,17 @@ cdef inline W tanhshrink(W x) noexcept nogil:
 cdef inline V tanhshrink_position(V x) noexcept nogil:
     return magnitude(x)
 
-cdef inline V tanhshrink_from_tanh_ratio(V x, V at, V high, V low, V scale) noexcept nogil:
+# x^3 times the entry, 2^32 times as large for what the cube has lost; beyond the table tanh(x) is 1.
+cdef inline V tanhshrink_from_tanhshrink_ratio(V x, V at, V high, V low, V scale) noexcept nogil:
     cdef V z = magnitude(x)
-    cdef V total = fused(at, high, at * low)
-    cdef V lost = fused(at, high, splat(x, 0.0) - total) + at * low
-    cdef V far = z - total
-    far = far + (((z - far) - total) - lost)
-    far = where_gt(z, at, z - splat(x, 1.0), far)  # beyond the table's end tanh(x) is 1
-    # 2^32 x^3, which what it has lost does not take below the normal numbers
     cdef V u = z * z
     cdef V large = z * splat(x, 4294967296.0)
     cdef V cube = large * u
-    cdef V third = splat(x, THIRD[0])
-    cdef V u_low = product_error(z, z, u)
-    cdef V rest = fused(large, u_low, product_error(large, u, cube))
-    cdef V bend = tanhshrink_bend(u)
-    bend = fused(u, bend, fused(u_low, bend, constant_low(x, THIRD)))
-    cdef V near = fused(cube, third, fused(cube, bend, rest * third))
-    near = near * splat(x, 1.0 / 4294967296.0)
-    return turn_sign(where_gt(z, tanhshrink_bound(x), far, near), x)
+    cdef V rest = fused(large, product_error(z, z, u), product_error(large, u, cube))
+    cdef V total = high + low
+    cdef V lost = short_sum_error(high, low, total)
+    cdef V y = fused(cube, total, fused(cube, lost, rest * total)) * splat(x, 1.0 / 4294967296.0)
+    return turn_sign(where_gt(z, at, z - splat(x, 1.0), y), x)
 
 # The square doubles the error of tanh, which is less by way of x - tanh(x) for small x.
 cdef inline W tanhshrink_slope(W x) noexcept nogil:

@@ -50,6 +50,12 @@ template<class To, class From> static void count_of(To* to, const char* from, pt
     for (ptrdiff_t i = 0; i < n; i++) to[i] = (To) * (const From*)(from + i * step);
 }
 
+template<class I> static bool all_below(const I* counts, ptrdiff_t n, size_t limit) {
+    I most = 0;
+    for (ptrdiff_t i = 0; i < n; i++) most = counts[i] > most ? counts[i] : most;
+    return n == 0 || most < limit;
+}
+
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC pop_options
 #endif
@@ -64,6 +70,11 @@ static void take_counts(Storage type, I* to, const char* from, ptrdiff_t step, p
     if (type == UINT8) count_of<I, uint8_t>(to, from, step, n);
     else if (type == UINT16) count_of<I, uint16_t>(to, from, step, n);
     else count_of<I, uint32_t>(to, from, step, n);
+}
+
+static bool counts_below(Storage type, const void* counts, ptrdiff_t n, size_t limit) {
+    if (type == UINT8) return all_below((const uint8_t*)counts, n, limit);
+    return all_below((const uint16_t*)counts, n, limit);
 }
 
 template<class T> static void run_largest_rows(const Largest& t, ptrdiff_t first, ptrdiff_t end) {

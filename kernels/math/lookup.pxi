@@ -28,12 +28,13 @@ cdef inline V bounded(V x) noexcept nogil:
     return smaller(greatest(x), larger(splat(x, 0.0) - greatest(x), x))
 
 # Any value times (a sum that is not 0, times a power of two): one near the subnormals is taken out of them, for
-# its product with low would lose digits there, and a zero keeps its sign.
+# its product with low would lose digits there.  Twice itself is a zero, which keeps its sign without low, and
+# infinity, which low could turn into NaN.
 cdef inline V times_sum(V value, V high, V low, V scale) noexcept nogil:
     cdef V small = splat(value, 5.421010862427522e-20)  # 2^-64
     cdef V one = splat(value, 1.0)
     cdef V v = value * where_gt(small, magnitude(value), splat(value, 18446744073709551616.0), one)
-    cdef V y = fused(v, high, bounded(v) * where_eq(v, splat(v, 0.0), high, low))
+    cdef V y = fused(v, high, v * where_eq(v + v, v, high, low))
     return y * (scale * where_gt(small, magnitude(value), small, one))
 
 # value times (x times the entry), which is 1/2 at 0.
@@ -83,15 +84,13 @@ cdef inline V near_root(V x, V error, const double* c, V otherwise) noexcept nog
     else:
         return otherwise
 
-# The same times a value, rounded once; `otherwise` is that product already.
-cdef inline V times_near_root(V value, V x, V error, const double* c, V otherwise) noexcept nogil:
+# A value times f, which is (high + low) scale but beside the root, where scale is 1; rounded once.
+cdef inline V times_near_root(V value, V x, V error, const double* c, V high, V low, V scale) noexcept nogil:
     cdef V u = distance_from_root(x, error, c)
-    cdef V slope = splat(x, c[3])
     cdef V near, rest
     if V is vec_f:
-        near = u * slope
-        rest = product_error(u, slope, near) + bend_near_root(u, distance_lost(x, error, c, u), c)
-        near = times_sum(value, near, rest, splat(x, 1.0))
-        return where_gt(splat(x, ROOT_NEIGHBOURHOOD), magnitude(u), near, otherwise)
-    else:
-        return otherwise
+        near = u * splat(x, c[3])
+        rest = product_error(u, splat(x, c[3]), near) + bend_near_root(u, distance_lost(x, error, c, u), c)
+        high = where_gt(splat(x, ROOT_NEIGHBOURHOOD), magnitude(u), near, high)
+        low = where_gt(splat(x, ROOT_NEIGHBOURHOOD), magnitude(u), rest, low)
+    return times_sum(value, high, low, scale)

@@ -122,6 +122,12 @@ TABLES: tuple[Table, ...] = (
     Table(function="exp", type="d", first=-37.0, last=0.0, steps=4, **_CENTRE),
     Table(function="sqrt_sigmoid", type="f", first=-8.0, last=18.5, steps=4, one_last=True),
     Table(function="sqrt_sigmoid", type="d", first=-8.0, last=37.5, steps=4, one_last=True),
+    Table(function="tanhshrink_ratio", type="f", first=0.0, last=9.0625, steps=5),
+    Table(function="tanhshrink_ratio", type="d", first=0.0, last=19.0625, steps=5),
+    Table(function="selu_ratio", type="f", first=-19.0, last=0.0, steps=4),
+    Table(function="selu_ratio", type="d", first=-40.0, last=0.0, steps=4),
+    Table(function="selu_slope", type="f", first=-106.0, last=0.0, steps=4, **_EXPONENTIAL),
+    Table(function="selu_slope", type="d", first=-37.0, last=0.0, steps=4, **_CENTRE),
 )
 
 PATH = Path(__file__).with_name("tables.bin")
