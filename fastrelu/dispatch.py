@@ -148,14 +148,14 @@ def plan(
     elif not plain or not shape:
         path, why = "ufunc", "an operand has no axes" if plain else "an operand is not a plain ndarray"
         piece = size if contiguous else (shape[-1] if shape else 1)  # NumPy hands over row by row
-    elif contiguous and alike and dtype.char != "e":
+    elif contiguous and alike:
         path, why = "fast", "contiguous and alike: straight to the kernel"
     else:
         path, why = "grid", "strides, shapes or dtypes differ: split into rows by our own threads"
     fast = settings.accuracy == "fast"
     made = cython.ufuncs.plan(index, dtype, piece, in_place, fast)
     reasons += [f"path {path}: {why}", *_reasons(made, piece, dtype, in_place, settings)]
-    if dtype.char == "e":
+    if dtype.char == "e" or dtype.name == "bfloat16":
         reasons.append("computed in float32 by the formulas of accuracy fast, and rounded once")
     elif fast and cython.ufuncs.has_faster_formula(index, dtype):
         reasons.append("accuracy fast: a formula of plain arithmetic, at most 4 ULP")
@@ -215,8 +215,11 @@ def explain(function, *arrays, out=None):
             function, kernel, arrays, out
         )
         return Plan(kernel.name, dtype, size, "cuda", architecture, path, threads, "ordinary", reasons)
+    cython.meet_bfloat16()
     if kernel.pass_ == "forward":  # the fast path makes arrays of lists
         arrays = [np.asarray(a) if type(a) in (list, tuple) else a for a in arrays]
+    if kernel.inputs[0] == "x":  # and takes parameters that are numbers as such
+        arrays = [arrays[0], *(a for a in arrays[1:] if not isinstance(a, (int, float, np.float32)))]
     given = [np.asanyarray(a) for a in arrays]
     dtype = given[0].dtype
     settings, index = Settings.current(), None
@@ -227,7 +230,10 @@ def explain(function, *arrays, out=None):
         dtype = np.exp.resolve_dtypes((dtype, None))[1]
     shape = np.broadcast_shapes(*(a.shape for a in given))
     plain = all(
-        type(a) is np.ndarray and a.flags.aligned and a.dtype.isnative and a.dtype.kind in "biuf"
+        type(a) is np.ndarray
+        and a.flags.aligned
+        and a.dtype.isnative
+        and (a.dtype.kind in "biuf" or a.dtype.name == "bfloat16")
         for a in arrays
     )
     alike = all(a.shape == shape and a.dtype == dtype and a.strides == given[0].strides for a in given)

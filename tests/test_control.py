@@ -197,5 +197,14 @@ def test_explain_knows_the_path_that_a_call_takes(kernels_only):
     for given in (np.ma.masked_array(x), np.float16(1.5), 2, np.array(1.5)):
         assert fr.explain(fr.gelu, given).path == "ufunc"
     assert fr.explain(fr.gelu, x.astype(np.longdouble)).path == "reference"
+    for given in (x.astype(np.float16), x.astype(pytest.importorskip("ml_dtypes").bfloat16)):
+        plan = fr.explain(fr.gelu, given)
+        assert (plan.path, plan.instruction_set) == ("fast", cython.ISA)
+        assert "rounded once" in str(plan)
+        assert fr.explain(fr.gelu.backward, given, given).path == "fast"
+        assert fr.explain(fr.gelu, given[..., ::2]).path == "grid"
+    for number in (1, 0.5, np.float32(0.5), np.float64(0.5)):
+        assert fr.explain(fr.elu, x, number).path == "fast"
+        assert fr.explain(fr.elu, x[..., ::2], number).path == "grid"
     with fr.use_backend("numpy"):
         assert fr.explain(fr.gelu, x).path == "reference"
