@@ -185,10 +185,9 @@ class ActivityMonitor:
         self._add(_Window(tallies, samples, (len(tallies[0]),)), "add_tallies")
 
     def _add(self, window, method):
-        if self._now is not None:
-            self._check(self._now, window, method)
-            window = self._now + window
-        self._now = window
+        for before in self._ended[-1:] if self._now is None else [self._now]:
+            self._check(before, window, method)
+        self._now = window if self._now is None else self._now + window
 
     def _check(self, mine, window, method):
         if window.shape != mine.shape:

@@ -153,3 +153,7 @@ def test_errors():
     with refused(ValueError, "merge", "(5,)", "(4,)"):
         monitor.merge(other)
     assert monitor.result().samples == 3
+    monitor.end_epoch()
+    with refused(ValueError, "ActivityMonitor.update", "(5,)", "(4,)"):
+        monitor.update(np.ones((3, 5)))
+    assert (len(monitor.history), monitor.result().samples) == (1, 0)
