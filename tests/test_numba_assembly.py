@@ -49,7 +49,7 @@ def test_a_call_and_a_scalar_loop_would_be_noticed():
     """What the other test would say of a formula written without our vocabulary."""
 
     def exponential(operands):
-        blocks.run1(library_exp, operands, numba.float64(0.0))
+        blocks.run(library_exp, operands, (numba.float64(0.0),))
 
     library_exp = numba.njit(lambda x: math_exp(x), forceinline=True, error_model="numpy")
     from math import exp as math_exp

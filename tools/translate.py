@@ -22,6 +22,9 @@ __all__ = ["Translator", "read"]
 KINDS = {"V": ("vec_f", "vec_d"), "N": ("vec_f", "vec_d"), "W": ("wide_f", "wide_d")}
 OPERATORS = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div"}
 TYPES = {"f": "float32", "d": "float64"}
+# Of tables: the words of an entry, and what reads one.
+COLUMNS = {"f": 4, "d": 8}
+LOOKUP = {"row_of", "find_f", "find_d"}
 # From an operand to a kind of value and back, and the gradient of a slope (`chain` in loops/blocks.h): in
 # double lanes an exponential that float32 calls 0 may be as large as 2^-800.
 WIDEN = {"vec_f": "{}", "vec_d": "{}", "wide_f": "float64({})", "wide_d": "pair.widen({})"}
@@ -65,6 +68,7 @@ class Translator:
         self.functions = functions
         self.lines = []
         self.made = set()
+        self.bodies = {}
         self.names = set()  # constants and words of the scalar vocabulary in use
 
     def kernel(self, kernel):
@@ -87,6 +91,24 @@ class Translator:
                 slope = WIDEN[wide].format(slope) if kind != wide else slope
                 term = self.use(wide, CHAIN[wide].format(WIDEN[wide].format("dy"), slope))
                 self.add(f"def {name}_term_{suffix}{head}", [f"return {term}"])
+
+    def looked_up(self, kernel, read, table, suffix):
+        """Add a form of a `Kernel` that reads a table: which row, and what follows from the entry there."""
+        kind, columns = KINDS["V"]["fd".index(suffix)], [f"c{i}" for i in range(COLUMNS[suffix])]
+        arguments, name = ", ".join(kernel.arguments), f"{read.name}_{suffix}"
+        position = kernel.arguments[0]
+        if read.position:
+            position = f"{self.formula(read.position, kind)}({arguments})"
+        lost = self.literal("0.0", kind)
+        if read.error:
+            lost = f"{self.formula(read.error, kind)}({arguments})"
+        self.add(f"def {name}_row({', '.join(kernel.inputs)}):", [f"return row_of({table}, {position})"])
+        self.names |= {"row_of", f"find_{suffix}"}
+        found = f"at, high, low, scale = find_{suffix}({table}, {position}, {lost}, {', '.join(columns)})"
+        result = f"{self.formula(read.formula, kind)}({arguments}, at, high, low, scale)"
+        if kernel.inputs[0] == "dy":
+            result = self.use(kind, CHAIN[kind].format("dy", result))
+        self.add(f"def {name}({', '.join([*kernel.inputs, *columns])}):", [found, f"return {result}"])
 
     def single(self, kernel):
         """Add a `Kernel` for float32 in one register, where its formula has such a form.
@@ -139,9 +161,21 @@ class Translator:
         if own not in self.made:
             self.made.add(own)
             node = self.functions[name]
-            body = [ast.unparse(s) for s in _Specialise(self, kind).statements(copy.deepcopy(node.body))]
+            body = map(ast.unparse, self.body_of(name, kind))
             self.add(f"def {own}({', '.join(a.arg for a in node.args.args)}):", body)
         return own
+
+    def body_of(self, name, kind):
+        """The statements of a formula, without what another kind alone has use for."""
+        if (name, kind) not in self.bodies:
+            made, used = [], set()
+            body = copy.deepcopy(self.functions[name].body)
+            for statement in reversed(list(_Specialise(self, kind).statements(body))):
+                if not isinstance(statement, ast.Assign) or used & _names(statement.targets, ast.Store):
+                    used |= _names([statement], ast.Load)
+                    made.insert(0, statement)
+            self.bodies[name, kind] = made
+        return self.bodies[name, kind]
 
     def add(self, head, body):
         lines = (f"    {line}" for text in body for line in text.split("\n"))
@@ -182,6 +216,26 @@ class _Specialise(ast.NodeTransformer):
             self.translator.names.add(name)
         return ast.parse(self.words + name, mode="eval").body
 
+    def inlined(self, name, arguments):
+        """What a formula of one expression comes to; every function left takes its compiler some hundredths
+        of a second.  None where it is longer, or would compute an argument more than once.
+        """
+        function = self.translator.functions[name]
+        body = self.translator.body_of(name, self.kind)
+        if not isinstance(body[0], ast.Return):
+            return None
+        values = dict(zip((a.arg for a in function.args.args), arguments, strict=True))
+        expression = copy.deepcopy(body[0].value)
+        used = [node.id for node in ast.walk(expression) if isinstance(node, ast.Name)]
+        for parameter, value in values.items():
+            if used.count(parameter) > 1 and not self.is_ready(value):
+                return None
+        return _Substitute(values).visit(expression)
+
+    def is_ready(self, node):
+        parts = (ast.Name, ast.Constant, ast.Tuple, ast.UnaryOp, ast.expr_context, ast.unaryop)
+        return all(isinstance(part, parts) for part in ast.walk(node))
+
     def visit_Name(self, node):
         if node.id.isupper():
             self.translator.names.add(node.id)
@@ -209,7 +263,28 @@ class _Specialise(ast.NodeTransformer):
             high, low = map(ast.unparse, arguments[1:])
             return ast.parse(f"({high}, {low})" if self.kind == "wide_d" else high, mode="eval").body
         if name in self.translator.functions:
-            return ast.Call(ast.Name(self.translator.formula(name, self.kind)), arguments, [])
+            short = self.inlined(name, arguments)
+            return short or ast.Call(_name(self.translator.formula(name, self.kind)), arguments, [])
         if name == "nearest_integer" and len(arguments) == 2:
             name = "nearest_integer_to_product"
         return ast.Call(self.word(name), arguments, [])
+
+
+def _name(name):
+    return ast.Name(name, ast.Load())
+
+
+def _names(nodes, context):
+    """The names that are read, or assigned to."""
+    walked = (part for node in nodes for part in ast.walk(node))
+    return {part.id for part in walked if isinstance(part, ast.Name) and isinstance(part.ctx, context)}
+
+
+class _Substitute(ast.NodeTransformer):
+    """Values in the place of names."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def visit_Name(self, node):
+        return copy.deepcopy(self.values.get(node.id, node))

@@ -8,6 +8,7 @@ registers (``V``) or on wide ones (``W``), ``kernels/math/coefficients.py`` hold
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -15,6 +16,7 @@ import math
 import re
 import struct
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
@@ -75,6 +77,7 @@ def table():
     return importlib.import_module("fastrelu_source.table")
 
 
+@functools.cache
 def tables():
     return load("kernels/math/tables.py", "fastrelu_tables")
 
@@ -179,6 +182,29 @@ def with_formula_below(table, suffix):
     return f"with_formula_below[{TYPES[suffix]}](TABLE_{table}_{suffix}, {2.0**-steps})"
 
 
+@dataclass(frozen=True)
+class Reading:
+    """A form of a kernel that reads a table, by the names of formulas; the first is that for Numba."""
+
+    name: str
+    formula: str
+    table: str
+    position: str | None
+    error: str | None
+    at_default: bool
+
+
+def readings(kernel, kinds):
+    """The forms of a kernel that read a table, that for a row's defaults first."""
+    looks_up, found = tabulated(kinds), []
+    for ending in ("_at_default", ""):
+        literal = kernel.formula + ending
+        if literal in looks_up and not kernel.knots:
+            name = f"{kernel.name.replace('.', '_')}{ending}_from_table"
+            found.append(Reading(name, *looks_up[literal], *table_position(literal, kinds), bool(ending)))
+    return found
+
+
 def is_default(kernel, suffix):
     """The test that all of the row's parameters have their default."""
     row = next(row for row in table().ROWS if row.qualname == kernel.row)
@@ -213,22 +239,21 @@ def block(index, kernel, kinds, suffix):
     literal = f"{kernel.formula}[{value}]"
     n = len(kernel.arguments)
     way = "backward" if kernel.inputs[0] == "dy" else "forward"
-    looks_up = tabulated(kinds)
+    forms = readings(kernel, kinds)
 
-    def from_table(formula):
-        name, table = looks_up[formula]
-        parts = [f"{f}[vec_{suffix}]" if f else "NULL" for f in (name, *table_position(formula, kinds))]
-        types, entries = f"vec_{suffix}, {value}, {TYPES[suffix]}", f"TABLE_{table}_{suffix}"
+    def from_table(read):
+        names = (read.formula, read.position, read.error)
+        parts = [f"{name}[vec_{suffix}]" if name else "NULL" for name in names]
+        types, entries = f"vec_{suffix}, {value}, {TYPES[suffix]}", f"TABLE_{read.table}_{suffix}"
         if kernel in gated():
-            entries = with_formula_below(table, suffix)
+            entries = with_formula_below(read.table, suffix)
         return f"tabulated_{way}{n}[{types}]({', '.join(parts)}, {literal}, {entries}, o)"
 
-    at_default = f"{kernel.formula}_at_default"
-    if not kernel.knots and at_default in looks_up:
-        call = f"if {is_default(kernel, suffix)}:\n        {from_table(at_default)}\n"
-        call += f"    else:\n        {from_table(kernel.formula)}"
-    elif not kernel.knots and kernel.formula in looks_up:
-        call = from_table(kernel.formula)
+    if len(forms) > 1:
+        call = f"if {is_default(kernel, suffix)}:\n        {from_table(forms[0])}\n"
+        call += f"    else:\n        {from_table(forms[1])}"
+    elif forms:
+        call = from_table(forms[0])
     elif kernel.knots:
         call = f"backward_with_knots{n}[{value}]({literal}, KNOTS_{index}, o)"
     else:
@@ -505,11 +530,19 @@ def activations_pyx():
 def formulas_py(cuda=False):
     """Every kernel in plain Python, for Numba; for CUDA those of accuracy "fast" besides."""
     functions, constants = translate.read(ROOT / "kernels")
-    made = translate.Translator(functions)
+    made, kinds, gates = translate.Translator(functions), formula_kinds(), gated()
+    read_from = {}
     for kernel in table().KERNELS:
         made.kernel(kernel)
         if cuda:
             made.single(kernel)
+            continue
+        for read in readings(kernel, kinds):
+            beyond = ", beyond_first=True" if kernel in gates else ""
+            for suffix in TYPES:
+                constant = f"{read.table}{'_beyond_first' if beyond else ''}_{suffix}".upper()
+                read_from[constant] = f'table("{read.table}", "{suffix}"{beyond})'
+                made.looked_up(kernel, read, constant, suffix)
     for name in ROW_BUILDING_BLOCKS:
         for kind in translate.KINDS["W"]:
             made.formula(name, kind)
@@ -519,14 +552,18 @@ def formulas_py(cuda=False):
     made.names.add("LN2")
     values = coefficients() | {name: float(value) for name, value in constants.items()}
     values |= {"FLT_MAX": (2 - 2.0**-23) * 2.0**127, "DBL_MAX": sys.float_info.max}  # of <float.h>
-    words = made.names - values.keys() - {"NAN", "INFINITY"}
+    lookup = made.names & translate.LOOKUP
+    words = made.names - values.keys() - lookup - {"NAN", "INFINITY"}
     lines = ['"""Written by tools/write_kernels.py from fastrelu/table.py and the formulas: edit those."""']
     lines += ["", "from math import inf as INFINITY", "from math import nan as NAN", ""]
     lines += ["from numpy import float32, float64", "", "from . import pair"]
+    if lookup:
+        lines += [f"from .lookup import {', '.join(sorted(lookup))}, table"]
     if words & PLAIN_WORDS:
         lines += [f"from .plain import {', '.join(sorted(words & PLAIN_WORDS))}"]
     lines += [f"from .scalar import {', '.join(['inline', *sorted(words - PLAIN_WORDS)])}", ""]
     lines += [f"{name} = {values[name]!r}" for name in sorted(made.names & values.keys())]
+    lines += [f"{name} = {made_by}" for name, made_by in sorted(read_from.items())]
     return "\n".join(lines + made.lines) + "\n"
 
 
@@ -536,29 +573,57 @@ def shared_py(name):
     return f"# Written by tools/write_kernels.py from kernels/numba/{name}: edit that.\n{text}"
 
 
+def numba_block(kernel, kinds, suffix):
+    """The body of a block for Numba."""
+    type_, name = translate.TYPES[suffix], kernel.name.replace(".", "_")
+    likes = f"({f'{type_}(0.0), ' * len(kernel.inputs)})"
+    formula = f"formulas.{name}_{suffix}"
+    forms = readings(kernel, kinds)
+    if not forms:
+        return [f"    blocks.run({formula}, operands, {likes})"]
+
+    tests, called = (
+        [],
+        [f"formulas.{read.name}_{suffix}{end}" for read in reversed(forms) for end in ("_row", "")],
+    )
+    if len(forms) > 1:
+        row = next(row for row in table().ROWS if row.qualname == kernel.row)
+        tests = [
+            f"tabulated.is_all(operands, {kernel.inputs.index(parameter)}, {type_}({default!r}), {likes})"
+            for parameter, default in row.defaults.items()
+        ]
+    else:
+        called += [None, None]
+    (read_from,) = (t for t in tables().TABLES if t.name == f"{forms[0].table}_{suffix}")
+    below = formula if read_from.formula_below or kernel in gated() else None
+    called.insert(2, " and ".join(tests) or None)
+    called += [f"fetch_{read_from.name}", below, f"tabulated.WORDS_{suffix.upper()}", "operands", likes]
+    return ["    tabulated.run(", *(f"        {argument}," for argument in called), "    )"]
+
+
 def entries_py():
     """The functions that Numba compiles by themselves and keeps on disk.
 
     What it keeps it takes for current as long as the file of the function is, so this file says what all
     the others are.
     """
-    sources = "".join(
-        p.read_text() for p in sorted((ROOT / "kernels/numba").glob("*.py")) if p.stem != "entries"
-    )
-    digest = hashlib.sha256(sources.encode()).hexdigest()
+    sources = [p for p in sorted((ROOT / "kernels/numba").glob("*.py")) if p.stem != "entries"]
+    sources += [ROOT / "kernels/math/tables.py", ROOT / "kernels/math/tables.bin"]
+    digest = hashlib.sha256(b"".join(p.read_bytes() for p in sources)).hexdigest()
     lines = ['"""Written by tools/write_kernels.py from fastrelu/table.py: what Numba compiles by itself."""']
     lines += ["", f"# over sources with the SHA-256 {digest}", ""]
     lines += [
         "from numpy import float32, float64",
         "",
-        "from . import blocks, columns, formulas, losses, rows, sums, weighted",
+        "from . import blocks, columns, formulas, losses, lookup, rows, sums, tabulated, weighted",
     ]
-    lines += ["from .primitives import by_type"]
+    lines += ["from .primitives import by_type", ""]
+    kinds = formula_kinds()
+    lines += [f'fetch_{t.name} = lookup.fetching("{t.function}", "{t.type}")' for t in tables().TABLES]
     for kernel in table().KERNELS:
         name, inputs = kernel.name.replace(".", "_"), ", ".join(kernel.inputs)
-        for suffix, type_ in translate.TYPES.items():
-            call = f"blocks.run{len(kernel.inputs)}(formulas.{name}_{suffix}, operands, {type_}(0.0))"
-            lines += ["", "", f"def {name}_{suffix}_block(operands):", f"    {call}"]
+        for suffix in TYPES:
+            lines += ["", "", f"def {name}_{suffix}_block(operands):", *numba_block(kernel, kinds, suffix)]
             if kernel.summed:
                 count = {1: "one_parameter", 2: "two_parameters"}[len(kernel.inputs) - 2]
                 call = f"sums.{count}(formulas.{name}_term_{suffix}, work, part, parts)"

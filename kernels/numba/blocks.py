@@ -10,15 +10,33 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from .loop import independent
 from .scalar import inline
 
-__all__ = ["REGISTER", "SIGNATURE", "run1", "run2", "run3", "run4", "run5"]
+__all__ = [
+    "ADVANCE",
+    "CHUNK",
+    "IN",
+    "REGISTER",
+    "SIGNATURE",
+    "buffer",
+    "count_of",
+    "each",
+    "of_type",
+    "part_of",
+    "pointer",
+    "result_of",
+    "room",
+    "run",
+    "size_of",
+    "sources",
+]
 
 SIGNATURE = types.void(types.CPointer(types.intp))
 REGISTER = 64  # bytes: what the drivers take for the width of a register
 MAX_INPUTS = 8
 IN, ADVANCE, OUT, REGISTERS = 0, MAX_INPUTS, 2 * MAX_INPUTS, 2 * MAX_INPUTS + 1  # words of Operands
-CHUNK = 512  # elements: what a number is repeated for, and a result kept back
+CHUNK = 512  # elements: what a number is repeated for
 
 
 @intrinsic
@@ -31,13 +49,19 @@ def pointer(typing, address, like):
     return types.CPointer(like)(address, like), build
 
 
+def room(builder, type_, count):
+    """Room on the stack, on its own cache lines, until the function returns."""
+    room = cgutils.alloca_once(builder, type_, size=count)
+    room.align = 64
+    return room
+
+
 @intrinsic
 def buffer(typing, like):
     """The address of room for CHUNK values of the type of `like`, until the function returns."""
 
     def build(context, builder, signature, arguments):
-        room = cgutils.alloca_once(builder, context.get_data_type(like), size=CHUNK)
-        return builder.ptrtoint(room, ir.IntType(64))
+        return builder.ptrtoint(room(builder, context.get_data_type(like), CHUNK), ir.IntType(64))
 
     return types.intp(like), build
 
@@ -61,115 +85,80 @@ def size_of(typing, like):
 
 
 @inline
-def source(o, j, like):
-    """Where operand `j` is read: a number that stands for all is repeated first."""
-    if o[ADVANCE + j]:
-        return o[IN + j]
-    repeated = buffer(like)
-    values, number = pointer(repeated, like), pointer(o[IN + j], like)[0]
-    for i in range(CHUNK):
-        values[i] = number
-    return repeated
+def count_of(o, likes):
+    """How many elements the operands have."""
+    return o[REGISTERS] * (REGISTER // size_of(likes[0]))
+
+
+@intrinsic
+def sources(typing, o, likes):
+    """Where operands are read, as pointers: a number that stands for all is repeated first."""
+
+    def build(context, builder, signature, arguments):
+        real, word = context.get_data_type(likes.dtype), ir.IntType(64)
+        made = []
+        for j in range(likes.count):
+            start, advance = (
+                builder.load(cgutils.gep_inbounds(builder, arguments[0], at + j)) for at in (IN, ADVANCE)
+            )
+            start = cgutils.alloca_once_value(builder, builder.inttoptr(start, real.as_pointer()))
+            with builder.if_then(builder.icmp_signed("==", advance, word(0)), likely=False):
+                repeated = room(builder, real, CHUNK)
+                number = builder.load(builder.load(start))
+                with independent(builder, word(CHUNK)) as (i, access):
+                    access(builder.store(number, builder.gep(repeated, [i])))
+                builder.store(repeated, start)
+            made.append(builder.load(start))
+        return cgutils.pack_array(builder, made)
+
+    return types.UniTuple(types.CPointer(likes.dtype), likes.count)(o, likes), build
+
+
+@intrinsic
+def part_of(typing, o, given, start):
+    """Pointers to the operands' elements from `start` on."""
+
+    def build(context, builder, signature, arguments):
+        made = []
+        for j, pointer in enumerate(cgutils.unpack_tuple(builder, arguments[1], given.count)):
+            advance = builder.load(cgutils.gep_inbounds(builder, arguments[0], ADVANCE + j))
+            stays = builder.icmp_signed("==", advance, advance.type(0))
+            place = builder.select(stays, advance.type(0), arguments[2])
+            made.append(builder.gep(pointer, [place]))
+        return cgutils.pack_array(builder, made)
+
+    return given(o, given, types.intp), build
+
+
+@intrinsic
+def each(typing, function, count, inputs, out):
+    """out[i] = function(inputs[0][i], inputs[1][i], ...) for i < count, in place as well."""
+    of_numbers = function.get_call_type(typing, [kind.dtype for kind in inputs], {})
+
+    def build(context, builder, signature, arguments):
+        call = context.get_function(function, of_numbers)
+        _, n, pointers, out = arguments
+        pointers = cgutils.unpack_tuple(builder, pointers, inputs.count)
+        with independent(builder, n) as (i, access):
+            numbers = [access(builder.load(builder.gep(pointer, [i]))) for pointer in pointers]
+            result = call(builder, numbers)
+            access(builder.store(result, builder.gep(out, [i])))
+        return context.get_dummy_value()
+
+    return types.none(function, types.intp, inputs, out), build
 
 
 @inline
-def chunk_of(o, j, start, address, like):
-    """Where elements from `start` on of operand `j` are."""
-    if o[ADVANCE + j]:
-        address += start * size_of(like)
-    return pointer(address, like)
+def result_of(o, start, likes):
+    return pointer(o[OUT] + start * size_of(likes[0]), likes[0])
 
 
 @inline
-def overlaps(o, j, n, like):
-    """Whether operand `j` shares memory with the result, which in-place calls make it do."""
-    return abs(o[IN + j] - o[OUT]) < n * size_of(like)
-
-
-@inline
-def finish(o, start, count, kept_back, like):
-    if kept_back:
-        made, out = pointer(kept_back, like), pointer(o[OUT] + start * size_of(like), like)
-        for i in range(count):
-            out[i] = made[i]
-
-
-@inline
-def result(o, start, kept_back, like):
-    return pointer(kept_back or o[OUT] + start * size_of(like), like)
-
-
-@inline
-def run1(f, o, like):
-    n = o[REGISTERS] * (REGISTER // size_of(like))
-    x0 = source(o, 0, like)
-    kept_back = buffer(like) if overlaps(o, 0, n, like) else 0
-    for start in range(0, n, CHUNK):
-        count = min(CHUNK, n - start)
-        a0, out = chunk_of(o, 0, start, x0, like), result(o, start, kept_back, like)
-        for i in range(count):
-            out[i] = f(a0[i])
-        finish(o, start, count, kept_back, like)
-
-
-@inline
-def run2(f, o, like):
-    n = o[REGISTERS] * (REGISTER // size_of(like))
-    x0, x1 = source(o, 0, like), source(o, 1, like)
-    kept_back = buffer(like) if overlaps(o, 0, n, like) or overlaps(o, 1, n, like) else 0
-    for start in range(0, n, CHUNK):
-        count = min(CHUNK, n - start)
-        a0, a1 = chunk_of(o, 0, start, x0, like), chunk_of(o, 1, start, x1, like)
-        out = result(o, start, kept_back, like)
-        for i in range(count):
-            out[i] = f(a0[i], a1[i])
-        finish(o, start, count, kept_back, like)
-
-
-@inline
-def run3(f, o, like):
-    n = o[REGISTERS] * (REGISTER // size_of(like))
-    x0, x1, x2 = source(o, 0, like), source(o, 1, like), source(o, 2, like)
-    shared = overlaps(o, 0, n, like) or overlaps(o, 1, n, like) or overlaps(o, 2, n, like)
-    kept_back = buffer(like) if shared else 0
-    for start in range(0, n, CHUNK):
-        count = min(CHUNK, n - start)
-        a0, a1 = chunk_of(o, 0, start, x0, like), chunk_of(o, 1, start, x1, like)
-        a2, out = chunk_of(o, 2, start, x2, like), result(o, start, kept_back, like)
-        for i in range(count):
-            out[i] = f(a0[i], a1[i], a2[i])
-        finish(o, start, count, kept_back, like)
-
-
-@inline
-def run4(f, o, like):
-    n = o[REGISTERS] * (REGISTER // size_of(like))
-    x0, x1, x2, x3 = source(o, 0, like), source(o, 1, like), source(o, 2, like), source(o, 3, like)
-    shared = overlaps(o, 0, n, like) or overlaps(o, 1, n, like) or overlaps(o, 2, n, like)
-    kept_back = buffer(like) if shared or overlaps(o, 3, n, like) else 0
-    for start in range(0, n, CHUNK):
-        count = min(CHUNK, n - start)
-        a0, a1 = chunk_of(o, 0, start, x0, like), chunk_of(o, 1, start, x1, like)
-        a2, a3 = chunk_of(o, 2, start, x2, like), chunk_of(o, 3, start, x3, like)
-        out = result(o, start, kept_back, like)
-        for i in range(count):
-            out[i] = f(a0[i], a1[i], a2[i], a3[i])
-        finish(o, start, count, kept_back, like)
-
-
-@inline
-def run5(f, o, like):
-    n = o[REGISTERS] * (REGISTER // size_of(like))
-    x0, x1, x2, x3 = source(o, 0, like), source(o, 1, like), source(o, 2, like), source(o, 3, like)
-    x4 = source(o, 4, like)
-    shared = overlaps(o, 0, n, like) or overlaps(o, 1, n, like) or overlaps(o, 2, n, like)
-    shared = shared or overlaps(o, 3, n, like) or overlaps(o, 4, n, like)
-    kept_back = buffer(like) if shared else 0
-    for start in range(0, n, CHUNK):
-        count = min(CHUNK, n - start)
-        a0, a1 = chunk_of(o, 0, start, x0, like), chunk_of(o, 1, start, x1, like)
-        a2, a3 = chunk_of(o, 2, start, x2, like), chunk_of(o, 3, start, x3, like)
-        a4, out = chunk_of(o, 4, start, x4, like), result(o, start, kept_back, like)
-        for i in range(count):
-            out[i] = f(a0[i], a1[i], a2[i], a3[i], a4[i])
-        finish(o, start, count, kept_back, like)
+def run(function, o, likes):
+    """A function of numbers over the operands; `likes` has a number of its type for each of them."""
+    n, start = count_of(o, likes), 0
+    given = sources(o, likes)
+    while start < n:
+        count = CHUNK if n - start > CHUNK else n - start
+        each(function, count, part_of(o, given, start), result_of(o, start, likes))
+        start += CHUNK

@@ -1,9 +1,7 @@
 """A user's function of numbers as blocks (``loops/exports.h``), which the compiled drivers run as their own.
 
-A block is one loop over contiguous operands around the function, which LLVM inlines and vectorises.  The loop
-is written by hand for its metadata: iterations do not depend on each other even where the result takes the
-place of an operand, which no compiler could know.  Operands that stay the same for a whole block, as numbers
-for parameters do, are read once before it.
+A block is one loop over contiguous operands around the function, which LLVM inlines and vectorises.  Operands
+that stay the same for a whole block, as numbers for parameters do, are read once before it.
 
 Blocks are kept: in the process by what they were made from, and on disk beside the user's module.
 """
@@ -34,6 +32,7 @@ from fastrelu import codecache
 from fastrelu.spinner import spinning
 
 from . import extension
+from .loop import independent
 
 __all__ = [
     "ADVANCE",
@@ -80,7 +79,8 @@ class Compiled:
 
 
 CPU = cpu_target.target_context.codegen().magic_tuple()
-_MADE_BY = (CPU, numba.__version__, llvmlite.__version__, numba.config.OPT, Path(__file__).read_bytes())
+_SOURCES = [Path(__file__).with_name(name).read_bytes() for name in ("custom.py", "loop.py")]
+_MADE_BY = (CPU, numba.__version__, llvmlite.__version__, numba.config.OPT, _SOURCES)
 MAKER = hashlib.sha256(repr(_MADE_BY).encode()).hexdigest()
 
 _lock = threading.RLock()
@@ -219,17 +219,6 @@ def value_of(function, real, inputs, gradient):
     return write
 
 
-class _Distinct(ir.values.MDValue):
-    """A metadata node that is equal to no other, which llvmlite cannot write; it may contain itself."""
-
-    def __init__(self, module):
-        super().__init__(module, (), name=str(len(module.metadata)))
-
-    def descr(self, buf):
-        operands = ", ".join(operand.get_reference() for operand in self.operands)
-        buf += (f"distinct !{{ {operands} }}", "\n")
-
-
 @dataclass(frozen=True)
 class _Loops:
     """LLVM code for loops around a function, one for each case of which parameters stay."""
@@ -273,33 +262,15 @@ class _Loops:
         return [case for size in sizes for case in itertools.combinations(parameters, size)]
 
     def _loop(self, context, builder, n, data, out, fixed, steps):
-        word = n.type
-        group = _Distinct(builder.module)
-        parallel = ir.MetaDataString(builder.module, "llvm.loop.parallel_accesses")
-        metadata = _Distinct(builder.module)
-        metadata.operands = metadata, builder.module.add_metadata([parallel, group])
-
-        before, body = builder.block, builder.append_basic_block("loop")
-        after = builder.append_basic_block("after")
-        builder.cbranch(builder.icmp_signed(">", n, word(0)), body, after)
-        builder.position_at_end(body)
-        i = builder.phi(word)
-        i.add_incoming(word(0), before)
-        values = []
-        for j, pointer in enumerate(data):
-            if j in fixed:
-                values.append(fixed[j])
-                continue
-            position = builder.mul(i, steps[j]) if steps else i
-            values.append(builder.load(builder.gep(pointer, [position])))
-            values[-1].set_metadata("llvm.access.group", group)
-        stored = builder.store(self.value(context, builder, values), builder.gep(out, [i]))
-        stored.set_metadata("llvm.access.group", group)
-        following = builder.add(i, word(1), flags=["nsw", "nuw"])
-        i.add_incoming(following, builder.block)
-        back = builder.cbranch(builder.icmp_signed("<", following, n), body, after)
-        back.set_metadata("llvm.loop", metadata)
-        builder.position_at_end(after)
+        with independent(builder, n) as (i, access):
+            values = []
+            for j, pointer in enumerate(data):
+                if j in fixed:
+                    values.append(fixed[j])
+                    continue
+                position = builder.mul(i, steps[j]) if steps else i
+                values.append(access(builder.load(builder.gep(pointer, [position]))))
+            access(builder.store(self.value(context, builder, values), builder.gep(out, [i])))
 
     def value(self, context, builder, values):
         """The result for one element: the function's, or dy times it, rounded once."""
@@ -318,7 +289,7 @@ class _Loops:
             return slope
         dy = context.cast(builder, values[0], self.real, wide)
         # as `chain` of loops/blocks.h: nothing flows where the slope is 0, and a NaN is positive
-        size = builder.call(builder.module.declare_intrinsic("llvm.fabs", [slope.type]), [slope])
-        still = builder.select(builder.fcmp_unordered("uno", slope, slope), size, slope)
-        flows = builder.fcmp_ordered(">", size, ir.Constant(slope.type, 0.0))
+        nan = ir.Constant(slope.type, math.nan)
+        still = builder.select(builder.fcmp_unordered("uno", slope, slope), nan, slope)
+        flows = builder.fcmp_ordered("!=", slope, ir.Constant(slope.type, 0.0))
         return context.cast(builder, builder.select(flows, builder.fmul(dy, slope), still), wide, self.real)
