@@ -615,7 +615,7 @@ def entries_py():
     lines += [
         "from numpy import float32, float64",
         "",
-        "from . import blocks, columns, formulas, losses, lookup, rows, sums, tabulated, weighted",
+        "from . import blocks, columns, formulas, losses, lookup, rows, sums, tabulated, weighted, weighted_logs",
     ]
     lines += ["from .primitives import by_type", ""]
     kinds = formula_kinds()
@@ -635,8 +635,14 @@ def entries_py():
         for layout in ("rows", "columns"):
             lines += ["", "", f"def {name}_{layout}(work, part, parts):"]
             lines += [f"    {layout}.{name}(work, part, parts)"]
-    for module, name in (("losses", "cross_entropy"), ("weighted", "weighted")):
-        lines += ["", "", f"def {name}_rows(work, part, parts):", f"    {module}.{name}(work, part, parts)"]
+    others = {
+        "cross_entropy": "losses.cross_entropy",
+        "weighted": "weighted.weighted",
+        "weighted_logs": "weighted_logs.logs",
+        "weighted_gradient": "weighted_logs.gradient",
+    }
+    for name, function in others.items():
+        lines += ["", "", f"def {name}_rows(work, part, parts):", f"    {function}(work, part, parts)"]
     return "\n".join(lines) + "\n"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import types
 from numba.core.errors import TypingError
+from numba.extending import register_jitable
 from numba.np import numpy_support
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "literal",
     "plain",
     "promoted",
+    "put",
     "real",
     "refused",
     "typed",
@@ -94,6 +96,13 @@ def check_out(name, out, ndim, exactly, dtype=None, argument="out"):
         fail(name, argument, "read-only", "a writeable array")
     if out.ndim < ndim or (exactly and out.ndim > ndim):
         fail(name, argument, f"an array with {out.ndim} axes", f"one with {ndim}")
+
+
+@register_jitable
+def put(out, made):
+    """``out[...] = made`` of one shape, which takes Numba seconds to compile."""
+    for place in np.ndindex(made.shape):
+        out[place] = made[place]
 
 
 def define(signature, body, **names):

@@ -6,7 +6,7 @@ import numpy as np
 from numba import types
 
 from . import passes
-from .arguments import check_out, fail, is_array, is_none, literal, plain, promoted, real, typed
+from .arguments import check_out, fail, is_array, is_none, literal, plain, promoted, put, real, typed
 from .call import Call
 from .elementwise_calls import dtype_of_pair, ndim_of, run
 
@@ -101,7 +101,7 @@ def gated_backward(gate):
         wanted = _wanted(name, given["wrt"])
         outs = _outs(name, given, wanted)
         made = calls(dtype, ("dy", *PAIR))
-        names = {"np": np, "alike": f"{name}: argument 'gate' does not have the shape of value"}
+        names = {"np": np, "put": put, "alike": f"{name}: argument 'gate' does not have the shape of value"}
         if shapes == {0}:
             if any(out is not None for out in outs):
                 fail(name, "out", "given", "none beside numbers")
@@ -119,7 +119,7 @@ def gated_backward(gate):
                 lines += [f"if {out}.shape != value.shape:", "    raise ValueError(wrong_out)"]
                 names["wrong_out"] = made[each].wrong_shape("out")
         if "value" in wanted and len(wanted) > 1 and outs[0] is not None:
-            lines += [f"{outs[0]}[...] = dvalue", f"dvalue = {outs[0]}"]
+            lines += [f"put({outs[0]}, dvalue)", f"dvalue = {outs[0]}"]
         return [*lines, f"return {', '.join(f'd{each}' for each in wanted)}"], names
 
     def of_one(given):
@@ -132,7 +132,7 @@ def gated_backward(gate):
             fail(name, "dy", plain(given["dy"]), "an array of the forward result's shape")
         dtype = promoted(real(name, "value", kind))
         made = calls(dtype, ("dy", "first", "second"))
-        names |= {"np": np, "dtype": dtype.type, "wrong_out": made["value"].wrong_shape("out")}
+        names |= {"np": np, "put": put, "dtype": dtype.type, "wrong_out": made["value"].wrong_shape("out")}
         names |= {f"fill_{each}": passes.fill(made[each]) for each in PAIR}
         lines += ["made = np.empty(value.shape, dtype)", *_sliced("made", kind.ndim, "dfirst, dsecond")]
         lines += ["fill_value((dy, first, second), dfirst)", "fill_gate((dy, first, second), dsecond)"]
@@ -140,7 +140,7 @@ def gated_backward(gate):
             return [*lines, "return made"], names
         check_out(name, given["out"], kind.ndim, True)
         refusal = ["if out.shape != value.shape:", "    raise ValueError(wrong_out)"]
-        return [*refusal, *lines, "out[...] = made", "return out"], names
+        return [*refusal, *lines, "put(out, made)", "return out"], names
 
     return typed("dy, value, gate=None, axis=-1, out=None, wrt=None", choose)
 

@@ -7,7 +7,7 @@ from numba import types
 from numba.cpython.unsafe.tuple import tuple_setitem
 from numba.extending import register_jitable
 
-from .arguments import check_out, fail, is_array, is_none, plain, promoted, real, typed
+from .arguments import check_out, fail, is_array, is_none, plain, promoted, put, real, typed
 from .call import Call
 
 __all__ = ["maxout", "maxout_backward", "maxout_with_index"]
@@ -85,7 +85,11 @@ def _forward(name, indexed):
         kind = _check(name, given, "x")
         dtype = promoted(real(name, "x", kind))
         names = {"np": np, "dtype": dtype.type, "grouped": _grouped(name, "x", kind.ndim), "find": _find}
-        names |= {"tuple_setitem": tuple_setitem, "index_dtype": _index_dtype(given["pieces"]).type}
+        names |= {
+            "put": put,
+            "tuple_setitem": tuple_setitem,
+            "index_dtype": _index_dtype(given["pieces"]).type,
+        }
         lines = ["along, outer, groups, inner = grouped(x.shape, pieces, axis)"]
         lines += ["shape = tuple_setitem(x.shape, along, groups)"]
         if not is_none(given["out"]):
@@ -97,7 +101,7 @@ def _forward(name, indexed):
         lines += ["which = np.empty(made.shape, index_dtype)", "find(entries, made, which)"]
         lines += ["y, index = made.reshape(shape), which.reshape(shape)"]
         if not is_none(given["out"]):
-            lines += ["out[...] = y", "y = out"]
+            lines += ["put(out, y)", "y = out"]
         return [*lines, f"return {'y, index' if indexed else 'y'}"], names
 
     return typed("x, pieces, axis=-1, out=None", choose)
@@ -128,7 +132,7 @@ def maxout_backward():
         dtype = promoted(real(name, "dy", dy))
         if not is_array(dy) or dy.ndim != kind.ndim:
             fail(name, "dy", dy, "an array of the forward result's shape")
-        names = {"np": np, "pass_on": _pass_on, "tuple_setitem": tuple_setitem}
+        names = {"np": np, "pass_on": _pass_on, "put": put, "tuple_setitem": tuple_setitem}
         names |= {"wrong_dy": Call(name, "", dtype, ()).wrong_shape("dy")}
         if has_x:
             dtype = promoted(real(name, "x", kind))
@@ -164,6 +168,6 @@ def maxout_backward():
         lines += ["pass_on(np.ascontiguousarray(dy).reshape((outer * groups, inner)), which, dx)"]
         if is_none(given["out"]):
             return [*lines, "return dx.reshape(whole)"], names
-        return [*lines, "out[...] = dx.reshape(whole)", "return out"], names
+        return [*lines, "put(out, dx.reshape(whole))", "return out"], names
 
     return typed("dy, x=None, pieces=None, axis=-1, index=None, out=None", choose)

@@ -6,7 +6,7 @@ import numpy as np
 from numba import types
 
 from . import passes
-from .arguments import check_out, fail, is_array, is_none, literal, plain, promoted, real, typed
+from .arguments import check_out, fail, is_array, is_none, literal, plain, promoted, put, real, typed
 from .call import Call
 from .row_calls import row_shape, without
 
@@ -60,11 +60,12 @@ def cross_entropy():
         if is_none(given["out"]):
             return [*lines, "return made"], names
         check_out(name, given["out"], kinds.ndim - 1, True)
+        names["put"] = put
         names["wrong"] = f"{name}: argument 'out' does not fit: its shape is not that of the result"
         lines += [
             "if out.shape != made.shape:",
             "    raise ValueError(wrong)",
-            "out[...] = made",
+            "put(out, made)",
             "return out",
         ]
         return lines, names

@@ -1,4 +1,7 @@
-"""Overloads of logsumexp, softmax, log_softmax and their backward passes: along one axis, or over all."""
+"""Overloads of logsumexp, softmax, log_softmax and their backward passes.
+
+Along one axis, or over all, they are calls of kernels; along several, calls of themselves over rows.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,13 @@ from numba import types
 from numba.cpython.unsafe.tuple import tuple_setitem
 from numba.extending import register_jitable
 
+import fastrelu
+
 from . import passes
-from .arguments import check_out, fail, is_array, is_none, literal, plain, promoted, real, typed
+from .arguments import check_out, fail, is_array, is_none, literal, plain, promoted, put, real, typed
+from .axes import as_rows, entries_back, is_several, put_in_place, rows_of, values_back
 from .call import Call
+from .weighted_calls import signed_logs, weighted_gradient
 
 __all__ = ["logsumexp", "logsumexp_backward", "normalise", "normalise_backward", "row_shape", "without"]
 
@@ -41,9 +48,15 @@ def _check(name, given, argument):
     dtype = promoted(real(name, argument, kind))
     if not is_array(kind):
         fail(name, argument, kind, "an array")
-    if not is_none(given["axis"]) and not isinstance(plain(given["axis"]), types.Integer):
-        fail(name, "axis", plain(given["axis"]), "None or an integer: inside @njit one axis, or all")
+    axis = plain(given["axis"])
+    if not is_none(axis) and not isinstance(axis, (types.Integer, types.BaseTuple)):
+        fail(name, "axis", axis, "None, an integer or a tuple of them")
     return dtype
+
+
+def _function(name):
+    """The public object of a name, for code that calls it."""
+    return functools.reduce(getattr, name.split("."), fastrelu)
 
 
 def _flag(name, argument, kind):
@@ -83,11 +96,11 @@ def _entries(given, source, dy, names):
     if is_none(out):
         lines = [*made, f"return made{'' if plain(given[source]).ndim else '[()]'}"]
     elif out.ndim > 1 and out.layout != "C" and is_none(given["axis"]):
-        lines = [*made, "if out.shape != made.shape:", "    raise ValueError(wrong_out)", "out[...] = made"]
+        lines = [*made, "if out.shape != made.shape:", "    raise ValueError(wrong_out)", "put(out, made)"]
         lines += ["return out"]
     else:
         lines = [f"fill_rows({source}, {dy}, out, axis)", "return out"]
-    return lines, names | {"np": np}
+    return lines, names | {"np": np, "put": put}
 
 
 def logsumexp(name):
@@ -95,8 +108,11 @@ def logsumexp(name):
 
     def choose(given):
         dtype = _check(name, given, "a")
-        without(name, given, b=None, return_sign=False)
         keepdims, ndim = _flag(name, "keepdims", given["keepdims"]), plain(given["a"]).ndim
+        if not is_none(given["b"]) or _flag(name, "return_sign", given["return_sign"]):
+            return signed_logs(name, given, dtype, keepdims)
+        if is_several(given["axis"]):
+            return of_several(given, dtype, keepdims)
         everything = is_none(given["axis"])
         result_ndim = ndim if keepdims else 0 if everything else ndim - 1
         names = {
@@ -115,6 +131,14 @@ def logsumexp(name):
         lines += [f"made = np.empty({shape}, dtype)", "fill_rows(a, None, made, axis)"]
         return [*lines, "return made" if result_ndim else "return made[()]"], names
 
+    def of_several(given, dtype, keepdims):
+        ndim = plain(given["a"]).ndim
+        lines, names, kept = rows_of(name, given["axis"], ndim, "a")
+        names["over_rows"] = _function(name)
+        lines += [f"made = over_rows({as_rows('a')}, 1)"]
+        lines += [f"result = {values_back('made', kept, keepdims)}"]
+        return lines + put_in_place(name, given, kept if not keepdims else ndim, names), names
+
     return typed("a, axis=None, b=None, keepdims=False, return_sign=False, out=None", choose)
 
 
@@ -122,14 +146,32 @@ def logsumexp_backward(name):
     """The overload of logsumexp.backward or logsumexp0.backward."""
 
     def choose(given):
-        dtype, kind = _check(name, given, "x"), plain(given["x"])
-        without(name, given, b=None)
+        dtype, kind, axis = _check(name, given, "x"), plain(given["x"]), plain(given["axis"])
         keepdims = _flag(name, "keepdims", given["keepdims"])
         real(name, "dy", plain(given["dy"]))
-        expected = kind.ndim if keepdims else 0 if is_none(given["axis"]) else kind.ndim - 1
+        reduced = kind.ndim if is_none(axis) else len(axis.types) if is_several(axis) else 1
+        expected = kind.ndim if keepdims else kind.ndim - reduced
         if getattr(plain(given["dy"]), "ndim", 0) != expected:
             fail(name, "dy", plain(given["dy"]), f"the forward result's shape, of {expected} axes")
-        return _gradient(name, given, "x", name, dtype, row_values=True, keepdims=keepdims)
+        if not (is_several(axis) or not is_none(given["b"])):
+            return _gradient(name, given, "x", name, dtype, row_values=True, keepdims=keepdims)
+        lines, names, kept = rows_of(name, axis, kind.ndim)
+        if expected:
+            names["wrong_dy"] = f"{name}: argument 'dy' does not fit: its shape is not that of the result"
+            lines += [f"if dy.shape != {'ones' if keepdims else f'moved[:{kept}]'}:"]
+            lines += ["    raise ValueError(wrong_dy)", "flows = np.ascontiguousarray(dy).reshape(rows)"]
+        else:
+            value = "dy[()]" if is_array(given["dy"]) else "dy"
+            names["dtype"] = dtype.type
+            lines += [f"flows = np.full(rows, {value}, dtype)"]
+        if is_none(given["b"]):
+            names["over_rows"] = _function(name)
+            lines += [f"made = over_rows(flows, {as_rows('x')}, 1)"]
+        else:
+            more, known = weighted_gradient(name, given, dtype)
+            lines, names = lines + more, names | known
+        lines += [f"result = {entries_back('made')}"]
+        return lines + put_in_place(name, given, kind.ndim, names), names
 
     return typed("dy, x, axis=None, b=None, keepdims=False, out=None", choose)
 
@@ -141,12 +183,27 @@ def normalise(name):
         dtype = _check(name, given, "x")
         if not is_none(given["out"]):
             check_out(name, given["out"], plain(given["x"]).ndim, True)
+        if is_several(given["axis"]):
+            return _over_rows(name, given, "x", ("x",))
         names = {"dtype": dtype.type, "fill_rows": _run_rows(name, name, dtype, False)}
         names["wrong_out"] = f"{name}: argument 'out' does not fit: its shape is not that of the result"
         lines, names = _entries(given, "x", "None", names)
         return _whole(given, "x") + lines, names
 
     return typed("x, axis=None, out=None", choose)
+
+
+def _over_rows(name, given, source, arrays):
+    """Lines for entries that the public function gives along several axes, of arrays of one shape."""
+    ndim = plain(given[source]).ndim
+    lines, names, _ = rows_of(name, given["axis"], ndim, source)
+    names["over_rows"] = _function(name)
+    if "dy" in arrays:
+        names["wrong_dy"] = f"{name}: argument 'dy' does not fit: its shape is not that of the forward result"
+        lines += [f"if dy.shape != {source}.shape:", "    raise ValueError(wrong_dy)"]
+    given_rows = ", ".join(f"{array}={as_rows(array)}" for array in arrays)
+    lines += [f"made = over_rows({given_rows}, axis=1)", f"result = {entries_back('made')}"]
+    return lines + put_in_place(name, given, ndim, names), names
 
 
 @register_jitable
@@ -169,6 +226,8 @@ def normalise_backward(function):
         real(name, "dy", plain(given["dy"]))
         if getattr(plain(given["dy"]), "ndim", -1) != kind.ndim:
             fail(name, "dy", plain(given["dy"]), f"an array of the shape of {source}")
+        if is_several(given["axis"]):
+            return _over_rows(name, given, source, ("dy", source))
         if has_y:
             return _gradient(name, given, "y", name, dtype)
         forward = _run_rows(function, function, dtype, False)
@@ -185,7 +244,7 @@ def normalise_backward(function):
         if not is_none(given["out"]):
             check_out(name, given["out"], kind.ndim, True)
             lines = [*lines[:-1], "if out.shape != made.shape:", "    raise ValueError(wrong_out)"]
-            lines += ["out[...] = made", "return out"]
+            lines += ["put(out, made)", "return out"]
         return _whole(given, "x") + lines, names
 
     return typed("dy, x=None, y=None, axis=None, out=None", choose)

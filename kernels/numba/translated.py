@@ -19,7 +19,16 @@ from . import entries, formulas, pair
 from .arguments import define, is_array, is_none, typed
 from .elementwise import plain
 
-__all__ = ["broadcast_shape", "fill", "fill_losses", "fill_rows", "one", "sum_up"]
+__all__ = [
+    "broadcast_shape",
+    "compiled_pass",
+    "fill",
+    "fill_losses",
+    "fill_rows",
+    "one",
+    "sum_up",
+    "words_of_call",
+]
 
 
 def _chosen(signature, choose):
@@ -34,7 +43,7 @@ def _chosen(signature, choose):
 
 
 @functools.cache
-def _pass(entry):
+def compiled_pass(entry):
     """A pass over rows, compiled by itself and kept on disk: it is too long to be part of every caller."""
     try:
         return njit(cache=True, nogil=True, error_model="numpy")(getattr(entries, entry))
@@ -217,7 +226,7 @@ def sum_up(call):
     """
     if call.function is not None:
         return _sum_of(call)
-    like, add_up = call.dtype.type(0), _pass(f"{plain(call.kernel)}_{call.dtype.char}_sums")
+    like, add_up = call.dtype.type(0), compiled_pass(f"{plain(call.kernel)}_{call.dtype.char}_sums")
 
     @register_jitable
     def summed(operands, total, outer, kept, inner):
@@ -319,7 +328,7 @@ def fill_rows(call, row_values, keepdims=False):
 
 def _run_rows(call, zero):
     own, like = plain(call.kernel.replace("0", "")), call.dtype.type(0)
-    by_rows, by_columns = _pass(f"{own}_rows"), _pass(f"{own}_columns")
+    by_rows, by_columns = compiled_pass(f"{own}_rows"), compiled_pass(f"{own}_columns")
 
     @register_jitable
     def run_rows(x, dy, made, outer, n, inner):  # whose caller keeps the arrays alive
@@ -352,7 +361,7 @@ def fill_losses(call, mean, dy_of_row=False):
 
     With `dy_of_row` what flows in stands in `losses`, a value for each row, and `dy` is 1.
     """
-    like, over_rows = call.dtype.type(0), _pass("cross_entropy_rows")
+    like, over_rows = call.dtype.type(0), compiled_pass("cross_entropy_rows")
 
     @register_jitable
     def run_rows(x, labels, gradient, weights, factors, step, numbers, losses_made, n, wants_gradient):
