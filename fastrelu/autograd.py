@@ -10,7 +10,7 @@ torch = bridges.load("torch")
 
 from torch.autograd import forward_ad  # noqa: E402
 
-__all__ = ["call", "is_transformed", "memory", "tensor"]
+__all__ = ["call", "is_transformed", "memory", "numpy_dtype", "shared", "tensor"]
 
 # Whether a transform of torch.func is at work, and whether a graph is to be used once more.
 is_transformed = torch._C._are_functorch_transforms_active
@@ -26,11 +26,14 @@ def memory(tensor):
     if tensor.device.type != "cpu":
         return tensor
     if tensor.dtype == torch.bfloat16:
-        return tensor.view(torch.int16).numpy().view(_bfloat16())
+        return tensor.view(torch.int16).numpy().view(numpy_dtype(tensor.dtype))
     return tensor.numpy()
 
 
-def _bfloat16():
+def numpy_dtype(dtype):
+    """What NumPy calls a dtype of PyTorch."""
+    if dtype != torch.bfloat16:
+        return np.dtype(str(dtype).removeprefix("torch."))
     try:
         from ml_dtypes import bfloat16
     except ModuleNotFoundError:
@@ -153,7 +156,7 @@ class _Forward(torch.autograd.Function):
         call, *tensors = inputs
         function = call.function
         wanted = tuple(n for n, needed in zip(call.names, ctx.needs_input_grad[1:], strict=True) if needed)
-        check(function, wanted)
+        function.check(wanted)
         from_y = function.needs_only_y(call.given, wanted) and not set(call.names[1:]) & set(function.arrays)
         if call.replaced is not None:
             ctx.mark_dirty(tensors[0])
@@ -176,23 +179,13 @@ class _Forward(torch.autograd.Function):
     def jvp(ctx, _, *moved):
         call = ctx.about.call
         wanted = tuple(n for n, t in zip(call.names, moved, strict=True) if t is not None)
-        check(call.function, wanted)
+        call.function.check(wanted)
         about = _Linear(call, wanted, False, ctx.about.shape)
         return _Tangent.apply(about, *(t for t in moved if t is not None), *ctx.saved_tensors)
 
     @staticmethod
     def vmap(info, axes, call, *tensors):
         return _mapped(_Forward, info, axes[1:], call, tensors)
-
-
-def check(function, wanted):
-    """Raise where there is no gradient with respect to one of `wanted`."""
-    for name in wanted:
-        if name not in function.arrays:
-            raise TypeError(
-                f"fastrelu.torch.{function.name}: argument {name!r} requires grad, but has no gradient; "
-                "expected a detached tensor"
-            )
 
 
 class _Backward(torch.autograd.Function):

@@ -114,6 +114,15 @@ class Differentiable:
             given[name] = value
         return given
 
+    def check(self, wanted):
+        """Raise where there is no gradient with respect to one of `wanted`."""
+        for name in wanted:
+            if name not in self.arrays:
+                raise TypeError(
+                    f"{self.name}: argument {name!r} is differentiated, but has no gradient; expected one "
+                    "that is not: see Tensor.detach and jax.lax.stop_gradient"
+                )
+
     def needs_only_y(self, given, wanted):
         """Whether the gradients of `wanted` can be computed from the result alone."""
         if "y" not in self.of_backward or wanted != (self.arrays[0],):

@@ -185,12 +185,7 @@ def _differentiable(function, names, options):
             for name, direction in zip(names, directions, strict=True)
             if not isinstance(direction, SymbolicZero)
         }
-        for name in moved:
-            if name not in function.arrays:
-                raise TypeError(
-                    f"fastrelu.jax.{function.name}: argument {name!r} is differentiated, but has no "
-                    "gradient; expected one that jax.lax.stop_gradient was applied to"
-                )
+        function.check(moved)
         y = call(*operands)
         pass_ = _tangent(function, names, options, tuple(moved))
         kept = (y, *operands[1:]) if pass_.from_y else operands

@@ -18,16 +18,20 @@ state dict and ``isinstance`` are those; others take the parameters of the funct
 
 from __future__ import annotations
 
+import functools
 import inspect
 
 from . import bridges
+from .table import GATES as _GATES
 
 torch = bridges.load("torch")
 
 from torch.autograd import forward_ad  # noqa: E402
 
+from . import compiled  # noqa: E402
 from .autograd import call, is_transformed, memory, tensor  # noqa: E402
 
+GATES = {gate.name for gate in _GATES}
 FROM_TORCH = {"dim": "axis", "keepdim": "keepdims", "target": "labels"}
 
 
@@ -40,13 +44,10 @@ def _call(function, args, inplace, keywords):
         and not (is_transformed() or forward_ad._current_level >= 0)
     ):
         return tensor(function.function(memory(x)))
-    first = next(iter(function.takes))
-    spoken = FROM_TORCH | {"input": first}
-    keywords = {spoken.get(name, name): value for name, value in keywords.items()}
     if function.elementwise and len(args) == len(function.takes) + 1:
         *args, inplace = args
     given = function.named(args, keywords)
-    lead = given.get(first)
+    lead = given.get(first := next(iter(function.takes)))
     if not isinstance(lead, torch.Tensor):
         kind = "missing" if lead is None else f"a {type(lead).__name__}"
         raise TypeError(f"fastrelu.torch.{function.name}: argument {first!r} is {kind}; expected a Tensor")
@@ -63,16 +64,27 @@ def _key():
 
 
 def _function(made, name):
-    if made.elementwise:
+    key, names = f"{made.name} as {name}", tuple(made.takes)
+    compiled.known[key] = made
+    spoken = FROM_TORCH | {"input": names[0]}
 
-        def function(*args, inplace=False, **keywords):
-            return _call(made, args, inplace, keywords)
+    def function(*args, inplace=False, **keywords):
+        if keywords:
+            keywords = {spoken.get(word, word): value for word, value in keywords.items()}
+        if torch.compiler.is_compiling():
+            result = compiled.call(key, names, args, keywords)
+            return args[0].copy_(result) if inplace else result
+        return _call(made, args, inplace, keywords)
 
-    else:
+    if not made.elementwise:
+        elementwise = function
 
-        def function(*args, **keywords):
-            return _call(made, args, False, keywords)
+        def function(*args, dtype=None, **keywords):
+            if dtype is not None:
+                args = (args[0].to(dtype), *args[1:])
+            return elementwise(*args, **keywords)
 
+    function._torchdynamo_disable = made.draws  # a key is drawn outside of graphs
     function.__name__ = function.__qualname__ = name
     function.__signature__ = made.signature([("inplace", False)] if made.elementwise else [])
     function.__doc__ = (
@@ -116,11 +128,17 @@ def _module(made, function):
     """The module of a function, a subclass of PyTorch's where there is one."""
     modules = [name for name, kind in vars(torch.nn).items() if isinstance(kind, type)]
     name = bridges.spelled(made.name, modules)
-    options = [n for n in made.takes if n not in ("x", "key")]
     spoken = {own: theirs for theirs, own in FROM_TORCH.items()}
+    options = {
+        spoken.get(n, n): default
+        for n, default in made.takes.items()
+        if n not in ("value", "gate", "x", "key")
+    }
+    if made.elementwise:
+        options["inplace"] = False
     members = {
         "_function": staticmethod(function),
-        "_options": (*(spoken.get(n, n) for n in options), "inplace"),
+        "_options": tuple(options),
         "__module__": __name__,
         "__doc__": f"`fastrelu.torch.{made.name}` as a module.",
     }
@@ -128,9 +146,8 @@ def _module(made, function):
         return type(name, (_Forward, getattr(torch.nn, name)), members)
     name = "".join(part.capitalize() for part in made.name.split("_"))
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    arguments = [(n, made.takes[n]) for n in options if n != "training"] + [("inplace", False)]
     members["__signature__"] = inspect.Signature(
-        [inspect.Parameter(n, kind, default=default) for n, default in arguments]
+        [inspect.Parameter(n, kind, default=default) for n, default in options.items() if n != "training"]
     )
     return type(name, (_Own,), members)
 
@@ -185,30 +202,94 @@ def _everything():
         made[name] = wrapped = _function(function, name)
         theirs = bridges.spelled(name, dir(torch.nn.functional))
         made.setdefault(theirs or name, wrapped)
-        if (function.elementwise and name == function.name) or bridges.spelled(name, dir(torch.nn)):
+        if f"{theirs or name}_" in dir(torch.nn.functional):
+            made[f"{theirs or name}_"] = _in_place(wrapped, f"{theirs or name}_")
+        alone = function.elementwise or name == "maxout" or name in GATES
+        if (alone and name == function.name) or bridges.spelled(name, dir(torch.nn)):
             module = _module(function, wrapped)
             made[module.__name__] = module
     return made
 
 
+def _in_place(wrapped, name):
+    function = functools.partial(wrapped, inplace=True)
+    function.__name__, function.__doc__ = name, f"`{wrapped.__name__}` with ``inplace=True``."
+    return function
+
+
 _MADE = _everything()
 globals().update(_MADE)
-__all__ = [*_MADE, "function_of", "module_of"]
+
+# Those whose arguments are PyTorch's
 
 
-class CrossEntropyLoss(_Forward, torch.nn.CrossEntropyLoss):
-    """`fastrelu.torch.cross_entropy` as a module: the classes are along axis 1, as in ``torch.nn``."""
+def cross_entropy(
+    input, target, weight=None, *, axis=None, ignore_index=-100, reduction="mean", label_smoothing=0.0
+):
+    """`fastrelu.cross_entropy` of tensors, with the arguments and defaults of ``torch.nn.functional``.
 
-    def forward(self, logits, labels):
-        return _MADE["cross_entropy"](
-            logits,
-            labels,
-            axis=min(1, logits.ndim - 1),
-            weight=self.weight,
-            reduction=self.reduction,
-            label_smoothing=self.label_smoothing,
-            ignore_index=self.ignore_index,
-        )
+    Classes are along axis 1, or along `axis`, and rows with the label -100 do not count.  With autograd loss
+    and gradient are computed in one pass, and nothing but the gradient is kept.
+    """
+    return _MADE["cross_entropy"](
+        input,
+        target,
+        axis=min(1, input.ndim - 1) if axis is None else axis,
+        weight=weight,
+        ignore_index=None if target.is_floating_point() else ignore_index,
+        reduction=reduction,
+        label_smoothing=label_smoothing,
+    )
 
 
-__all__ += ["CrossEntropyLoss"]
+def softmin(input, dim=None, *, axis=None, dtype=None):
+    """`fastrelu.torch.softmax` of the negative of a tensor."""
+    return _MADE["softmax"](-input, axis=dim if axis is None else axis, dtype=dtype)
+
+
+def softplus(input, beta=1.0, threshold=20.0, *, inplace=False):
+    """`fastrelu.softplus` of a tensor, with autograd.
+
+    It needs no threshold: beyond PyTorch's default one the result differs from a straight line by less than
+    2.1e-9 over `beta`.  A lower one is obeyed.
+    """
+    plain = _MADE["softplus"]
+    if threshold >= 20:
+        return plain(input, beta, inplace=inplace)
+    y = torch.where(input * beta > threshold, input, plain(input, beta))
+    return input.copy_(y) if inplace else y
+
+
+class CrossEntropyLoss(torch.nn.CrossEntropyLoss):
+    """`fastrelu.torch.cross_entropy` as a module."""
+
+    def forward(self, input, target):
+        options = {n: getattr(self, n) for n in ("weight", "ignore_index", "reduction", "label_smoothing")}
+        return cross_entropy(input, target, **options)
+
+
+class Softmax2d(torch.nn.Softmax2d):
+    """`fastrelu.torch.softmax` over the channels of images."""
+
+    def forward(self, input):
+        if input.ndim not in (3, 4):
+            raise ValueError(f"Softmax2d: argument 'input' has {input.ndim} axes; expected 3 or 4")
+        return _MADE["softmax"](input, -3)
+
+
+class Softmin(torch.nn.Softmin):
+    """`fastrelu.torch.softmin` as a module."""
+
+    def forward(self, input):
+        return softmin(input, self.dim)
+
+
+class Softplus(torch.nn.Softplus):
+    """`fastrelu.torch.softplus` as a module."""
+
+    def forward(self, input):
+        return softplus(input, self.beta, self.threshold)
+
+
+_OWN = cross_entropy, softmin, softplus, CrossEntropyLoss, Softmax2d, Softmin, Softplus
+__all__ = [*sorted({*_MADE} | {made.__name__ for made in _OWN}), "function_of", "module_of"]

@@ -15,6 +15,7 @@ torch = pytest.importorskip("torch")
 
 import fastrelu.torch as frt  # noqa: E402
 
+func = torch.func
 ELEMENTWISE = [name for name, function in FUNCTIONS.items() if function.elementwise]
 SMOOTH = {f.name for f in FUNCTIONS.values() if f.piecewise_linear} | set().union(
     slopes.OF_X, slopes.OF_Y, slopes.ROWS_OF_X, slopes.ROWS_OF_Y
@@ -184,6 +185,7 @@ def test_modules_do_what_those_of_torch_do(name):
     assert list(ours.state_dict()) == list(theirs.state_dict())
     ours.load_state_dict(theirs.state_dict())
     (x,), rest = tensors("cross_entropy" if name == "CrossEntropyLoss" else "relu")
+    x = x.reshape(3, 2, 2) if name == "Softmax2d" else x
     made = []
     for module in (theirs.eval(), ours.eval()):  # RReLU draws otherwise
         leaf = x.clone().requires_grad_()
@@ -196,7 +198,7 @@ def test_modules_do_what_those_of_torch_do(name):
 
 def test_modules_of_our_own():
     own = sorted(set(MODULES) - set(THEIRS))
-    assert {"Squareplus", "Smelu", "ReluSquared", "NoisyRelu"} <= set(own)
+    assert {"Reglu", "Squareplus", "Smelu", "ReluSquared", "NoisyRelu"} <= set(own)
     assert repr(frt.Squareplus(0.25)) == "Squareplus(b=0.25, inplace=False)"
     x = torch.linspace(-3, 3, 7)
     assert torch.equal(frt.Squareplus(b=0.25)(x), frt.squareplus(x, 0.25))
@@ -259,6 +261,133 @@ def test_names_of_torch():
     assert frt.hardsigmoid is frt.hard_sigmoid
     assert torch.equal(frt.softmax(x, dim=1), frt.softmax(x, 1))
     assert frt.logsumexp(x, dim=1, keepdim=True).shape == (3, 1)
+    assert frt.log_softmax(input=x, dim=1, dtype=torch.float64).dtype == torch.float64
+    torch.testing.assert_close(frt.softmin(x, 1), F.softmin(x, 1))
+    for threshold in (20.0, 0.5):
+        torch.testing.assert_close(frt.softplus(x, 2, threshold), F.softplus(x, 2, threshold))
+    assert frt.leaky_relu(x, 0.1, True) is x
+    assert frt.elu_(x, 0.5) is x
+    in_place = [name for name in vars(F) if name.endswith("_") and hasattr(F, name[:-1])]
+    assert set(in_place) <= set(frt.__all__)
+
+
+def test_units_of_two_arrays_as_modules():
+    x = torch.randn(3, 4)
+    assert torch.equal(frt.Swiglu()(x), frt.swiglu(*x.chunk(2, -1)))
+    assert torch.equal(frt.Geglu(dim=0)(x.T), frt.geglu(x.T, dim=0))
+    assert torch.equal(frt.Maxout(2)(x), x.reshape(3, 2, 2).amax(-1))
+    assert repr(frt.Maxout(2)) == "Maxout(pieces=2, dim=-1)"
+
+
+# Cross entropy
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_the_gradient_of_cross_entropy_comes_with_the_loss(reduction, monkeypatch):
+    shape = (5, 3, 2)  # classes are along axis 1
+    x, labels = (
+        torch.randn(shape, dtype=torch.float64),
+        torch.tensor([[0, 2], [1, -100], [1, 1], [2, 0], [0, 1]]),
+    )
+    weight, made = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64), []
+    monkeypatch.setattr(fr.cross_entropy, "backward", None)
+    for home in (frt, F):
+        leaf = x.clone().requires_grad_()
+        loss = home.cross_entropy(leaf, labels, weight, reduction=reduction, label_smoothing=0.1)
+        dy = 1 + torch.arange(float(loss.numel()), dtype=torch.float64).reshape(loss.shape)
+        loss.backward(dy, retain_graph=True)
+        once = leaf.grad.clone()
+        loss.backward(dy)
+        torch.testing.assert_close(leaf.grad, 2 * once)
+        made.append((loss.detach(), once))
+    torch.testing.assert_close(*made)
+
+
+def test_cross_entropy_keeps_the_gradient_alone():
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        frt.cross_entropy(torch.randn(5, 3, requires_grad=True), torch.tensor([0, 1, 2, 0, 1]))
+    assert [t.shape for t in kept] == [(5, 3)]
+
+
+def test_the_second_derivative_of_cross_entropy_is_refused():
+    x = torch.randn(5, 3, requires_grad=True)
+    (dx,) = torch.autograd.grad(frt.cross_entropy(x, torch.tensor([0, 1, 2, 0, 1])), x, create_graph=True)
+    with pytest.raises(NotImplementedError, match="cross_entropy: the second derivative"):
+        dx.square().sum().backward()
+
+
+# Transforms
+
+ROWWISE = {
+    "softmax": (lambda x: frt.softmax(x, -1), lambda x: F.softmax(x, -1)),
+    "log_softmax": (lambda x: frt.log_softmax(x, -1), lambda x: F.log_softmax(x, -1)),
+    "logsumexp": (lambda x: frt.logsumexp(x, -1), lambda x: torch.logsumexp(x, -1)),
+}
+MAPPED = {name: (getattr(frt, name), getattr(F, name)) for name in ("gelu", "sigmoid", "relu")} | ROWWISE
+
+
+# Its forward mode uses what it deprecates.
+of_torch_itself = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+
+
+def total(f):
+    return lambda x: f(x).sin().sum()
+
+
+@of_torch_itself
+@pytest.mark.parametrize("name", MAPPED)
+@pytest.mark.parametrize(
+    "transform",
+    [
+        lambda f, x: func.vmap(f, in_dims=1, out_dims=-1)(x),
+        lambda f, x: func.vmap(func.grad(total(f)))(x),
+        lambda f, x: func.grad(total(func.vmap(f)))(x),
+        lambda f, x: func.jvp(f, (x,), (x * x,)),
+        lambda f, x: func.jacfwd(f)(x),
+        lambda f, x: func.hessian(total(f))(x),
+        lambda f, x: func.jacrev(func.jacrev(total(f)))(x),
+    ],
+)
+def test_transforms(name, transform):
+    ours, theirs = MAPPED[name]
+    x = torch.linspace(-2, 2, 6, dtype=torch.float64).reshape(2, 3)
+    torch.testing.assert_close(transform(ours, x), transform(theirs, x))
+
+
+@of_torch_itself
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_forward_mode(name):
+    """Along each argument, against the products that reverse mode makes; and mapped over a batch."""
+    leaves, rest = tensors(name)
+    for i, leaf in enumerate(leaves):
+
+        def function(t, i=i):
+            return getattr(frt, name)(*leaves[:i], t, *leaves[i + 1 :], *rest)
+
+        t = torch.cos(torch.arange(float(leaf.numel()), dtype=leaf.dtype)).reshape(leaf.shape)
+        _, pull = func.vjp(function, leaf)
+        y, along = func.jvp(function, (leaf,), (t,))
+        assert torch.equal(y, function(leaf))
+        dy = torch.sin(1 + torch.arange(float(y.numel()), dtype=leaf.dtype)).reshape(y.shape)
+        torch.testing.assert_close((along * dy).sum(), (t * pull(dy)[0]).sum())
+        if not FUNCTIONS[name].draws:
+            mapped = func.vmap(function)(torch.stack([leaf, leaf / 2]))
+            torch.testing.assert_close(mapped, torch.stack([y, function(leaf / 2)]), rtol=0, atol=0)
+
+
+def test_in_a_compiled_graph():
+    model = torch.nn.Sequential(torch.nn.Linear(5, 4), frt.GELU(), frt.PReLU(4), frt.Softmax(dim=-1))
+    loss_of = frt.CrossEntropyLoss()
+
+    def step(x, labels):
+        return loss_of(model(x), labels)
+
+    x, labels = torch.randn(3, 5), torch.tensor([0, 3, 1])
+    losses = [f(x, labels) for f in (step, torch.compile(step, backend="aot_eager", fullgraph=True))]
+    assert torch.equal(*losses)
+    gradients = [torch.autograd.grad(loss, list(model.parameters())) for loss in losses]
+    torch.testing.assert_close(*gradients)
 
 
 # Errors
@@ -274,7 +403,7 @@ def test_names_of_torch():
         (lambda x: frt.elu(x, 1, alpha=1), TypeError, "multiple values for argument 'alpha'"),
         (lambda x: frt.elu(x, alpha=-1), ValueError, "argument 'alpha' is -1; expected alpha >= 0"),
         (lambda x: frt.Softmax()(x), ValueError, "argument 'dim' is None; expected an axis"),
-        (lambda x: frt.logsumexp(x, b=x), TypeError, "argument 'b' requires grad, but has no gradient"),
+        (lambda x: frt.logsumexp(x, b=x), TypeError, "argument 'b' is differentiated, but has no gradient"),
         (lambda x: frt.relu(x, inplace=True), RuntimeError, "in-place"),
     ],
 )
