@@ -17,7 +17,7 @@ from .docstrings import UFUNC_ARGUMENTS
 __all__ = ["BRIDGES", "Differentiable", "functions", "load", "spelled", "without"]
 
 # Which packages a bridge is for, and how to get it.
-BRIDGES = {"torch": "pip install 'fastrelu[torch]'", "jax": "pip install 'fastrelu[jax]'"}
+BRIDGES = {name: f"pip install 'fastrelu[{name}]'" for name in ("torch", "jax", "dask")}
 WITHHELD = {*UFUNC_ARGUMENTS, "return_sign", "monitor"}  # no gradient passes through these
 CONSTANT = {"labels", "pieces", "act"}  # arguments that must be given, but have no gradient
 
