@@ -56,6 +56,8 @@ class View:
         A key of `SIZES`.
     device : int
     writeable : bool
+    rounded : bool
+        Whether beside arrays of fewer digits its numbers count as rounded to theirs.
     """
 
     place: int
@@ -64,6 +66,7 @@ class View:
     char: str
     device: int
     writeable: bool = True
+    rounded: bool = True
 
     @property
     def ndim(self):
@@ -149,10 +152,10 @@ class Library:
     def device(self, array) -> int:
         return array.device.id
 
-    def empty(self, array, shape):
-        """A new array of the kind, dtype and device of `array`, in C order."""
+    def empty(self, array, shape, dtype=None):
+        """A new array of the kind, dtype (or that of a name) and device of `array`, in C order."""
         with self.module.cuda.Device(self.device(array)):
-            return self.module.empty(shape, array.dtype)
+            return self.module.empty(shape, dtype or array.dtype)
 
     def empty_like(self, array):
         """The same with the shape of `array`, and its order where it has one."""
@@ -197,8 +200,9 @@ class Torch(Library):
     def device(self, array):
         return array.get_device()
 
-    def empty(self, array, shape):
-        return self.module.empty(shape, dtype=array.dtype, device=array.device)
+    def empty(self, array, shape, dtype=None):
+        kind = getattr(self.module, dtype) if dtype else array.dtype
+        return self.module.empty(shape, dtype=kind, device=array.device)
 
     def empty_like(self, array):
         return self.module.empty_like(array)
@@ -241,9 +245,9 @@ class Numba(Library):
     def device(self, array):
         return array.gpu_data.context.device.id if array.size else self._cuda.get_current_device().id
 
-    def empty(self, array, shape):
+    def empty(self, array, shape, dtype=None):
         with self._cuda.gpus[self.device(array)]:
-            return self._cuda.device_array(shape, array.dtype, stream=array.stream)
+            return self._cuda.device_array(shape, dtype or array.dtype, stream=array.stream)
 
     def empty_like(self, array):
         with self._cuda.gpus[self.device(array)]:
@@ -278,8 +282,9 @@ class Jax(Library):
         array.block_until_ready()
         return super().view(array, integers)
 
-    def empty(self, array, shape):
-        made = sys.modules["jax.numpy"].empty(shape, array.dtype, device=next(iter(array.devices())))
+    def empty(self, array, shape, dtype=None):
+        device = next(iter(array.devices()))
+        made = sys.modules["jax.numpy"].empty(shape, dtype or array.dtype, device=device)
         return made.block_until_ready()
 
     def empty_like(self, array):

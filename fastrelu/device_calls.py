@@ -33,6 +33,7 @@ __all__ = [
     "only_ordinary",
     "run",
     "run_function",
+    "run_sums",
     "target_of",
 ]
 
@@ -86,8 +87,8 @@ class Operands:
         self.library = library_of(array)
         self.lead = view(f.__qualname__, argument, array)
 
-    def view(self, argument, array, integers=False) -> View:
-        """An array beside the first one, of its dtype, or of integers where these are taken too."""
+    def view(self, argument, array, integers=False, mixed=False) -> View:
+        """An array beside the first one, of its dtype, or of integers or any where these are taken too."""
         f, lead = self.f, self.lead
         if array is self.array:
             return lead
@@ -99,28 +100,28 @@ class Operands:
         found = view(f.__qualname__, argument, array, integers)
         if found.device != lead.device:
             f._fail(ValueError, argument, f"on device {found.device}", beside)
-        if found.char != lead.char and not (integers and found.char in INTEGERS):
+        if found.char != lead.char and not mixed and not (integers and found.char in INTEGERS):
             expected = f"{dtype_name(lead.char)}, that of {self.argument}"
             f._fail(TypeError, argument, f"of dtype {dtype_name(found.char)}", expected)
         return found
 
-    def number(self, argument, value):
-        """A number of the host, rounded to the dtype, or an array beside the first one."""
+    def number(self, argument, value, mixed=False):
+        """A number of the host, rounded to the dtype, or an array beside the first one, see `view`."""
         if type(value) is float:
             return np.float64(_rounded(value, self.lead.char))
         if is_on_device(value) or np.ndim(value):
-            return self.view(argument, value)
+            return self.view(argument, value, mixed=mixed)
         return np.float64(_rounded(float(self.f._real(argument, value)), self.lead.char))
 
     def parameter(self, p, value):
-        number = self.number(p.name, value)
+        number = self.number(p.name, value, mixed=True)
         if type(number) is not View and p.constrained and not p.accepts(number):
             self.f._fail(ValueError, p.name, value, p.requirement)
         return number
 
-    def out(self, argument, array, shape) -> View:
-        """Memory to write a result of `shape` to."""
-        f, found = self.f, self.view(argument, array)
+    def out(self, argument, array, shape, mixed=False) -> View:
+        """Memory to write a result of `shape` to, of any dtype if it may be `mixed`."""
+        f, found = self.f, self.view(argument, array, mixed=mixed)
         if not found.writeable:
             f._fail(ValueError, argument, "read-only", "a writeable array")
         if found.shape != shape:
@@ -171,11 +172,15 @@ def only_ordinary(f, lead, given):
 # Launching
 
 
-def _divided(operands):
-    """The pattern of views and numbers, each kind by itself."""
-    pattern = "".join("a" if type(o) is View else "n" for o in operands)
+def divided(operands, char):
+    """The pattern of views and numbers (``kernels/cuda/storage.py``), each kind by itself."""
     views = [o for o in operands if type(o) is View]
-    return pattern, views, [float(o) for o in operands if type(o) is not View]
+    letters = ("n" if type(o) is not View else "a" if o.char == char else _letter(o) for o in operands)
+    return "".join(letters), views, [float(o) for o in operands if type(o) is not View]
+
+
+def _letter(view):
+    return view.char if view.rounded else view.char.upper()
 
 
 def launches(function, cost, out, operands):
@@ -184,9 +189,14 @@ def launches(function, cost, out, operands):
 
     launch = launching()
     on = launch.device(out.device)
-    pattern, views, numbers = _divided(operands)
+    pattern, views, numbers = divided(operands, out.char)
     for one in passes(out, tuple(broadcast(v, out.shape) for v in views)):
-        compiled = elementwise.compiled(function, cost, out.char, pattern, one.rank)
+        letters = pattern
+        if one.alike:
+            which = iter(one.alike)
+            letters = "".join("s" if kind == "a" and next(which) else kind for kind in pattern)
+        by_vectors = one.alike is not None
+        compiled = elementwise.compiled(function, cost, out.char, letters, one.rank, by_vectors)
         blocks = min(-(-one.items // compiled.threads), on.processors * launch.BLOCKS_A_PROCESSOR)
         yield compiled, blocks, (*one.places, *numbers, *one.rest)
 
@@ -214,16 +224,27 @@ def run_function(f, function, cost, out, operands, stream):
 
 
 def _run_sums(f, kernel, out, operands, shape, kept_shape, called, stream):
-    """Sum a kernel's results of `shape` over the axes that `kept_shape` lacks, into `out`."""
+    """Sum the results of a kernel of the table."""
+    on = launching().device(out.device)
+    function = f._summed_on_device(kernel, out.char, on.cc)
+    run_sums(f, function, out, operands, shape, kept_shape, called, stream)
+
+
+def run_sums(f, function, out, operands, shape, kept_shape, called, stream, terms=None):
+    """Sum a function's results of `shape` over the axes that `kept_shape` lacks, into `out`.
+
+    They are those of a dtype of `called`, and the results themselves go to `terms`, if that is given.
+    """
     from fastrelu.kernels.cuda import sums
 
-    aligned(f, [out, *(o for o in operands if type(o) is View)])
-    launch = launching()
+    targets = () if terms is None else (terms,)
+    aligned(f, [out, *targets, *(o for o in operands if type(o) is View)])
+    launch, char = launching(), called.lead.char
     on = launch.device(out.device)
-    pattern, views, numbers = _divided(operands)
+    pattern, views, numbers = divided(operands, char)
     plan = summation(
         out,
-        tuple(broadcast(v, shape) for v in views),
+        tuple(broadcast(v, shape) for v in (*targets, *views)),
         shape,
         kept_shape,
         launch.THREADS,
@@ -233,10 +254,10 @@ def _run_sums(f, kernel, out, operands, shape, kept_shape, called, stream):
     workspace = called.library.workspace(called.array, 2 * max(1, plan.parts * plan.kept))
     work = called.library.view(workspace).place
     kernels = (
-        sums.partial(f._summed_on_device(kernel, out.char, on.cc), out.char, pattern, *plan.ranks),
+        sums.partial(function, char, pattern, *plan.ranks, terms is not None),
         sums.finished(out.char, plan.ranks[0]),
     )
-    places = [v.place for v in views]
+    places = [v.place for v in (*targets, *views)]
     if plan.kept:
         on.launch(kernels[0], plan.blocks, stream, (*places, *numbers, work, *plan.partial))
         blocks = -(-plan.kept // kernels[1].threads)
@@ -338,11 +359,14 @@ def forward(f, x, parameters, axis, given):
     return result
 
 
-def target_of(called, out, shape):
-    """Where a result goes, and the array that the caller gets."""
+def target_of(called, out, shape, like=None):
+    """Where a result goes, and the array that the caller gets: of the dtype of `like`, or of the call."""
     if out is not None:
-        return called.out("out", out, shape), out
+        return called.out("out", out, shape, like is not None), out
     library, array = called.library, called.array
+    if like is not None:
+        result = library.empty(like, shape)
+        return library.view(result), result
     result = library.empty_like(array) if shape == called.lead.shape else library.empty(array, shape)
     return library.view(result), result
 
@@ -432,7 +456,9 @@ def explained(f, kernel, arrays, out):
         target = whole if dense else replace(whole, shape=shape, strides=c_strides(shape, SIZES[whole.char]))
     on = launching().device(target.device)
     made = list(launches(f._on_device(kernel, target.char, on.cc), kernel.cost, target, views))
-    ranks = [one.rank for one in passes(target, tuple(broadcast(v, shape) for v in views if type(v) is View))]
+    views = tuple(broadcast(v, shape) for v in views if type(v) is View)
+    over = list(passes(target, views))
+    ranks = [one.rank for one in over]
     by_vectors = bool(made) and ranks[0] == 0 and made[0][2][-1] > 0
     threads = max((blocks * compiled.threads for compiled, blocks, _ in made), default=0)
     major, minor = on.cc
@@ -442,6 +468,11 @@ def explained(f, kernel, arrays, out):
         reason = "contiguous and alike in alignment: loads and stores of 16 bytes"
     elif ranks[0] == 0:
         reason = "contiguous, but not alike in alignment: number by number"
+    elif over[0].alike is not None:
+        by_vectors, reason = (
+            True,
+            f"runs of memory along the last of {ranks[0]} axes: loads and stores of 16 bytes",
+        )
     else:
         reason = f"strides of its own along {ranks[0]} axes: number by number"
     reasons = reason, f"device {target.device}, where the arrays are", *(one.name for one, _, _ in made)

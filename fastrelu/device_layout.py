@@ -1,7 +1,8 @@
 """How a kernel goes over device arrays: a pure function of where they lie, which ends in a launch.
 
 Axes are put in the order of the result's memory and merged where every array allows it.  What is one run of
-contiguous memory then goes by vectors of 16 bytes, everything else number by number.
+contiguous memory then goes by vectors of 16 bytes, and so do several axes of which the last is such runs,
+everything else number by number.
 """
 
 from __future__ import annotations
@@ -53,12 +54,15 @@ class Pass:
         The kernel's last arguments.
     items : int
         How many threads find something to do.
+    alike : tuple of bool or None
+        Where the last of several axes counts vectors, which arrays have one number for a whole one.
     """
 
     rank: int
     places: tuple[int, ...]
     rest: tuple[int, ...]
     items: int
+    alike: tuple[bool, ...] | None = None
 
 
 def broadcast(view: View, shape) -> View:
@@ -106,7 +110,8 @@ def passes(out: View, arrays: tuple[View, ...]):
     if len(axes.lengths) == 1 and (axes.lengths == (1,) or all(step == (size,) for step in axes.strides)):
         yield contiguous(places, axes.lengths[0], size)
     else:
-        yield from _strided(places, axes)
+        lanes = VECTOR_BYTES // size if all(a.char == out.char for a in arrays) else 0
+        yield from _strided(places, axes, lanes)
 
 
 def contiguous(places, n, size) -> Pass:
@@ -117,11 +122,27 @@ def contiguous(places, n, size) -> Pass:
     return Pass(0, places, (n, head, vectors), max(vectors, n - vectors * lanes))
 
 
-def _strided(places, axes):
+def _by_vectors(places, axes, lanes):
+    """The axes in vectors along the last one, and which arrays have one number there; else None."""
+    size = VECTOR_BYTES // lanes
+    if axes.lengths[-1] % lanes or axes.strides[0][-1] != size:
+        return None
+    for place, (*outer, last) in zip(places, axes.strides, strict=True):
+        if last and (last != size or any(step % VECTOR_BYTES for step in (place, *outer))):
+            return None
+    alike = tuple(not strides[-1] for strides in axes.strides[1:])
+    strides = tuple((*outer, last * lanes) for *outer, last in axes.strides)
+    return Axes((*axes.lengths[:-1], axes.lengths[-1] // lanes), strides), alike
+
+
+def _strided(places, axes, lanes):
+    """`lanes`: numbers of a vector, 0 where arrays are not of one dtype."""
     n, rank = math.prod(axes.lengths), len(axes.lengths)
     if rank <= MOST_AXES and n <= MOST_NUMBERS:
+        axes, alike = (lanes and _by_vectors(places, axes, lanes)) or (axes, None)
+        n = math.prod(axes.lengths)
         steps = tuple(step for strides in axes.strides for step in strides)
-        yield Pass(rank, places, (n, *axes.lengths[1:], *steps), n)
+        yield Pass(rank, places, (n, *axes.lengths[1:], *steps), n, alike)
         return
     # along the first axis in pieces: single ones where there are too many axes
     first, *others = axes.lengths
@@ -130,7 +151,8 @@ def _strided(places, axes):
         length = min(piece, first - start)
         moved = tuple(p + start * s[0] for p, s in zip(places, axes.strides, strict=True))
         inner = Axes(tuple(others), tuple(s[1:] for s in axes.strides))
-        yield from _strided(moved, inner if length == 1 and others else Axes((length, *others), axes.strides))
+        rest = inner if length == 1 and others else Axes((length, *others), axes.strides)
+        yield from _strided(moved, rest, lanes)
 
 
 @dataclass(frozen=True, slots=True)

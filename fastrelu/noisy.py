@@ -171,12 +171,9 @@ class Slopes:
 
     def _draw(self, key, axis, shape, dtype):
         """0 without training, one draw a channel where there is an axis, else the key."""
-        if axis is not None:
-            if isinstance(axis, bool) or not hasattr(axis, "__index__"):
-                self._fail(TypeError, "axis", repr(axis), "an integer or None")
-            axis = axis.__index__()
-            if not -len(shape) <= axis < len(shape):
-                raise np.exceptions.AxisError(axis, len(shape), f"{self.__qualname__}: argument 'axis'")
+        axis = self._integer_axis(axis)
+        if axis is not None and not -len(shape) <= axis < len(shape):
+            raise np.exceptions.AxisError(axis, len(shape), f"{self.__qualname__}: argument 'axis'")
         if key is None:
             return np.zeros(())
         if axis is None:
@@ -185,13 +182,19 @@ class Slopes:
         channels = self._draws(key, (shape[axis],), work)
         return channels.reshape([-1 if a == axis % len(shape) else 1 for a in range(len(shape))])
 
+    def _integer_axis(self, axis):
+        if axis is None:
+            return None
+        if isinstance(axis, bool) or not hasattr(axis, "__index__"):
+            self._fail(TypeError, "axis", repr(axis), "an integer or None")
+        return axis.__index__()
+
     def _on_arrays_of_device(self, key, axis, name, source, bounds, out, dy=None):
-        if axis is not None:
-            self._fail(ValueError, "axis", repr(axis), "None for an array on a device")
+        axis = self._integer_axis(axis)
         if not device_draws.any_on_device(*bounds):
             self._checked([np.asarray(b, float) for b in bounds])
-        parameters = self.row.parameters
-        return device_draws.run_with_draws(self, self.kernel, key, name, source, parameters, bounds, out, dy)
+        parameters, kernel = self.row.parameters, self.kernel
+        return device_draws.run_with_draws(self, kernel, key, name, source, parameters, bounds, out, dy, axis)
 
 
 class RReluBackward(Slopes, RandomBackward):

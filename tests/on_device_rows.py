@@ -381,12 +381,7 @@ REFUSED = {
         "probabilities",
         lambda: fr.cross_entropy(D(X), D(abs(X)), ignore_index=1),
     ),
-    "channels": (
-        ValueError,
-        "'axis'",
-        "device",
-        lambda: fr.rrelu(D(X), training=True, key=fr.noise_key(0), axis=0),
-    ),
+    "channels": (np.exceptions.AxisError, "'axis'", "bounds", lambda: fr.rrelu(D(X), axis=2)),
     "bounds": (ValueError, "'upper'", "lower", lambda: fr.rrelu(D(X), 0.5, 0.25)),
 }
 
@@ -413,6 +408,7 @@ def test_draws_are_those_of_the_host(dtype):
         for device, host in (
             (fr.rrelu(D(x), **options), fr.rrelu(x, **options)),
             (fr.rrelu(D(x), 0.25, 0.5, **options), fr.rrelu(x, 0.25, 0.5, **options)),
+            (fr.rrelu(D(x), **options, axis=-1), fr.rrelu(x, **options, axis=-1)),
             (fr.rrelu.backward(D(dy), D(x), **options), fr.rrelu.backward(dy, x, **options)),
             (fr.rrelu(D(x)), fr.rrelu(x)),
             (fr.noisy_relu.backward(D(dy), D(x), **options), fr.noisy_relu.backward(dy, x, **options)),

@@ -42,9 +42,11 @@ class Simulated(device.Library):
     def device(self, array):
         return array.ordinal
 
-    def empty(self, array, shape):
+    def empty(self, array, shape, dtype=None):
         self.made += 1
-        return DeviceArray(np.full(shape, np.nan, array.dtype), array.ordinal)
+        made = np.empty(shape, dtype or array.dtype)
+        made.fill(np.nan if made.dtype.kind not in "biu" else 99)
+        return DeviceArray(made, array.ordinal)
 
     def empty_like(self, array):
         self.made += 1

@@ -13,9 +13,9 @@ from . import formulas, pair
 from .elementwise import Function
 from .launch import Kernel
 from .primitives import inline
-from .storage import STORAGES, applied, located
+from .storage import STORAGES, applied, arrays_of, located
 
-__all__ = ["COUNTERS", "GROUP", "compiled"]
+__all__ = ["COUNTERS", "GROUP", "compiled", "themselves"]
 
 GROUP, COUNTERS, ROUNDS = 64, 16, 10
 INDEX = types.int64
@@ -102,15 +102,25 @@ DRAWS = {
 }
 
 
+@inline
+def _itself(draw):
+    return draw
+
+
+def themselves(distribution, char) -> Kernel:
+    """The kernel that writes draws one behind the other: of float32 or float64, as `char` says."""
+    return compiled(Function("draw", _itself), distribution, char, "", 1)
+
+
 @functools.cache
 def compiled(function: Function, distribution, char, pattern, rank) -> Kernel:
     """The kernel that runs a function, whose last argument is a draw, over arrays of any strides.
 
     ``kernel(places, numbers, key, n, lengths, strides)``: number i of the result, counted in C order, has
     draw i of the key, which comes in two words; for the others see ``elementwise.strided``, for `pattern`
-    ``applied``.
+    ``storage``.
     """
-    storage, arrays = STORAGES[char], 1 + pattern.count("a")
+    storage, arrays = STORAGES[char], 1 + arrays_of(pattern)
     make = functools.partial(
         _drawing, function.body, DRAWS[distribution][storage.real], storage, pattern, rank
     )
@@ -125,7 +135,7 @@ def compiled(function: Function, distribution, char, pattern, rank) -> Kernel:
 
 
 def _drawing(f, draw, storage, pattern, rank):
-    arrays = 1 + pattern.count("a")
+    arrays = 1 + arrays_of(pattern)
     has_numbers, several = "n" in pattern, rank > 1
     run = applied(f, storage, pattern + "n")
     find = located(rank, arrays)

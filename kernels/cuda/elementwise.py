@@ -8,7 +8,7 @@ from numba import cuda, types
 
 from . import formulas
 from .launch import Kernel
-from .storage import STORAGES, VECTOR_BYTES, applied, located
+from .storage import STORAGES, VECTOR_BYTES, applied, arrays_of, located
 
 __all__ = ["Function", "compiled", "flat", "function_of", "strided", "term_of"]
 
@@ -66,7 +66,7 @@ def term_of(name, summed, char) -> Function:
 
 
 @functools.cache
-def compiled(function, cost, char, pattern, rank) -> Kernel:
+def compiled(function, cost, char, pattern, rank, by_vectors=False) -> Kernel:
     """The kernel that runs a function over arrays: contiguous ones where `rank` is 0.
 
     Parameters
@@ -77,20 +77,23 @@ def compiled(function, cost, char, pattern, rank) -> Kernel:
     char : str
         The dtype; see `STORAGES`.
     pattern : str
-        Which arguments are arrays; see `applied`.
+        Where its arguments come from; see ``storage``.
     rank : int
         How many axes there are.
+    by_vectors : bool
+        Of several axes, the last counts whole vectors.
     """
-    storage, arrays = STORAGES[char], 1 + pattern.count("a")
+    storage, arrays = STORAGES[char], 1 + arrays_of(pattern)
     arguments = types.UniTuple(INDEX, arrays), types.UniTuple(storage.real, pattern.count("n")), INDEX
     if rank == 0:
-        count = 1 if char == "d" and cost > CHEAP else max(1, IN_FLIGHT[cost <= CHEAP] // pattern.count("a"))
+        count = 1 if char == "d" and cost > CHEAP else max(1, IN_FLIGHT[cost <= CHEAP] // arrays_of(pattern))
         make = functools.partial(flat, function.body, storage, pattern, count)
         arguments += INDEX, INDEX
     else:
-        make = functools.partial(strided, function.body, storage, pattern, rank)
+        make = functools.partial(strided, function.body, storage, pattern, rank, by_vectors)
         arguments += types.UniTuple(types.uint32, rank - 1), types.UniTuple(INDEX, rank * arrays)
-    return Kernel(f"{function.name}.{char}.{pattern}.{rank}", make, arguments, kept=function.kept)
+    name = f"{function.name}.{char}.{pattern}.{rank}{'v' * by_vectors}"
+    return Kernel(name, make, arguments, kept=function.kept)
 
 
 def flat(f, storage, pattern, count):
@@ -124,13 +127,13 @@ def flat(f, storage, pattern, count):
     return kernel
 
 
-def strided(f, storage, pattern, rank):
-    """A kernel over arrays with strides of their own, those of 0 included, of less than 2^32 numbers.
+def strided(f, storage, pattern, rank, by_vectors=False):
+    """A kernel over arrays with strides of their own, those of 0 included, of less than 2^32 items.
 
     ``kernel(places, numbers, n, lengths, strides)``: see `located`.
     """
-    find = located(rank, 1 + pattern.count("a"))
-    run = applied(f, storage, pattern)
+    find = located(rank, 1 + arrays_of(pattern))
+    run = applied(f, storage, pattern, storage.lanes if by_vectors else 1)
 
     def kernel(places, numbers, n, lengths, strides):
         i, step = types.int64(cuda.grid(1)), types.int64(cuda.gridsize(1))

@@ -2,6 +2,14 @@
 
 A kernel never sees a pointer: it hands over places, addresses of the result and of each array, and
 `applied` makes of a function of numbers one that loads, computes and stores.
+
+A *pattern* says for each argument of a function where its numbers come from:
+
+    a    an array of the dtype of the call
+    s    the same, but one number for all that a vector of the others holds
+    n    a number that is the same for all
+    e, b, f, d    an array of this other dtype, whose numbers are rounded to that of the call
+    E, B, F, D    one whose numbers are taken as they are, as far as what is computed in holds them
 """
 
 import ctypes
@@ -18,9 +26,11 @@ __all__ = [
     "VECTOR_BYTES",
     "Storage",
     "applied",
+    "arrays_of",
     "evaluated",
     "loaded",
     "located",
+    "some_of",
     "stored",
 ]
 
@@ -63,13 +73,13 @@ class Storage:
             return [builder.extract_element(vector, WORD(i)) for i in range(lanes)]
         if lanes == 1:
             bits = self._from(builder, place, ir.IntType(16))
-            return [self._widened(builder, bits)]
+            return [self.widened(builder, bits)]
         words = self._from(builder, place, ir.VectorType(WORD, 4))
         found = []
         for i in range(4):
             word = builder.extract_element(words, WORD(i))
             for part in (word, builder.lshr(word, WORD(16))):
-                found.append(self._widened(builder, builder.trunc(part, ir.IntType(16))))
+                found.append(self.widened(builder, builder.trunc(part, ir.IntType(16))))
         return found
 
     def store(self, builder, place, numbers):
@@ -80,7 +90,7 @@ class Storage:
             for i, number in enumerate(numbers):
                 vector = builder.insert_element(vector, number, WORD(i))
             return self._to(builder, place, vector)
-        halves = [self._narrowed(builder, number) for number in numbers]
+        halves = [self.narrowed(builder, number) for number in numbers]
         if len(halves) == 1:
             return self._to(builder, place, halves[0])
         words = ir.Constant(ir.VectorType(WORD, 4), ir.Undefined)
@@ -102,13 +112,13 @@ class Storage:
         stored = builder.store(value, self._pointer(builder, place, value.type))
         stored.align = VECTOR_BYTES if isinstance(value.type, ir.VectorType) else self.size
 
-    def _widened(self, builder, bits):
+    def widened(self, builder, bits):
         """The float32 of 16 bits."""
         if self.char == "e":
             return builder.fpext(builder.bitcast(bits, ir.HalfType()), ir.FloatType())
         return builder.bitcast(builder.shl(builder.zext(bits, WORD), WORD(16)), ir.FloatType())
 
-    def _narrowed(self, builder, number):
+    def narrowed(self, builder, number):
         """A float32 rounded to 16 bits, half to even."""
         if self.char == "e":
             return builder.bitcast(builder.fptrunc(number, ir.HalfType()), ir.IntType(16))
@@ -149,6 +159,50 @@ STORAGES = {
 }
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where one argument's numbers come from, by its letter in a pattern."""
+
+    kind: str
+    to: Storage  # of the call
+
+    @property
+    def storage(self):
+        return self.to if self.kind in "as" else STORAGES[self.kind.lower()]
+
+    @property
+    def rounds(self):
+        return self.kind in STORAGES and self.to.size == 2
+
+    def load(self, builder, place, lanes):
+        """A number for each lane, as LLVM code."""
+        found = self.storage.load(builder, place, 1 if self.kind == "s" else lanes)
+        if self.storage.real != self.to.real and self.to.real == types.float32:
+            found = [builder.fptrunc(one, ir.FloatType()) for one in found]
+        elif self.storage.real != self.to.real:
+            found = [builder.fpext(one, ir.DoubleType()) for one in found]
+        if self.rounds:
+            found = [self.to.widened(builder, self.to.narrowed(builder, one)) for one in found]
+        return found * (lanes // len(found))
+
+    def read(self, place, lanes):
+        """The same as Python."""
+        found = self.storage.read(place, 1 if self.kind == "s" else lanes)
+        found = np.array(found, str(self.to.real))
+        if self.rounds:
+            found = found.astype(self.to.dtype).astype(str(self.to.real))
+        return list(found) * (lanes // len(found))
+
+
+def arrays_of(pattern):
+    """How many arrays it has."""
+    return len(pattern) - pattern.count("n")
+
+
+def _sources(storage, pattern):
+    return [Source(kind, storage) for kind in pattern if kind != "n"]
+
+
 def applied(f, storage, pattern, lanes=1, count=1):
     """An intrinsic ``run(places, numbers, offset, step)`` that stores what `f` makes of what it loads.
 
@@ -158,19 +212,24 @@ def applied(f, storage, pattern, lanes=1, count=1):
         Of numbers, compiled for the device.
     storage : Storage
     pattern : str
-        For each argument of `f`, "a": from an array, or "n": a number that is the same for all.
+        Where its arguments come from.
     lanes : int
         1 or `storage.lanes`.
     count : int
         Vectors that are loaded before any is computed: at `offset` bytes from each place, and every `step`.
     """
+    sources = _sources(storage, pattern)
 
     def twin(places, numbers, offset, step):
         out, *arrays = places
         with np.errstate(all="ignore"):
-            found = [[storage.read(int(p + offset + k * step), lanes) for p in arrays] for k in range(count)]
+            found = [
+                [one.read(int(p + offset + k * step), lanes) for one, p in zip(sources, arrays, strict=True)]
+                for k in range(count)
+            ]
             for k, loaded in enumerate(found):
-                results = [f(*_arguments(pattern, lane, numbers)) for lane in zip(*loaded, strict=True)]
+                each = zip(*loaded, strict=True) if loaded else [()] * lanes
+                results = [f(*_arguments(pattern, lane, numbers)) for lane in each]
                 storage.write(int(out + offset + k * step), results)
 
     @simulated(twin)
@@ -179,16 +238,20 @@ def applied(f, storage, pattern, lanes=1, count=1):
             places, numbers, offset, step = arguments
             callee, resolved = _callee(context, target, f, (storage.real,) * len(pattern))
             of_all = [builder.extract_value(numbers, i) for i in range(pattern.count("n"))]
-            bases = [builder.extract_value(places, i) for i in range(1 + pattern.count("a"))]
+            bases = [builder.extract_value(places, i) for i in range(1 + len(sources))]
             offsets = [offset]
             for _ in range(1, count):
                 offsets.append(builder.add(offsets[-1], step))
             loaded = [
-                [storage.load(builder, builder.add(base, at), lanes) for base in bases[1:]] for at in offsets
+                [
+                    one.load(builder, builder.add(base, at), lanes)
+                    for one, base in zip(sources, bases[1:], strict=True)
+                ]
+                for at in offsets
             ]
             for at, vectors in zip(offsets, loaded, strict=True):
                 results = []
-                for lane in zip(*vectors, strict=True):
+                for lane in zip(*vectors, strict=True) if vectors else [()] * lanes:
                     result = callee(builder, _arguments(pattern, lane, of_all))
                     results.append(target.cast(builder, result, resolved, storage.real))
                 storage.store(builder, builder.add(bases[0], at), results)
@@ -201,10 +264,12 @@ def applied(f, storage, pattern, lanes=1, count=1):
 
 def evaluated(f, storage, pattern):
     """An intrinsic ``value(places, numbers)``: what `f` makes of one number of each array; see `applied`."""
+    sources = _sources(storage, pattern)
 
     def twin(places, numbers):
         with np.errstate(all="ignore"):
-            return f(*_arguments(pattern, [storage.read(int(p), 1)[0] for p in places], numbers))
+            found = [one.read(int(p), 1)[0] for one, p in zip(sources, places, strict=True)]
+            return f(*_arguments(pattern, found, numbers))
 
     @simulated(twin)
     def value(context, places, numbers):
@@ -215,8 +280,8 @@ def evaluated(f, storage, pattern):
             places, numbers = arguments
             callee, _ = _callee(context, target, f, (storage.real,) * len(pattern))
             of_all = [builder.extract_value(numbers, i) for i in range(pattern.count("n"))]
-            bases = [builder.extract_value(places, i) for i in range(pattern.count("a"))]
-            loaded = [storage.load(builder, base, 1)[0] for base in bases]
+            bases = [builder.extract_value(places, i) for i in range(len(sources))]
+            loaded = [one.load(builder, base, 1)[0] for one, base in zip(sources, bases, strict=True)]
             return callee(builder, _arguments(pattern, loaded, of_all))
 
         return result(places, numbers), write
@@ -258,10 +323,24 @@ def stored(storage):
     return put
 
 
+def some_of(first, count):
+    """An intrinsic ``some(numbers)``: so many numbers of a tuple, from the first that is wanted."""
+
+    @simulated(lambda numbers: numbers[first : first + count])
+    def some(context, numbers):
+        def write(target, builder, signature, arguments):
+            found = [builder.extract_value(arguments[0], first + i) for i in range(count)]
+            return target.make_tuple(builder, signature.return_type, found)
+
+        return types.UniTuple(numbers.dtype, count)(numbers), write
+
+    return some
+
+
 def _arguments(pattern, arrays, numbers):
     """A function's arguments in their order, from those of each kind."""
-    given = {"a": iter(arrays), "n": iter(numbers)}
-    return [next(given[kind]) for kind in pattern]
+    arrays, numbers = iter(arrays), iter(numbers)
+    return [next(numbers if kind == "n" else arrays) for kind in pattern]
 
 
 def _callee(context, target, f, arguments):

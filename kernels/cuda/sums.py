@@ -12,7 +12,7 @@ from numba import cuda, types
 from . import pair
 from .launch import THREADS, Kernel
 from .primitives import inline
-from .storage import STORAGES, VECTOR_BYTES, evaluated, loaded, located, stored
+from .storage import STORAGES, VECTOR_BYTES, arrays_of, evaluated, loaded, located, stored
 
 __all__ = ["WIDTH", "finished", "partial"]
 
@@ -26,6 +26,13 @@ def add_number(total, lost, term):
 
 
 @inline
+def add_double(total, lost, term):
+    s = total + term
+    t = s - total
+    return s, lost + ((total - (s - t)) + (term - t))
+
+
+@inline
 def add_pair(total, lost, term):
     s = total + term[0]
     t = s - total
@@ -33,9 +40,12 @@ def add_pair(total, lost, term):
 
 
 @functools.cache
-def partial(function, char, pattern, kept_rank, summed_rank) -> Kernel:
-    """The kernel that leaves parts of sums in a workspace, 16 bytes each."""
-    storage, arrays = STORAGES[char], pattern.count("a")
+def partial(function, char, pattern, kept_rank, summed_rank, keeps=False) -> Kernel:
+    """The kernel that leaves parts of sums in a workspace, 16 bytes each.
+
+    If it `keeps` the terms they go to an array, the first of its places.
+    """
+    storage, arrays = STORAGES[char], keeps + arrays_of(pattern)
     lengths = [types.UniTuple(types.uint32, rank - 1) for rank in (kept_rank, summed_rank)]
     strides = [types.UniTuple(INDEX, rank * arrays) for rank in (kept_rank, summed_rank)]
     arguments = (
@@ -44,16 +54,25 @@ def partial(function, char, pattern, kept_rank, summed_rank) -> Kernel:
         *lengths,
         *strides,
     )
-    make = functools.partial(_partial, function, storage, pattern, kept_rank, summed_rank)
-    name = f"{function.name}.{char}.{pattern}.{kept_rank}.{summed_rank}.sums"
+    make = functools.partial(_partial, function, storage, pattern, kept_rank, summed_rank, keeps)
+    name = f"{function.name}.{char}.{pattern}.{kept_rank}.{summed_rank}.sums{'.kept' * keeps}"
     return Kernel(name, make, arguments, kept=function.kept)
 
 
-def _partial(f, storage, pattern, kept_rank, summed_rank):
-    arrays = pattern.count("a")
+def _partial(f, storage, pattern, kept_rank, summed_rank, keeps):
+    arrays = keeps + arrays_of(pattern)
     to_result, to_term = located(kept_rank, arrays), located(summed_rank, arrays)
     value, put, wide = evaluated(f.body, storage, pattern), stored(PAIRS), types.float64
-    accumulate = add_pair if f.gives_pairs else add_number
+    accumulate = add_pair if f.gives_pairs else add_double if storage.char == "d" else add_number
+    put_term = stored(storage)
+
+    @inline
+    def evaluate(found, numbers):
+        if not keeps:
+            return value(found, numbers)
+        term = value(found[1:], numbers)
+        put_term(found[0], (term,))
+        return term
 
     def kernel(
         places, numbers, work, kept, summed, parts, width, kept_lengths, lengths, kept_strides, strides
@@ -68,7 +87,7 @@ def _partial(f, storage, pattern, kept_rank, summed_rank):
             own = to_result(places, types.uint32(column), kept_lengths, kept_strides)
             i = part * rows + row
             while i < summed:
-                term = value(to_term(own, types.uint32(i), lengths, strides), numbers)
+                term = evaluate(to_term(own, types.uint32(i), lengths, strides), numbers)
                 total, lost = accumulate(total, lost, term)
                 i += parts * rows
         high[me], low[me] = total, lost
