@@ -1,6 +1,7 @@
 """stepped_sigmoid: the sum of sigmoid units that share their weights, each with a bias lower by 1.
 
-It has no compiled kernel: the reference computes it, and Numba where that is the chosen backend.
+It has no compiled kernel: the reference computes it, Numba where that is the chosen backend, and on arrays on
+a device the same lines as there.
 """
 
 from __future__ import annotations
@@ -51,6 +52,14 @@ class Stepped:
     def _elementwise(self, kernel):
         return _by_numba(kernel) if control.BACKEND.get().name == "numba" else _by_reference(kernel)
 
+    def _on_device(self, kernel, char, cc):
+        from fastrelu.kernels.cuda import elementwise, steps
+
+        name = kernel.name.replace(".", "_")
+        return elementwise.Function(name, getattr(steps, name))
+
+    _summed_on_device = _on_device
+
     @property
     def ufunc(self):
         raise AttributeError(f"{self.__qualname__} has no ufunc: no kernel of it was compiled")
@@ -60,11 +69,10 @@ class Stepped:
         name = "numba" if settings.backend.name == "numba" else "numpy"
         return dataclasses.replace(settings, backend=BACKENDS[name]), None
 
-    def _cast_parameter(self, p, value, dtype):
-        cast = super()._cast_parameter(p, value, dtype)
-        if cast.ndim == 0 and np.isfinite(cast) and cast != np.rint(cast):
-            self._fail(ValueError, p.name, cast[()], "a whole number, or None")
-        return cast
+    def _check_order(self, cast):
+        (units,) = cast
+        if units.ndim == 0 and np.isfinite(units) and units != np.rint(units):
+            self._fail(ValueError, "units", units[()], "a whole number, or None")
 
 
 class SteppedBackward(Stepped, Backward):

@@ -312,7 +312,6 @@ def test_one_launch_a_call():
 X = np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3)
 WEIGHT = DeviceArray(np.ones((2, 3), np.float32))
 REFUSED = {
-    "no kernel": (TypeError, "stepped_sigmoid", "host memory", lambda d: fr.stepped_sigmoid(d(X))),
     "host gate": (TypeError, "'gate'", "device 0", lambda d: fr.glu(d(X), X)),
     "odd halves": (ValueError, "'value'", "even", lambda d: fr.glu(d(X))),
     "pair of shapes": (ValueError, "'b'", r"\(2, 3\)", lambda d: fr.logaddexp(d(X), d(X[:, :2]))),

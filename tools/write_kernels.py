@@ -47,7 +47,7 @@ CUDA_BUILDING_BLOCKS = {
 # Words of kernels/cuda/plain.py, for formulas in one register.
 PLAIN_WORDS = {"multiply_add", "times_power_of_two"}
 # What kernels/cuda/ has in common with kernels/numba/, word for word: the build copies it.
-SHARED_WITH_CUDA = ("scalar.py", "pair.py")
+SHARED_WITH_CUDA = ("scalar.py", "pair.py", "steps.py")
 # Formulas whose table is no slower than their plain arithmetic, so that "fast" takes it too: on instruction
 # sets that read tables, and on those that borrow the reading.  Empty these, rebuild and run
 # `python bench/thresholds.py accuracy` under each FASTRELU_ISA to see them again.
