@@ -7,9 +7,11 @@ as ``numpy.packbits(active, bitorder="little")`` has them.
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
-from . import control, dispatch
+from . import control, device_masks, dispatch
 from .arguments import computing_type, delivered, float_type, result_memory
 from .backends import cython
 
@@ -24,8 +26,8 @@ def _other_slope(activation, cast):
     return float(cast[[p.name for p in activation.row.parameters].index(found)])
 
 
-def _checked(activation, owner, parameters, dtype):
-    """The parameters as numbers in the dtype of the computation, rounded as those of `dtype`."""
+def _checked(activation, owner, parameters, cast_parameter):
+    """The parameters as numbers, each made by ``cast_parameter(p, value)``."""
     row = activation.row
     if row.other_slope is None:
         raise TypeError(
@@ -34,12 +36,34 @@ def _checked(activation, owner, parameters, dtype):
         )
     matched = activation._parameters((), parameters)
     activation._no_more(parameters)
-    cast = [owner._cast_parameter(p, matched[p.name], dtype) for p in row.parameters]
+    cast = [cast_parameter(p, matched[p.name]) for p in row.parameters]
     owner._check_order(cast)
-    for p, value in zip(row.parameters, cast, strict=True):
+    return cast
+
+
+def _numbers(activation, owner, parameters, dtype):
+    """The same in the dtype of the computation, rounded as those of `dtype`."""
+
+    def cast(p, value):
+        value = owner._cast_parameter(p, value, dtype)
         if value.ndim:
             owner._fail(ValueError, p.name, f"of shape {value.shape}", "a number")
-    return [np.asarray(value.astype(computing_type(dtype))) for value in cast]
+        return value
+
+    checked = _checked(activation, owner, parameters, cast)
+    return [np.asarray(value.astype(computing_type(dtype))) for value in checked]
+
+
+def _at_knot(activation, at_zero):
+    """Whether 0 counts as active."""
+    if at_zero is None:
+        return False
+    row = activation.row
+    if [k for k in row.knots if k.at or k.parameter] or not row.knots:
+        activation._fail(ValueError, "at_zero", repr(at_zero), "None: the knots are not at 0")
+    if at_zero not in (0, 1):
+        activation._fail(ValueError, "at_zero", repr(at_zero), "0 or 1")
+    return bool(at_zero)
 
 
 def _compiled(dtype):
@@ -50,17 +74,15 @@ def _compiled(dtype):
 
 def forward(activation, x, at_zero, out, parameters):
     """``activation.with_mask``: the result, and the bits."""
+    if device_masks.any_on_device(x, out):
+        checked = functools.partial(_checked, activation, activation, parameters)
+        knot = _at_knot(activation, at_zero)
+        return device_masks.forward(activation, x, knot, out, checked, _other_slope)
     row = activation.row
     array = activation._real("x", x)
     dtype = float_type(array)
-    cast = _checked(activation, activation, parameters, dtype)
-    at_knot = None
-    if at_zero is not None:
-        if [k for k in row.knots if k.at or k.parameter] or not row.knots:
-            activation._fail(ValueError, "at_zero", repr(at_zero), "None: the knots are not at 0")
-        if at_zero not in (0, 1):
-            activation._fail(ValueError, "at_zero", repr(at_zero), "0 or 1")
-        at_knot = bool(at_zero)
+    cast = _numbers(activation, activation, parameters, dtype)
+    at_knot = _at_knot(activation, at_zero)
     memory = activation._memory("out", out)
     if memory is not None:
         activation._check_out(memory, array.shape, exactly=True)
@@ -92,9 +114,12 @@ def forward(activation, x, at_zero, out, parameters):
 def backward(activation, dy, mask, out, parameters):
     """``activation.backward(dy, mask=mask)``."""
     owner = activation.backward
+    if device_masks.any_on_device(dy, mask, out):
+        checked = functools.partial(_checked, activation, owner, parameters)
+        return device_masks.backward(activation, dy, mask, out, checked, _other_slope)
     gradient = owner._real("dy", dy)
     dtype = float_type(gradient)
-    cast = _checked(activation, owner, parameters, dtype)
+    cast = _numbers(activation, owner, parameters, dtype)
     bits = owner._real("mask", mask)
     expected = (-(-gradient.size // 8),)
     if bits.dtype != np.uint8 or bits.shape != expected:

@@ -19,7 +19,7 @@ from numba import types
 from .primitives import inline, simulated
 from .storage import STORAGES
 
-__all__ = ["access", "number_at", "of_array", "wide_at"]
+__all__ = ["access", "number_at", "of_array", "vector_into", "wide_at"]
 
 
 @inline
@@ -28,7 +28,7 @@ def of_array(strides, j):
     return strides[4 * j], strides[4 * j + 1], strides[4 * j + 2], strides[4 * j + 3]
 
 
-def _vector_into(storage):
+def vector_into(storage):
     """Intrinsics ``load(e, at, place)`` and ``store(e, at, place)``: a vector of entries."""
 
     def element(context, builder, signature, arguments, i):
@@ -114,7 +114,7 @@ def access(storage, how, count):
     `lengths` rows and entries within.
     """
     lanes, size = storage.lanes, storage.size
-    load_vector, store_vector = _vector_into(storage)
+    load_vector, store_vector = vector_into(storage)
     load, store = number_at(storage)
     value = np.dtype(str(storage.real)).type
     vectors, grouped, nested = how == "vectors", how == "grouped", how == "nested"

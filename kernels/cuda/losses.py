@@ -12,18 +12,17 @@ in which no two large numbers meet: 1 - s is made of the sum of the other terms.
 weight make their row NaN: nothing is read or written by them.
 """
 
-import ctypes
 import functools
 import math
 from dataclasses import dataclass
 
 import numpy as np
-from llvmlite import ir
 from numba import cuda, types
 
 from .access import access, number_at, of_array, wide_at
+from .integers import integer_at
 from .launch import THREADS, Kernel
-from .primitives import SIMULATED, fma, inline, power_of_two, select, simulated
+from .primitives import SIMULATED, fma, inline, power_of_two, select
 from .reals import REALS
 from .rows import STATES, Operation, X, bundle, entries, forward_sums, log_of_sum
 from .storage import STORAGES
@@ -33,7 +32,6 @@ __all__ = [
     "CHUNK",
     "DIVIDES",
     "DIVIDES_BY_STORED",
-    "INTEGERS",
     "STORES",
     "Loss",
     "operation",
@@ -48,9 +46,6 @@ IGNORED, IGNORES = range(2)  # options that are integers
 HARD, SPREAD, FACTOR = 0, 2, 4  # numbers, in two parts
 DEAD, ONE_HOT, UNDEFINED = range(3)  # rows out of the ordinary
 
-# Bytes and sign of labels, by their dtype.
-INTEGERS = {f"{u}int{8 * size}": (size, not u) for size in (1, 2, 4, 8) for u in ("", "u")}
-
 
 @dataclass(frozen=True)
 class Loss:
@@ -59,7 +54,7 @@ class Loss:
     Attributes
     ----------
     labels : str
-        The dtype of class indices, a key of `INTEGERS`; "p" for probabilities.
+        The dtype of class indices, a key of ``integers.INTEGERS``; "p" for probabilities.
     weighted, spreads : bool
         There are class weights; there is label smoothing.
     gradient : bool
@@ -89,29 +84,6 @@ class Loss:
     def name(self):
         flags = (self.weighted, self.spreads, self.gradient, self.flows, self.divides)
         return f"cross_entropy.{self.labels}.{self.loss or '-'}.{''.join('01'[f] for f in flags)}"
-
-
-def integer_at(dtype):
-    """A function ``load(place)`` of an integer as int64; one that is too large for that is negative."""
-    size, signed = INTEGERS[dtype]
-
-    def twin(place):
-        bits = (ctypes.c_char * size).from_address(int(place))
-        return np.frombuffer(bits, dtype)[0].astype(np.int64)
-
-    @simulated(twin)
-    def load(typing, place):
-        def build(context, builder, signature, arguments):
-            kind = ir.IntType(8 * size)
-            loaded = builder.load(builder.inttoptr(arguments[0], ir.PointerType(kind, 1)))
-            loaded.align = size
-            if size == 8:
-                return loaded
-            return (builder.sext if signed else builder.zext)(loaded, ir.IntType(64))
-
-        return types.int64(place), build
-
-    return load
 
 
 def options(reals):
