@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
-from . import dispatch, rowwise
+from . import device_largest, dispatch, rowwise
 from .arguments import float_type, is_extension
 from .backends import cython
 from .docstrings import attached, sharing
@@ -164,12 +166,15 @@ def _backward(dy, x=None, pieces=None, axis=-1, *, index=None, out=None):
     if (x is None) == (index is None):
         got = "neither" if x is None else "both"
         raise ValueError(f"{name}: got {got} of x and index; expected exactly one of them")
-    gradient = _real(name, "dy", dy)
     pieces = _integer(name, "pieces", pieces)
+    if device_largest.any_on_device(dy, x, index, out):
+        checks = functools.partial(_axis, name, axis), functools.partial(_grouped, name, pieces)
+        return device_largest.backward(name, dy, x, index, pieces, *checks, out)
+    gradient = _real(name, "dy", dy)
     if x is not None:
         array = _real(name, "x", x)
         axis = _axis(name, axis, array.ndim)
-        shape, result_shape, dtype = array.shape, _grouped(name, array.shape, pieces, axis), float_type(array)
+        shape, result_shape, dtype = array.shape, _grouped(name, pieces, array.shape, axis), float_type(array)
     else:
         array = _index(name, index, pieces)
         axis = _axis(name, axis, array.ndim)
@@ -195,10 +200,13 @@ def _backward(dy, x=None, pieces=None, axis=-1, *, index=None, out=None):
 
 
 def _forward(name, x, pieces, axis, out, indexed):
+    pieces = _integer(name, "pieces", pieces)
+    if device_largest.any_on_device(x, out):
+        checks = functools.partial(_axis, name, axis), functools.partial(_grouped, name, pieces)
+        return device_largest.forward(name, x, pieces, *checks, out, indexed)
     array = _real(name, "x", x)
     axis = _axis(name, axis, array.ndim)
-    pieces = _integer(name, "pieces", pieces)
-    shape, dtype = _grouped(name, array.shape, pieces, axis), float_type(array)
+    shape, dtype = _grouped(name, pieces, array.shape, axis), float_type(array)
     target = None if out is None else rowwise.check_out(name, out, shape, dtype)
     work = _work(dtype)
     source = _as(array, work)
@@ -265,7 +273,7 @@ def _axis(name, axis, ndim):
     return axis % ndim
 
 
-def _grouped(name, shape, pieces, axis):
+def _grouped(name, pieces, shape, axis):
     """The shape of the result."""
     if pieces < 1 or shape[axis] % pieces:
         expected = f"a divisor of {shape[axis]}, the length of x along axis {axis}"
