@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import control, dispatch, reference_fused
+from . import control, device_fused, dispatch, reference_fused
 from .activation import Activation
 from .activity import ActivityMonitor
 from .arguments import TableCallable, computing_type, delivered, float_type, result_memory
@@ -243,18 +243,7 @@ class _Fused(TableCallable):
 
     def _layer(self, x, act, axis, dropout, key, parameters):
         """The checked description of a call whose array is `x`."""
-        if not isinstance(act, Activation):
-            self._fail(TypeError, "act", repr(act), "an Activation, like fastrelu.gelu")
-        if act.has_option:
-            act = act._chosen_variant(parameters.pop(act.row.option[0], act.row.option[1]))
-        if x.ndim == 0:
-            self._fail(ValueError, "x", "of shape ()", "at least one axis, for the channels")
-        if isinstance(axis, bool) or not hasattr(axis, "__index__"):
-            self._fail(TypeError, "axis", repr(axis), "an integer")
-        position = axis.__index__()
-        if not -x.ndim <= position < x.ndim:
-            raise np.exceptions.AxisError(position, x.ndim, f"{self.__qualname__}: argument 'axis'")
-        position %= x.ndim
+        act, position = self._activation(act, parameters), self._position("x", x.shape, axis)
         dtype = float_type(x)
         work = computing_type(dtype)
         rate = self._rate(act, dropout, key)
@@ -268,6 +257,25 @@ class _Fused(TableCallable):
             cast = [np.ascontiguousarray(c.astype(work, copy=False)).reshape(c.shape) for c in cast]
             parameters = matched
         return _Layer(act, x.shape, position, dtype, work, parameters, cast, rate, key)
+
+    def _activation(self, act, parameters):
+        """What `act` and its option among the parameters say."""
+        if not isinstance(act, Activation):
+            self._fail(TypeError, "act", repr(act), "an Activation, like fastrelu.gelu")
+        if act.has_option:
+            act = act._chosen_variant(parameters.pop(act.row.option[0], act.row.option[1]))
+        return act
+
+    def _position(self, argument, shape, axis):
+        """Which axis of an array that of the channels is."""
+        if not shape:
+            self._fail(ValueError, argument, "of shape ()", "at least one axis, for the channels")
+        if isinstance(axis, bool) or not hasattr(axis, "__index__"):
+            self._fail(TypeError, "axis", repr(axis), "an integer")
+        position = axis.__index__()
+        if not -len(shape) <= position < len(shape):
+            raise np.exceptions.AxisError(position, len(shape), f"{self.__qualname__}: argument 'axis'")
+        return position % len(shape)
 
     def _rate(self, act, dropout, key):
         if isinstance(dropout, (bool, np.bool)) or not isinstance(dropout, (numbers.Real, np.floating)):
@@ -333,6 +341,8 @@ class BiasActBackward(_Fused):
         if (x is None) == (y is None):
             got = "neither" if x is None else "both"
             raise ValueError(f"{self.__qualname__}: got {got} of x and y; expected exactly one of them")
+        if device_fused.any_on_device(dy, x, bias, y, *(out if isinstance(out, tuple) else (out,))):
+            return device_fused.backward(self, dy, x, bias, act, y, axis, dropout, key, out, parameters)
         name, source = ("x", x) if y is None else ("y", y)
         array = self._real(name, source)
         layer = self._layer(array, act, axis, dropout, key, parameters)
@@ -420,6 +430,10 @@ class BiasAct(_Fused):
         out=None,
         **parameters,
     ):
+        if device_fused.any_on_device(x, bias, residual, out):
+            return device_fused.forward(
+                self, x, bias, act, axis, dropout, key, residual, monitor, out, parameters
+            )
         array = self._real("x", x)
         layer = self._layer(array, act, axis, dropout, key, parameters)
         shift = self._bias(bias, layer)

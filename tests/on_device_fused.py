@@ -1,0 +1,243 @@
+"""What is more than one kernel of the table, on Numba's simulator: test_device.py runs this file."""
+
+import itertools
+
+import ml_dtypes
+import numpy as np
+import own
+import pytest
+from on_device import DTYPES, each_dtype, wide
+from simulated import DeviceArray
+
+import fastrelu as fr
+from fastrelu.kernels.cuda import launch
+
+D = DeviceArray
+KEY = fr.noise_key(3)
+
+
+def same(a, b):
+    return np.array_equal(wide(np.asarray(a)), wide(np.asarray(b)), equal_nan=True)
+
+
+def numbers(dtype, *shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(dtype)
+
+
+def there(options):
+    """The same arguments on the device."""
+    return {name: D(v) if isinstance(v, np.ndarray) else v for name, v in options.items()}
+
+
+# bias_act
+
+AXES = [((3, 16), -1), ((2, 3, 8), 1), ((5, 3), -1)]
+
+
+@each_dtype
+def test_bias_act_has_the_bits_of_the_host(dtype):
+    """Of exact activations; what flows into sums is rounded once, but behind dropout in 16 bits."""
+    acts = (fr.relu, {}), (fr.leaky_relu, {"negative_slope": 0.25}), (fr.prelu, {"weight": None})
+    for (shape, axis), (act, parameters) in zip(AXES, acts, strict=True):
+        x, dy, residual = (numbers(dtype, *shape, seed=i) for i in range(3))
+        n = shape[axis]
+        bias = numbers("f" if dtype.itemsize == 2 and act is fr.relu else dtype, n, seed=3)
+        parameters = {name: numbers(dtype, n) if v is None else v for name, v in parameters.items()}
+        for more in ({}, {"residual": residual, "dropout": 0.4, "key": KEY}):
+            given = parameters | more
+            expected = fr.bias_act(x, bias, act, axis=axis, **given)
+            assert same(fr.bias_act(D(x), D(bias), act, axis=axis, **there(given)).host, expected)
+            given.pop("residual", None)
+            if more and act is fr.prelu:
+                continue
+            expected = fr.bias_act.backward(dy, x, bias, act, axis=axis, **given)
+            got = fr.bias_act.backward(D(dy), D(x), D(bias), act, axis=axis, **there(given))
+            assert [one.dtype for one in got] == [one.dtype for one in expected]
+            for one, other in zip(got, expected, strict=True):
+                if more and dtype.itemsize == 2 and one is not got[0]:
+                    np.testing.assert_allclose(wide(one.host), wide(other), rtol=0, atol=0.05)
+                else:
+                    assert same(one.host, other)
+
+
+def test_bias_act_in_place_and_from_y():
+    x, dy, bias = numbers("f", 4, 6), numbers("f", 4, 6, seed=1), numbers("f", 6, seed=2)
+    a, flow = D(x.copy()), D(dy.copy())
+    y = fr.bias_act(a, D(bias), fr.relu, dropout=0.5, key=KEY, out=a)
+    assert y is a
+    expected = fr.bias_act.backward(dy, act=fr.relu, y=y.host, dropout=0.5, key=KEY)
+    got = fr.bias_act.backward(flow, act=fr.relu, y=y, dropout=0.5, key=KEY, out=flow)
+    assert got[0] is flow
+    assert all(same(one.host, other) for one, other in zip(got, expected, strict=True))
+    for act in (fr.gelu, own.squashed):
+        got = fr.bias_act(D(x), D(bias), act), *fr.bias_act.backward(D(dy), D(x), D(bias), act)
+        expected = fr.bias_act(x, bias, act), *fr.bias_act.backward(dy, x, bias, act)
+        for one, other in zip(got, expected, strict=True):
+            np.testing.assert_allclose(one.host, other, rtol=1e-5, atol=1e-6)
+
+
+def test_bias_act_launches():
+    x, bias, device = D(numbers("f", 4, 6)), D(numbers("f", 6)), launch.device(0)
+    for call, count in (
+        (lambda: fr.bias_act(x, bias, fr.gelu), 1),
+        (lambda: fr.bias_act.backward(x, x, bias, fr.gelu), 2),
+    ):
+        before = len(device.launched)
+        call()
+        assert len(device.launched) - before == count
+
+
+# Masks
+
+MASKED = [
+    *((fr.relu, {}), (fr.relu, {"at_zero": 1}), (fr.leaky_relu, {"negative_slope": np.nan})),
+    *((fr.hardtanh, {"max_val": 0.5}), (fr.threshold, {"threshold": 0.125, "value": 3.0})),
+]
+
+
+@each_dtype
+def test_masks_are_those_of_the_host(dtype):
+    for shape, (f, options) in zip(((37,), (3, 16), (), (16,), (2, 9)), MASKED, strict=True):
+        x, dy = numbers(dtype, *shape), numbers(dtype, *shape, seed=1)
+        x.flat[:5] = np.array([0, -0.0, np.nan, np.inf, -np.inf])[: x.size]
+        parameters = {name: v for name, v in options.items() if name != "at_zero"}
+        for layout in (lambda a: a, lambda a: a.T):
+            y, mask = f.with_mask(D(layout(x)), **options)
+            expected, bits = f.with_mask(layout(x), **options)
+            assert same(y.host, expected)
+            assert same(mask.host, bits)
+            got = f.backward(D(layout(dy)), mask=mask, **parameters).host
+            assert same(got, f.backward(layout(dy), mask=bits, **parameters))
+
+
+# maxout
+
+
+@each_dtype
+def test_maxout(dtype):
+    x = numbers(dtype, 3, 6, 4)
+    x.flat[:5], x[1] = [0, -0.0, np.nan, np.inf, -np.inf], 1
+    for (axis, pieces), a in itertools.product(((0, 3), (1, 2), (-1, 4)), (x, x[:, ::-1])):
+        y, index = fr.maxout.with_index(D(a), pieces, axis)
+        expected, which = fr.maxout.with_index(a, pieces, axis)
+        assert same(y.host, expected)
+        assert same(index.host, which)
+        assert index.dtype == which.dtype
+        dy = numbers(dtype, *y.shape, seed=1)
+        gradient = fr.maxout.backward(dy, a, pieces, axis)
+        assert same(fr.maxout.backward(D(dy), D(a), pieces, axis).host, gradient)
+        assert same(fr.maxout.backward(D(dy), pieces=pieces, axis=axis, index=index).host, gradient)
+    a = D(x.copy())
+    assert fr.maxout.backward(D(numbers(dtype, 3, 3, 4)), a, 2, 1, out=a) is a
+
+
+def test_maxout_with_what_is_no_index_or_nothing():
+    got = fr.maxout.backward(D(np.ones(3, "f")), pieces=2, index=D(np.array([0, 7, -1]))).host
+    np.testing.assert_array_equal(got, [1, 0, np.nan, np.nan, np.nan, np.nan])
+    assert fr.maxout(D(np.zeros((0, 4), "f")), 2).shape == (0, 2)
+
+
+# stepped_sigmoid
+
+
+@each_dtype
+def test_stepped_sigmoid(dtype):
+    x = np.concatenate([np.linspace(-20, 20, 17), [-90, 1e4, np.inf, -np.inf, np.nan]]).astype(dtype)
+    limits, ones = ml_dtypes.finfo(dtype), np.ones_like(x)
+    allowed = (4, 8) if dtype == np.float64 else (1, 1)
+    for units in (None, 7):
+        exact = fr.stepped_sigmoid(x.astype(np.longdouble), units)
+        slopes = fr.stepped_sigmoid.backward(ones.astype(np.longdouble), x.astype(np.longdouble), units=units)
+        got = fr.stepped_sigmoid(D(x), units), fr.stepped_sigmoid.backward(D(ones), D(x), units=units)
+        for one, true, ulp in zip(got, (exact, slopes), allowed, strict=True):
+            finite = np.isfinite(true)
+            unit = np.maximum(abs(true) * float(limits.eps) / 2, float(limits.smallest_subnormal))
+            with np.errstate(invalid="ignore"):
+                off = abs(wide(one.host).astype(np.longdouble) - true) / unit
+            assert off[finite].max() <= 2 * ulp
+            assert same(one.host[~finite], true[~finite].astype(float))
+
+
+# Parameters of another dtype, and rows of vectors
+
+
+def test_parameters_of_another_dtype_are_rounded():
+    for dtype, given in itertools.product(DTYPES, DTYPES):
+        x, weight = numbers(dtype, 2, 3, 8), np.array([0.1, 0.3, 0.7]).astype(given)
+        full = wide(weight.astype(dtype))[:, None]
+        got = fr.prelu(D(x), D(weight)).host
+        assert got.dtype == dtype
+        assert same(got, np.where(wide(x) > 0, wide(x), wide(x) * full).astype(dtype))
+        dx, dw = fr.prelu.backward(D(x), D(x), weight=D(weight))
+        assert (dx.dtype, dw.dtype, dw.shape) == (dtype, dtype, (3,))
+
+
+@each_dtype
+def test_rows_go_by_vectors(dtype):
+    x, padded = numbers(dtype, 2, 3, 16), np.zeros((2, 3, 24), dtype)
+    padded[..., :16] = x
+    gap = padded[..., :16]
+    for weight, axis in ((numbers(dtype, 16), -1), (numbers(dtype, 3), 1)):
+        got = fr.prelu(D(gap), D(weight), axis=axis).host
+        assert same(got, fr.prelu(x, weight, axis=axis))
+    plan = fr.explain(fr.gelu, D(gap))
+    assert plan.path == "vectors"
+    assert "runs of memory" in plan.reasons[0]
+    assert fr.explain(fr.gelu, D(padded[..., 1:17])).path == "numbers"
+
+
+X, B = numbers("f", 4, 6), numbers("f", 6)
+REFUSED = {
+    "host bias": (TypeError, "'bias'", "host", lambda: fr.bias_act(D(X), B, fr.relu)),
+    "bias": (ValueError, "'bias'", r"\(6,\)", lambda: fr.bias_act(D(X), D(B[:5]), fr.relu)),
+    "residual": (ValueError, "'residual'", "x", lambda: fr.bias_act(D(X), D(B), fr.relu, residual=D(B))),
+    "no act": (TypeError, "'act'", "Activation", lambda: fr.bias_act(D(X), D(B), abs)),
+    "random": (TypeError, "'act'", "draw", lambda: fr.bias_act(D(X), D(B), fr.rrelu)),
+    "monitor": (
+        TypeError,
+        "'monitor'",
+        "None",
+        lambda: fr.bias_act(D(X), D(B), fr.relu, monitor=fr.ActivityMonitor()),
+    ),
+    "no bias": (ValueError, "'bias'", "forward", lambda: fr.bias_act.backward(D(X), D(X), act=fr.relu)),
+    "channels": (
+        np.exceptions.AxisError,
+        "'axis'",
+        "bounds",
+        lambda: fr.bias_act(D(X), D(B), fr.relu, axis=2),
+    ),
+    "learned": (
+        ValueError,
+        "'dropout'",
+        "weight",
+        lambda: fr.bias_act.backward(D(X), D(X), D(B), fr.prelu, weight=0.1, dropout=0.5, key=KEY),
+    ),
+    "three slopes": (TypeError, "gelu", "two values", lambda: fr.gelu.with_mask(D(X))),
+    "array": (
+        ValueError,
+        "'negative_slope'",
+        "number",
+        lambda: fr.leaky_relu.with_mask(D(X), negative_slope=D(B)),
+    ),
+    "mask": (ValueError, "'mask'", "uint8", lambda: fr.relu.backward(D(X), mask=D(np.zeros(2, "u1")))),
+    "host mask": (TypeError, "'mask'", "host", lambda: fr.relu.backward(D(X), mask=np.zeros(3, "u1"))),
+    "pieces": (ValueError, "'pieces'", "divisor", lambda: fr.maxout(D(X), 4)),
+    "index": (
+        TypeError,
+        "'index'",
+        "integer",
+        lambda: fr.maxout.backward(D(X), pieces=2, index=D(X)),
+    ),
+    "whole units": (ValueError, "'units'", "whole", lambda: fr.stepped_sigmoid(D(X), 2.5)),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refusals_come_before_any_launch(case):
+    kind, one, other, function = REFUSED[case]
+    before = len(launch.device(0).launched)
+    with pytest.raises(kind) as caught:
+        function()
+    assert caught.match(one)
+    assert caught.match(other)
+    assert len(launch.device(0).launched) == before
