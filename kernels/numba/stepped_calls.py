@@ -6,11 +6,10 @@ import functools
 
 from numba import types
 from numba.core.errors import TypingError
-from numba.extending import register_jitable
 
 from fastrelu.stepped import ROW
 
-from . import stepped
+from . import steps
 from .arguments import is_array, is_none, plain
 from .elementwise_calls import backward, forward
 
@@ -22,8 +21,7 @@ def _function(pass_, dtype):
     """The function of numbers of a pass."""
     if pass_ not in ("forward", "backward"):
         raise TypingError(f"{ROW.name}.backward: argument 'wrt' is 'units'; expected 'x': units are counted")
-    formula = stepped.stepped_sigmoid if pass_ == "forward" else stepped.stepped_sigmoid_backward
-    return register_jitable(formula)
+    return steps.stepped_sigmoid if pass_ == "forward" else steps.stepped_sigmoid_backward
 
 
 def _whole(name):
