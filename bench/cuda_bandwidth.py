@@ -1,10 +1,11 @@
-"""Bandwidth and launch cost on a CUDA device, beside a copy and PyTorch, eager and compiled.
+"""Bandwidth and launch cost on a CUDA device, beside a copy, PyTorch, eager and compiled, and CuPy.
 
-    python bench/cuda_bandwidth.py [--megabytes 64,1024] [--only NAME] [--write docs/cuda.md]
+    python bench/cuda_bandwidth.py [--megabytes 64,1024] [--only NAME] [--eager] [--write docs/cuda.md]
 
 A cell is the share of a device copy's bandwidth, over the bytes that a pass has to read and write; the
-figures beside it are those of PyTorch's line for the same operation, where it has one.  Where there is no
-device the reason is printed, and nothing is measured.
+figures behind it are those of PyTorch's line for the same operation, and of CuPy's, where they have one.
+``--eager`` leaves out what PyTorch compiles, which takes a minute or more.  Where there is no device the
+reason is printed, and nothing is measured.
 """
 
 from __future__ import annotations
@@ -27,6 +28,33 @@ WARM, TIMES = 5, 30
 SAME = "relu relu6 leaky_relu elu selu celu gelu silu mish softplus sigmoid tanh softsign hardtanh tanhshrink"
 PEERS = {name: name for name in (*SAME.split(), "hardshrink", "softshrink")}
 PEERS |= {"hard_swish": "hardswish", "hard_sigmoid": "hardsigmoid", "log_sigmoid": "logsigmoid"}
+
+
+def of_cupy(name, x):
+    """CuPy's line for a row of the table on an array of PyTorch's; None without CuPy, or a line."""
+    try:
+        import cupy
+        from cupyx.scipy import special
+    except ModuleNotFoundError:
+        return None
+    lines = {
+        "relu": lambda a: cupy.maximum(a, 0),
+        "tanh": cupy.tanh,
+        "sigmoid": special.expit,
+        "gelu": lambda a: a * special.ndtr(a),
+        "softplus": lambda a: cupy.logaddexp(a, 0),
+        "silu": lambda a: a * special.expit(a),
+    }
+    if name not in lines or str(x.dtype) == "torch.bfloat16":  # which CuPy has not
+        return None
+    array, line = cupy.from_dlpack(x), lines[name]
+    stream = cupy.cuda.ExternalStream(0)  # PyTorch's, whose clock it is
+
+    def call():
+        with stream:
+            line(array)
+
+    return call
 
 
 def milliseconds(torch, function):
@@ -67,9 +95,9 @@ def calls(torch, row, x, dy, out):
     yield "backward", lambda: f.backward(dy, x, out=out, **parameters, **keywords), None, 3
 
 
-def rows_of(torch, only, megabytes):
+def rows_of(torch, only, megabytes, eager):
     """The lines of the table."""
-    yield "| operation | pass | MB | " + " | ".join(f"{d}, eager, compiled" for d in DTYPES) + " |"
+    yield "| operation | pass | MB | " + " | ".join(DTYPES) + " |"
     yield "| --- | --- | --: |" + " --: |" * len(DTYPES)
     for size in megabytes:
         for row in ROWS:
@@ -83,11 +111,15 @@ def rows_of(torch, only, megabytes):
                 out = torch.empty_like(x)
                 copy = 2 / milliseconds(torch, lambda x=x, out=out: out.copy_(x))
                 for pass_, ours, theirs, arrays in calls(torch, row, x, dy, out):
-                    shares = [arrays / milliseconds(torch, ours) / copy]
+                    lines = {"": ours}
                     if theirs:
-                        made = theirs, torch.compile(theirs)
-                        shares += [arrays / milliseconds(torch, function) / copy for function in made]
-                    cells[pass_].append(", ".join(f"{share:.2f}" for share in shares))
+                        lines |= {"PyTorch ": theirs} | (
+                            {} if eager else {"compiled ": torch.compile(theirs)}
+                        )
+                    if pass_ == "forward" and (line := of_cupy(row.qualname, x)):
+                        lines["CuPy "] = line
+                    times = {who: milliseconds(torch, line) for who, line in lines.items()}
+                    cells[pass_].append(", ".join(f"{w}{arrays / t / copy:.2f}" for w, t in times.items()))
             for pass_, found in cells.items():
                 yield f"| `{row.qualname}` | {pass_} | {size} | {' | '.join(found)} |"
 
@@ -121,13 +153,14 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--megabytes", default="64,1024", help="of an array, default: 64,1024")
     parser.add_argument("--only", default="", help="operations whose name contains this")
+    parser.add_argument("--eager", action="store_true", help="without what PyTorch compiles")
     parser.add_argument("--write", type=Path, help="put the table between the marks of this page")
     given = parser.parse_args(arguments)
     torch = torch_on_a_device()
     if torch is None:
         return 0
     lines = [f"On {torch.cuda.get_device_name()}, PyTorch {torch.__version__}.", ""]
-    for line in rows_of(torch, given.only, [int(n) for n in given.megabytes.split(",")]):
+    for line in rows_of(torch, given.only, [int(n) for n in given.megabytes.split(",")], given.eager):
         print(line, flush=True)
         lines.append(line)
     lines += ["", launch_costs(torch)]

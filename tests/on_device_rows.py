@@ -9,15 +9,17 @@ import loss_cases
 import ml_dtypes
 import numpy as np
 import pytest
-from simulated import LIBRARY, DeviceArray
+from simulated import LIBRARY, ON_HARDWARE, DeviceArray, shared
 
 import fastrelu as fr
 from fastrelu import control, reference_rows
 from fastrelu.kernels.cuda import driver, launch
 from fastrelu.kernels.cuda.losses import CHUNK
 
-assert driver.SIMULATED
+assert driver.SIMULATED != ON_HARDWARE
 INF, NAN = np.inf, np.nan
+# Of rows along and across memory that are more than a block takes at once.
+LONG, LONG_ACROSS = (20_000, 400) if ON_HARDWARE else (70, 19)
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 DTYPES = [np.dtype(char) for char in "efd"] + [BFLOAT16]
 each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -168,7 +170,7 @@ def test_long_rows_in_pieces_and_split(function, monkeypatch):
     """The same bits whether one team goes over a row, or its pieces are shared out."""
     device = launch.device(0)
     along, of_sum = "0" in function.__qualname__, "sumexp" in function.__qualname__
-    dtype, shape, axis = (np.dtype("f"), (2, 70), 1) if along else (np.dtype("d"), (19, 2), 0)
+    dtype, shape, axis = (np.dtype("f"), (2, LONG), 1) if along else (np.dtype("d"), (LONG_ACROSS, 2), 0)
     x = DeviceArray(normal(dtype, *shape))
     arguments = (x,)
     if "backward" in function.__qualname__:
@@ -258,7 +260,7 @@ def test_what_is_wrong_makes_its_row_nan_and_nothing_else():
     """Labels, probabilities and weights that lie on the device; the memory around the arrays stays."""
     labels = np.array([1, -1, 5, 2**40, -(2**62), 3, -100])
     wrong = np.array([0, 1, 1, 1, 1, 0, 0], bool)
-    memory = np.full((9, 5), 7.0, "f")
+    memory = shared(np.full((9, 5), 7.0, "f"))
     logits, out = DeviceArray(normal("f", 7, 5)), DeviceArray(memory[1:8])
     loss, _ = fr.cross_entropy.value_and_grad(
         logits, DeviceArray(labels), reduction="none", ignore_index=-100, out=out
@@ -310,13 +312,13 @@ def test_infinite_logits_and_rows_that_cost_nothing():
 
 
 def test_cross_entropy_over_many_rows_and_classes(monkeypatch):
-    rows = CHUNK * CHUNK + 1
+    rows = CHUNK * (2 if ON_HARDWARE else CHUNK) + 1
     x, labels = normal("f", rows, 2), np.arange(rows) % 2
     for options in ({}, {"ignore_index": 0}):
         got = fr.cross_entropy(DeviceArray(x), DeviceArray(labels), **options).host
         losses, _, _, divisor = loss_cases.parts(wide(x), labels, **options)
         assert off(got, losses.sum() / divisor) <= 1
-    x, labels = normal("f", 2, 100), np.array([3, 99])
+    x, labels = normal("f", 2, LONG + 30), np.array([3, LONG + 29])
     results = []
     for processors in (1, 1000):
         monkeypatch.setattr(launch.device(0), "processors", processors)
@@ -332,7 +334,7 @@ def test_cross_entropy_over_many_rows_and_classes(monkeypatch):
 
 
 D = DeviceArray
-X = normal("f", 3, 4)
+X = shared(normal("f", 3, 4))
 LABELS = np.arange(3)
 REFUSED = {
     "host out": (TypeError, "'out'", "host", lambda: fr.softmax(D(X), axis=1, out=X)),

@@ -3,7 +3,7 @@
 import ml_dtypes
 import numpy as np
 import pytest
-from on_device_rows import DTYPES, each_dtype, normal, off, wide
+from on_device_rows import DTYPES, LONG, each_dtype, normal, off, wide
 from simulated import DeviceArray
 
 import fastrelu as fr
@@ -52,10 +52,10 @@ def test_weights(function, dtype):
 
 def test_rows_in_pieces_and_split(monkeypatch):
     """The same bits; pieces of which one leads, has nothing, or cancels with another."""
-    a, b = problem(np.dtype("f"), 3, 70)
-    a[0, :40], b[0, 40:] = -90, 0
+    a, b = problem(np.dtype("f"), 3, LONG)
+    a[0, : LONG // 2], b[0, LONG // 2 :] = -90, 0
     a[1], b[1], b[1, ::2] = 3, 1, -1
-    b[1, 69] = -1.5
+    b[1, -1] = -1.5
     results = []
     for processors in (1, 1000):
         monkeypatch.setattr(launch.device(0), "processors", processors)

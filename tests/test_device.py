@@ -61,12 +61,55 @@ def test_nothing_of_cuda_is_imported_before_it_is_needed():
     assert "'cuda'" not in done.stdout
 
 
-def test_the_benchmark_says_why_it_is_skipped():
+@pytest.mark.parametrize("script", ["bandwidth", "rows", "ulp", "all"])
+def test_a_benchmark_says_why_it_is_skipped(script, tmp_path):
     if fr.backends()["cuda"].available:
         pytest.skip("there is a device")
-    script = TESTS.parent / "bench/cuda_bandwidth.py"
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    more = ["--out", tmp_path / "shown"] if script == "all" else []
+    command = [sys.executable, TESTS.parent / f"bench/cuda_{script}.py", *more]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == f"skipped: {fr.backends()['cuda'].detail}\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_device_can_show_is_written_to_a_folder(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(TESTS.parent / "bench")
+    import cuda_all
+
+    def says_and_sleeps(seconds):
+        return sys.executable, "-c", f"import time; print('said', flush=True); time.sleep({seconds})"
+
+    steps = {
+        "two": cuda_all.Step({"one": says_and_sleeps(0), "other": (sys.executable, "-c", "1 / 0")}, 30),
+        "long": cuda_all.Step({"long": says_and_sleeps(60)}, 2),
+        "missing": cuda_all.Step({}, 1, "no-such-program"),
+    }
+    lines = [line.split(": ")[1].split(",")[0] for line in cuda_all.lines(steps, tmp_path, 1)]
+    assert lines == ["ok", "status 1", "stopped after 2 s", "left out"]
+    assert (tmp_path / "one.txt").read_text() == (tmp_path / "long.txt").read_text() == "said\n"
+    assert "ZeroDivisionError" in (tmp_path / "other.txt").read_text()
+    for step in cuda_all.STEPS.values():
+        for command in step.commands.values():
+            assert all((cuda_all.ROOT / "tests" / part).is_file() for part in command if part.endswith(".py"))
+    assert sum(step.seconds for step in cuda_all.STEPS.values()) <= 600
+
+
+def test_units_of_the_sweep_on_a_device(monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.syspath_prepend(TESTS.parent / "bench")
+    import cuda_ulp
+    from ulp import distances
+
+    exact = np.array([1, 2 - 1e-9, 2, 1e-44, 1e-39, 3e38, 1e39, np.inf, np.nan, 0.3, 2.0**-126])
+    with np.errstate(over="ignore"):
+        got = exact.astype(np.float32)
+    got[[0, 2, 9]] = np.nextafter(got[[0, 2, 9]], np.float32(0))
+    made = cuda_ulp.errors(torch, torch.from_numpy(got), torch.from_numpy(exact), 0.0)
+    np.testing.assert_allclose(made, distances(got, exact))
+    for start in (0, 2**31 + 7):
+        bits = cuda_ulp.floats(torch, start, 5, 1001, "cpu").numpy().view(np.uint32)
+        assert bits.tolist() == [start + 1001 * i for i in range(5)]
+    assert len(cuda_ulp.floats(torch, 2**32 - 1500, 5, 1001, "cpu")) == 2
 
 
 @needs_numba_cuda
