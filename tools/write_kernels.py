@@ -615,7 +615,8 @@ def entries_py():
     lines += [
         "from numpy import float32, float64",
         "",
-        "from . import blocks, columns, formulas, losses, lookup, rows, sums, tabulated, weighted, weighted_logs",
+        "from . import blocks, columns, formulas, losses, lookup, rows, sums, tabulated, weighted",
+        "from . import weighted_logs",
     ]
     lines += ["from .primitives import by_type", ""]
     kinds = formula_kinds()
