@@ -169,14 +169,14 @@ class LogAddExp:
             dtype = np.dtype(dtype)
             if dtype.kind != "f" and not is_extension(dtype):
                 rowwise.fail(name, TypeError, "dtype", str(dtype), "a real floating dtype")
-            a = rowwise.as_array(name, "a", a, "biuf").astype(dtype)
+            a = rowwise.finish(a, rowwise.as_array(name, "a", a, "biuf").astype(dtype))
         if where is not True:
             array = rowwise.as_array(name, "a", a, "biuf")
             array = array.astype(result_dtype(array.dtype), copy=False)
             if rowwise.broadcast_shapes(name, "where", array, np.asarray(where)) != array.shape:
                 expected = f"one that broadcasts to {array.shape}, that of a"
                 rowwise.fail(name, ValueError, "where", f"of shape {np.shape(where)}", expected)
-            a = np.where(where, array, array.dtype.type(-np.inf))
+            a = rowwise.finish(a, np.where(where, array, array.dtype.type(-np.inf)))
         axis = None if np.ndim(a) == 0 and axis in (0, -1) else axis
         if initial is None or initial == -np.inf:
             return logsumexp(a, axis=axis, keepdims=keepdims, out=out)
@@ -210,18 +210,21 @@ class LogAddExp:
         >>> print(fr.logaddexp.accumulate([0.0, 0.0, 0.0]))
         [0.         0.69314718 1.09861229]
         """
-        own = interop.has_array_ufunc(a) or interop.is_subclass(a)
-        if own or control.BACKEND.get().name == "cython":
+        if interop.has_array_ufunc(a) or interop.is_subclass(a):
             return self.ufunc.accumulate(a, axis=axis, dtype=dtype, out=out)
-        array = rowwise.as_array("logaddexp.accumulate", "a", a, "biuf")
-        result = array.astype(float_type(array) if dtype is None else dtype)
-        step, along = dispatch.elementwise(FORWARD), np.moveaxis(result, axis, 0)
-        for i in range(1, len(along)):
-            along[i] = step(along[i - 1], along[i])
-        if out is None:
-            return result
-        np.copyto(out, result, casting="same_kind")
-        return out
+        name = "logaddexp.accumulate"
+        given = out = out[0] if isinstance(out, tuple) else out
+        array = rowwise.as_array(name, "a", a, "biuf")
+        if interop.is_foreign(out):
+            out = interop.to_numpy(name, "out", out)
+        if control.BACKEND.get().name == "cython":
+            result = self.ufunc.accumulate(array, axis=axis, dtype=dtype, out=out)
+        else:
+            result = array.astype(float_type(array) if dtype is None else dtype)
+            step, along = dispatch.elementwise(FORWARD), np.moveaxis(result, axis, 0)
+            for i in range(1, len(along)):
+                along[i] = step(along[i - 1], along[i])
+        return rowwise.finish(a, result, out, given)
 
     def backward(self, dy, a, b, *, out=None):
         """Gradients of `logaddexp` with respect to both arguments: dy * sigmoid(a - b), dy * sigmoid(b - a).

@@ -112,7 +112,7 @@ class Drawing(TableCallable):
                 arrays, numbers = arrays[: lead + 1], tuple(map(float, operands[lead + 1 :]))
             result = dispatch.drawn(kernel, self.row.draw, draw.bits, arrays, numbers, lead, target)
             if result is not None:
-                return result if out is None else out
+                return _as_given(source, result) if out is None else out
         # draws have more digits than a half: those are computed in float32
         native = "fdg" if drawn or np.ndim(draw) else "efdg"
         work = dtype if dtype.char in native else np.dtype(np.float32)

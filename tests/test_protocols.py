@@ -267,6 +267,25 @@ def test_foreign_arrays_come_back_as_their_kind(name, library):
         assert same_bits(got.array, expected)
 
 
+def test_foreign_arrays_of_draws_and_of_logaddexps_methods(library):
+    x, drawn = np.array([-1.0, 2.0, 3.0]), {"training": True, "key": fr.noise_key(0)}
+    for call in (
+        lambda x: fr.rrelu(x, **drawn),
+        lambda x: fr.rrelu.backward(x, x, **drawn),
+        lambda x: fr.noisy_relu(x, **drawn),
+        lambda x: fr.noisy_relu.backward(x, x, **drawn),
+        fr.logaddexp.accumulate,
+        lambda x: fr.logaddexp.reduce(x, dtype=np.float32),
+        lambda x: fr.logaddexp.reduce(x, where=[True, False, True]),
+    ):
+        got = call(Foreign(x))
+        assert type(got) is Foreign
+        assert same_bits(got.array, call(x))
+    out = Foreign(np.zeros(3))
+    assert fr.logaddexp.accumulate(x, out=out) is out
+    assert same_bits(out.array, fr.logaddexp.accumulate(x))
+
+
 @pytest.mark.parametrize("name", BY_NAME)
 def test_foreign_arrays_are_written_without_a_copy(name, library):
     row, kernel = BY_NAME[name]
