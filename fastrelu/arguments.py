@@ -215,8 +215,13 @@ class TableCallable(FastCall):
 
 
 def is_extension(dtype):
-    """Whether this is bfloat16 or its like: kind V, with a type number of its own."""
-    return dtype.kind == "V" and dtype.num >= 256
+    """Whether this is bfloat16 or its like: kind V, with a type number of its own, and floating."""
+    if dtype.kind != "V" or dtype.num < 256:
+        return False
+    try:
+        return np.exp.resolve_dtypes((dtype, None))[1].num == dtype.num
+    except TypeError:
+        return False
 
 
 def float_type(array):

@@ -105,3 +105,15 @@ def test_whichever_package_is_imported_first(code):
     for call in calls:
         made = f"{code}; x = np.ones(3, ml_dtypes.bfloat16); print(fr.{call}.dtype, fr.gelu.ufunc(x).dtype)"
         assert output(made, ISA=cython.ISA) == "bfloat16 bfloat16"
+
+
+def test_other_numbers_of_ml_dtypes_are_no_floats():
+    import ml_dtypes
+
+    x, out = np.ones(4, ml_dtypes.int4), np.full(4, 7, bfloat16)
+    for call in (fr.gelu, fr.relu, fr.elu, fr.glu, fr.rrelu, fr.activity):
+        with pytest.raises(TypeError, match="int4"):
+            call(x)
+    with pytest.raises(TypeError, match="int4"):
+        fr.relu.backward(out, x, out=out)
+    assert np.all(out == 7)
