@@ -20,20 +20,14 @@ template<class T> ALWAYS_INLINE vec<T> further(const T* p, ptrdiff_t count) {
     return count == vec<T>::lanes ? load(p) : load_first(p, count, broadcast((T)0));
 }
 
-// What follows the piece in memory is asked for: it comes while a slow activation works on this one.
 template<class T> static void add_step(void* to, const void* a, const void* b, bool b_is_one, ptrdiff_t n) {
-    const T *const p = (const T*)a, *const q = (const T*)b;
+    const T* const q = (const T*)b;
     if (b_is_one) {
         const vec<T> one = broadcast(*q);
-        each_register((T*)to, p, n, [=](vec<T> x, ptrdiff_t i, ptrdiff_t) {
-            __builtin_prefetch(p + i + n);
-            return x + one;
-        });
+        each_register((T*)to, (const T*)a, n, [=](vec<T> x, ptrdiff_t, ptrdiff_t) { return x + one; });
     } else {
-        each_register((T*)to, p, n, [=](vec<T> x, ptrdiff_t i, ptrdiff_t count) {
-            __builtin_prefetch(p + i + n);
-            return x + further(q + i, count);
-        });
+        each_register((T*)to, (const T*)a, n,
+                      [=](vec<T> x, ptrdiff_t i, ptrdiff_t count) { return x + further(q + i, count); });
     }
 }
 
