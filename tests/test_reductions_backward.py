@@ -90,6 +90,23 @@ def test_backward_of_special_rows(row, lse, soft, log_soft):
     np.testing.assert_array_equal(fr.log_softmax.backward(dy, x), log_soft)
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble])
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("function", SUMS, **by_name)
+def test_nothing_flows_to_absent_entries_of_rows_without_a_softmax(function, axis, dtype):
+    for special in ([NAN], [INF, INF], [NAN, INF]):
+        for length in (5, 3000):  # one segment of a row, several
+            row = np.linspace(-5, 5, length)
+            row[1 : 1 + len(special)], row[[0, -2]] = special, -INF
+            x = np.asarray([row, np.zeros(length)], dtype)
+            x, dy = (x, [2, 3]) if axis else (x.T, [2, 3])
+            got = function.backward(np.asarray(dy, dtype), x, axis=axis)
+            got = got if axis else got.T
+            np.testing.assert_array_equal(got[0][row == -INF], 0)
+            assert np.isnan(got[0][row != -INF]).all()
+            np.testing.assert_allclose(got[1], 3 / (length + (function is fr.logsumexp0)), rtol=1e-3)
+
+
 def test_backward_ignores_dy_at_absent_entries():
     x = np.array([0.0, -INF, 0.0])
     for bad in (INF, NAN):

@@ -117,7 +117,7 @@ struct Exports {
     const Block* blocks[STORAGES];  // null entries: a type that the formula does not compute in
     const Block* fast[2];           // FLOAT32, FLOAT64 at accuracy "fast"; null: no faster formula
     const Block* two[2][2];  // ["high", "fast"][FLOAT32, FLOAT64]: the result of a kernel and of the next one
-    const RowKernel* rows[2];       // the same two
+    const RowKernel* rows[2];  // the same two
     const Converters* converters;
     WeightedKernel weighted[2];         // FLOAT32, FLOAT64
     Generator draws[DISTRIBUTIONS][2];  // FLOAT32, FLOAT64

@@ -88,12 +88,13 @@ template<class T, bool RARE = false> constexpr int ABREAST = RARE               
 enum Summed { BESIDE_TOP, ALL_KEPT, BESIDE_TOP_KEPT };
 
 // Adds an entry of each row to its partial sum, N times over; `x` becomes exp(x) in units of the reference,
-// times 2^BIAS.  INFINITE: where the maximum is +inf it is 1 and all others 0, or NaN.  Lanes where `live` is
+// times 2^BIAS.  INFINITE: where the maximum is +inf it is 1 and all others 0, or NaN.  Where all terms are
+// kept, 0 is that of -inf alone, to which no gradient flows whatever the row's sum is.  Lanes where `live` is
 // 0 are not there.  The partial sums lie `apart`; 0: there is one.
 template<Summed SUMMED, bool INFINITE, int N, class T>
 ALWAYS_INLINE void add_entries(const RowFormulas<T>& f, const Reference<T>& r, vec<T> (&x)[N],
                                Partial<T>* partial, int apart, const vec<T>* live = nullptr) {
-    const vec<T> zero = splat(r.top, 0.0), one = splat(r.top, 1.0);
+    const vec<T> zero = splat(r.top, 0.0), one = splat(r.top, 1.0), none = splat(r.top, -INFINITY);
     vec<T> k[N], t[N];
 #pragma GCC unroll 4
     for (int j = 0; j < N; j++) {
@@ -107,6 +108,7 @@ ALWAYS_INLINE void add_entries(const RowFormulas<T>& f, const Reference<T>& r, v
         Partial<T>& own = partial[j * apart];
         vec<T> power = power_of_two_biased(k[j] + r.bias);
         if (SUMMED == BESIDE_TOP) power = where_eq(x[j], r.top, zero, power);
+        if (SUMMED == ALL_KEPT) power = where_eq(x[j], none, zero, power);
         if (live) power = where_eq(live[j], zero, zero, power);
         vec<T> term = fma(power, t[j], power), error = fma(power, t[j], power - term);
         if (INFINITE) {
@@ -119,6 +121,10 @@ ALWAYS_INLINE void add_entries(const RowFormulas<T>& f, const Reference<T>& r, v
             add_term(own, where_eq(x[j], r.top, zero, term), where_eq(x[j], r.top, zero, error));
         else add_term(own, term, error);
         if (SUMMED != ALL_KEPT) own.count = where_eq(x[j], r.top, own.count + one, own.count);
+        if (INFINITE && SUMMED == ALL_KEPT) {
+            const vec<T> least = splat(zero, RowRange<T>::LEAST);
+            term = where_eq(term, zero, where_eq(x[j], none, zero, least), term);
+        }
         x[j] = term;
     }
 }

@@ -216,12 +216,13 @@ template<class T> ALWAYS_INLINE void apply_softmax(const RowFormulas<T>&, const 
                           __attribute__((always_inline)) { return share_of(factor, term); });
 }
 
-// Nothing flows to an entry whose share is 0, whatever the factor.
+// Nothing flows to an entry whose share is 0, whatever the factor, nor to -inf in a row that has no shares.
 template<class T> ALWAYS_INLINE void apply_logsumexp_backward(const RowFormulas<T>&, const RowTile& tile) {
     apply_rows<T>(tile, tile.out, tile.row_out, tile.step_out, split_factor<T>,
                   [](const Factor<T>& factor, vec<T> term, const T*, ptrdiff_t)
                           __attribute__((always_inline)) {
-                              const vec<T> share = share_of(factor, term), zero = splat(share, 0.0);
+                              const vec<T> zero = splat(term, 0.0);
+                              const vec<T> share = where_eq(term, zero, zero, share_of(factor, term));
                               return where_eq(share, zero, zero, share * factor.of_row);
                           });
 }

@@ -127,9 +127,8 @@ ALWAYS_INLINE void look_up(V (*from)(typename Same<V, A>::type..., V, V, V, V),
     const auto where = [&](ptrdiff_t i) __attribute__((always_inline)) {
         return position ? position(argument(i, I)...) : argument(i, 0);
     };
-    const auto lost = [&](ptrdiff_t i, vec<T> x) __attribute__((always_inline)) {
-        return error ? error(argument(i, I)...) : x;
-    };
+    const auto lost = [&](ptrdiff_t i, vec<T> x)
+                              __attribute__((always_inline)) { return error ? error(argument(i, I)...) : x; };
     const auto use = [&](ptrdiff_t i, vec<T> x, const Found<T>& found) __attribute__((always_inline)) {
         vec<T> y = from(argument(i, I)..., found.at, found.high, found.low, found.scale);
         y = or_formula<FIRST>(table, x, y, formula, o, i);

@@ -1,8 +1,8 @@
 // Two kernels of the same operands in one pass: both gradients of a product.
 //
-// Where the first kernel has a block of both results, a register of each operand is read once.  Else a chunk of
-// each comes from memory once, and both kernels find it in the first-level cache; the first result waits in a
-// buffer for the second wherever it may take the place of an operand.
+// Where the first kernel has a block of both results, a register of each operand is read once.  Else a chunk
+// of each comes from memory once, and both kernels find it in the first-level cache; the first result waits
+// in a buffer for the second wherever it may take the place of an operand.
 #pragma once
 #include "loops/strided.h"
 
@@ -12,7 +12,8 @@ struct TwoResults {
     Grid grid;    // the inputs, then the results
 };
 
-// Both results of n contiguous elements by one block: `row` has the first, operands lie nowhere or in their places.
+// Both results of n contiguous elements by one block: `row` has the first, operands lie nowhere or in their
+// places.
 static void run_two_contiguous(const Kernel& kernel, const Row& row, char* second, ptrdiff_t n) {
     alignas(64) char buffers[MAX_INPUTS + 1][MAX_REGISTER];
     const int bytes = kernel.item_bytes, last = kernel.inputs, lanes = kernel.lanes;
