@@ -2,9 +2,10 @@
 
     python bench/cuda_code.py [--cc 90] [--only NAME] [--dtypes float16,float32] [--write docs/cuda.md]
 
-Every elementwise kernel is compiled to PTX, and that to machine code, for contiguous arrays and parameters
-that are numbers.  Neither a device nor a driver is needed, numba-cuda and its wheels are.  The numbers are
-registers of a thread; a star says that float32 or a 16-bit type is computed in double precision in part.
+Every elementwise kernel, those of gated units and of logaddexp included, is compiled to PTX, and that to
+machine code, for contiguous arrays and parameters that are numbers.  Neither a device nor a driver is needed,
+numba-cuda and its wheels are.  The numbers are registers of a thread; a star says that float32 or a 16-bit
+type is computed in double precision in part.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from pathlib import Path
 from speed import put_between
 
 from fastrelu.device import CHARS
-from fastrelu.table import ROWS
+from fastrelu.table import GATES, LOGADDEXP, ROWS
 
+ARRAYS = "dy", "x", "y", "x1", "x2", "value", "gate"
 MARKS = "<!-- bench/cuda_code.py -->", "<!-- end -->"
 
 
@@ -44,7 +46,7 @@ def code_of(kernel, char, cc, accuracy="high") -> Code:
     from fastrelu.kernels.cuda import compiling, elementwise
 
     function = elementwise.function_of(kernel.name, char, accuracy)
-    pattern = "".join("a" if name in ("dy", "x", "y") else "n" for name in kernel.inputs)
+    pattern = "".join("a" if name in ARRAYS else "n" for name in kernel.inputs)
     ptx = elementwise.compiled(function, kernel.cost, char, pattern, 0).ptx(cc)
     machine = compiling.assembled(ptx, cc)
     return Code(
@@ -79,7 +81,8 @@ def main(arguments=None):
     parser.add_argument("--dtypes", default=",".join(CHARS), help=f"default: {','.join(CHARS)}")
     parser.add_argument("--write", type=Path, help="put the table between the marks of this page")
     given = parser.parse_args(arguments)
-    kernels = [k for row in ROWS for k in row.kernels().values() if given.only in k.name]
+    kernels = [k for row in (*ROWS, *GATES) for k in row.kernels().values()]
+    kernels = [k for k in (*kernels, *LOGADDEXP) if given.only in k.name]
     cc = int(given.cc[:-1]), int(given.cc[-1])
     lines = []
     for line in report(kernels, given.dtypes.split(","), cc):

@@ -15,7 +15,7 @@ import numpy as np
 
 from . import control
 from .device import INTEGERS, SIZES, View, c_strides, dtype_name, is_on_device, library_of, view
-from .device_layout import broadcast, contiguous, passes, summation
+from .device_layout import broadcast, contiguous, halves, passes, summation
 from .row import Kernel
 
 __all__ = [
@@ -446,7 +446,12 @@ def explained(f, kernel, arrays, out):
     given = dict(zip(kernel.inputs, arrays, strict=False))
     lead = kernel.arguments[0]
     called = Operands(f, lead, given[lead], given)
-    views = [called.number(name, given.get(name, 1.0)) for name in kernel.inputs]
+    if "gate" in kernel.inputs and "gate" not in given:  # halves of one array
+        given |= zip(("value", "gate"), halves(called.lead, f._axis("value", called.lead, -1)), strict=True)
+    views = [
+        value if type(value) is View else called.number(name, value)
+        for name, value in ((name, given.get(name, 1.0)) for name in kernel.inputs)
+    ]
     shape = np.broadcast_shapes(*(v.shape for v in views))
     if out is not None:
         target = called.out("out", out, shape)

@@ -22,6 +22,7 @@ __all__ = [
     "axes_of",
     "broadcast",
     "contiguous",
+    "halves",
     "merged",
     "passes",
     "summation",
@@ -73,6 +74,13 @@ def broadcast(view: View, shape) -> View:
     missing = len(shape) - len(lengths)
     stretched = (0 if n == 1 else step for n, step in zip(lengths, strides, strict=True))
     return replace(view, shape=shape, strides=(0,) * missing + tuple(stretched))
+
+
+def halves(view, axis):
+    """The two halves along an axis."""
+    half = view.shape[axis] // 2
+    shape = (*view.shape[:axis], half, *view.shape[axis + 1 :])
+    return [replace(view, place=view.place + i * half * view.strides[axis], shape=shape) for i in (0, 1)]
 
 
 @functools.lru_cache(maxsize=4096)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from .device import View, is_on_device
 from .device_calls import Gradient, Operands, gradients, only_ordinary, run, target_of
-from .device_layout import broadcast
+from .device_layout import broadcast, halves
 
 __all__ = ["backward", "backward_of_halves", "forward", "forward_of_halves"]
 
@@ -65,17 +63,10 @@ def _gradient(f, called, dy, shape):
     return gradient
 
 
-def _halves(view, axis):
-    """The two halves along an axis."""
-    half = view.shape[axis] // 2
-    shape = (*view.shape[:axis], half, *view.shape[axis + 1 :])
-    return [replace(view, place=view.place + i * half * view.strides[axis], shape=shape) for i in (0, 1)]
-
-
 def forward_of_halves(f, array, axis, out, keywords):
     """A gated unit whose value and gate are the halves of one array on a device."""
     called = Operands(f, "value", array, {"out": out})
-    parts = _halves(called.lead, f._axis("value", called.lead, axis))
+    parts = halves(called.lead, f._axis("value", called.lead, axis))
     return _run_forward(f, called, parts, parts[0].shape, out, keywords)
 
 
@@ -83,7 +74,7 @@ def backward_of_halves(f, kernels, dy, array, axis, out):
     """Its gradient, in one array of the same shape."""
     called = Operands(f, "value", array, {"dy": dy, "out": out})
     axis = f._axis("value", called.lead, axis)
-    parts = _halves(called.lead, axis)
+    parts = halves(called.lead, axis)
     gradient = _gradient(f, called, dy, parts[0].shape)
     target, result = target_of(called, out, called.lead.shape)
     if out is not None and called.overlaps(target, [called.lead, gradient]):
@@ -92,6 +83,6 @@ def backward_of_halves(f, kernels, dy, array, axis, out):
         )
     jobs = {
         kernel.name: Gradient(kernel, (gradient, *parts), parts[0].shape, half, result, False)
-        for kernel, half in zip(kernels, _halves(target, axis), strict=True)
+        for kernel, half in zip(kernels, halves(target, axis), strict=True)
     }
     return gradients(f, called, jobs, parts[0].shape)[0]

@@ -208,14 +208,14 @@ def explain(function, *arrays, out=None):
         )
     if not arrays:
         raise TypeError("explain: expected the arrays of the call after the function")
-    if hasattr(function, "operands"):
-        arrays = function.operands(*arrays)
     if device_calls.any_on_device(*arrays, out):
         size, dtype, architecture, path, threads, reasons = device_calls.explained(
             function, kernel, arrays, out
         )
         return Plan(kernel.name, dtype, size, "cuda", architecture, path, threads, "ordinary", reasons)
     cython.meet_bfloat16()
+    if hasattr(function, "operands"):
+        arrays = function.operands(*arrays)
     if kernel.pass_ == "forward":  # the fast path makes arrays of lists
         arrays = [np.asarray(a) if type(a) in (list, tuple) else a for a in arrays]
     if kernel.inputs[0] == "x":  # and takes parameters that are numbers as such

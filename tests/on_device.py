@@ -383,6 +383,12 @@ def test_explain():
     assert (plan.backend, plan.path, plan.size, plan.dtype) == ("cuda", "vectors", 24, "float32")
     assert fr.explain(fr.gelu, DeviceArray(x[:, ::2])).path == "numbers"
     assert fr.explain(fr.gelu, x).backend != "cuda"
+    for one in (
+        fr.explain(fr.glu, DeviceArray(x)),
+        fr.explain(fr.glu.backward, DeviceArray(x[:, :3]), DeviceArray(x)),
+    ):
+        assert (one.backend, one.size) == ("cuda", 12)
+    assert fr.explain(fr.glu, DeviceArray(x), DeviceArray(x)).path == "vectors"
     assert "gelu_h.e" in str(fr.explain(fr.gelu, DeviceArray(x.astype("e"))))
 
 
