@@ -21,7 +21,7 @@ from speed import put_between
 from fastrelu.device import CHARS
 from fastrelu.table import GATES, LOGADDEXP, ROWS
 
-ARRAYS = "dy", "x", "y", "x1", "x2", "value", "gate"
+PAIRS = [*(k for gate in GATES for k in gate.kernels().values()), *LOGADDEXP]  # of arrays alone
 MARKS = "<!-- bench/cuda_code.py -->", "<!-- end -->"
 
 
@@ -46,7 +46,7 @@ def code_of(kernel, char, cc, accuracy="high") -> Code:
     from fastrelu.kernels.cuda import compiling, elementwise
 
     function = elementwise.function_of(kernel.name, char, accuracy)
-    pattern = "".join("a" if name in ARRAYS else "n" for name in kernel.inputs)
+    pattern = "".join("a" if kernel in PAIRS or name in ("dy", "x", "y") else "n" for name in kernel.inputs)
     ptx = elementwise.compiled(function, kernel.cost, char, pattern, 0).ptx(cc)
     machine = compiling.assembled(ptx, cc)
     return Code(
@@ -81,8 +81,8 @@ def main(arguments=None):
     parser.add_argument("--dtypes", default=",".join(CHARS), help=f"default: {','.join(CHARS)}")
     parser.add_argument("--write", type=Path, help="put the table between the marks of this page")
     given = parser.parse_args(arguments)
-    kernels = [k for row in (*ROWS, *GATES) for k in row.kernels().values()]
-    kernels = [k for k in (*kernels, *LOGADDEXP) if given.only in k.name]
+    kernels = [*(k for row in ROWS for k in row.kernels().values()), *PAIRS]
+    kernels = [k for k in kernels if given.only in k.name]
     cc = int(given.cc[:-1]), int(given.cc[-1])
     lines = []
     for line in report(kernels, given.dtypes.split(","), cc):

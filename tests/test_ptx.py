@@ -99,6 +99,40 @@ def test_sums(char):
         assert compiling.assembled(ptx, CC).spilled == 0
 
 
+def others(char):
+    """What is more than a kernel of the table, on arrays that vectors go over and on others."""
+    import fastrelu as fr
+    from fastrelu.kernels.cuda import draws, elementwise, fused, largest, masks, sums
+
+    f, g = fr.leaky_relu, fr.leaky_relu.backward
+    value, slope = f._on_device(f.kernel, char, CC), g._on_device(g.kernels["backward"], char, CC)
+    forward, gradient = fused.forward(value, char, True, False), fused.gradient(slope, char, False, False)
+    dropped = fused.forward(value, char, False, True)
+    yield True, elementwise.compiled(forward, 1, char, "aasn", 2, True)
+    yield False, elementwise.compiled(fused.forward(value, char, False, False), 1, char, "aFn", 2)
+    yield False, draws.compiled(dropped, "uniform", char, "aannn", 2)
+    yield False, sums.partial(gradient, char, "aaan", 1, 1, True)
+    yield True, masks.forward(value, slope, char, 1, 0, 0, False)
+    yield False, masks.backward(char, 2)
+    yield False, largest.forward(char, "uint8", 2)
+    yield False, largest.backward(char, "", 2)
+
+
+@pytest.mark.parametrize("char", "ed")
+def test_fused_operations(char):
+    from fastrelu.kernels.cuda import compiling
+
+    for by_vectors, kernel in others(char):
+        ptx = kernel.ptx(CC)
+        check(ptx.text)
+        check_arguments(kernel, ptx.text)
+        made = compiling.assembled(ptx, CC)
+        assert made.spilled == 0
+        assert 0 < made.registers <= 128
+        assert ("ld.global.v" in ptx.text) == by_vectors
+        assert char == "d" or ".f64" not in ptx.text or ".sums" in kernel.name
+
+
 def test_own_activations():
     from fastrelu.kernels.cuda import elementwise
 

@@ -12,8 +12,7 @@ DEEPEST = -800.0  # exp is 0 there
 @inline
 def exp(x):
     """Of a number that is not positive."""
-    a = pair.widen(larger(DEEPEST, x))
-    return pair.narrow(formulas.restore_tail_wide_d(formulas.exp_nonpositive_wide_d(a), a))
+    return pair.narrow(formulas.rescaled_sum_wide_d((1.0, 0.0), pair.widen(larger(DEEPEST, x))))
 
 
 @inline
