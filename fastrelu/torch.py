@@ -81,6 +81,7 @@ def _function(made, name):
 
         def function(*args, dtype=None, **keywords):
             if dtype is not None:
+                args = [keywords.pop("input"), *args] if "input" in keywords else args
                 args = (args[0].to(dtype), *args[1:])
             return elementwise(*args, **keywords)
 
@@ -129,11 +130,8 @@ def _module(made, function):
     modules = [name for name, kind in vars(torch.nn).items() if isinstance(kind, type)]
     name = bridges.spelled(made.name, modules)
     spoken = {own: theirs for theirs, own in FROM_TORCH.items()}
-    options = {
-        spoken.get(n, n): default
-        for n, default in made.takes.items()
-        if n not in ("value", "gate", "x", "key")
-    }
+    inputs = {"key", "x"} if made.elementwise else {"key", *made.arrays}
+    options = {spoken.get(n, n): default for n, default in made.takes.items() if n not in inputs}
     if made.elementwise:
         options["inplace"] = False
     members = {

@@ -175,7 +175,9 @@ def test_on_a_device(name):
 
 
 def module_arguments(name):
-    return {"Threshold": (0.1, 0.2), "Softmax": (1,), "LogSoftmax": (1,), "PReLU": (4,)}.get(name, ())
+    return {"Threshold": (0.1, 0.2), "Softmax": (1,), "Softmin": (1,), "LogSoftmax": (1,), "PReLU": (4,)}.get(
+        name, ()
+    )
 
 
 @pytest.mark.parametrize("name", THEIRS)
