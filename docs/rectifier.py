@@ -99,21 +99,21 @@ def stepped_units():
 def surfaces():
     """max(0, x, y) and its smooth form, with the gradient of that."""
     figure, axes = picture(3)
-    side = np.linspace(-4, 4, 41)
+    side = np.linspace(-4, 4, 81)  # levels lie on the grid, so that corners are corners
     points = np.stack(np.meshgrid(side, side), axis=-1)
-    levels = np.arange(0, 5, 0.5)
+    levels = np.arange(0, 4.5, 0.5)
     for ax, values, title in (
         (axes[0], points.max(axis=-1).clip(min=0), "max(0, x, y)"),
         (axes[1], fr.logsumexp0(points, axis=-1), "log(1 + exp x + exp y)"),
     ):
         ax.contour(side, side, values, levels, colors=COLOURS[0], linewidths=1)
         ax.set(title=title, xlabel="x", ylabel="y", aspect="equal")
-    few = points[4::8, 4::8]
+    few = points[::8, ::8]
     arrows = fr.softmax0(few, axis=-1)
-    axes[2].quiver(
-        few[..., 0], few[..., 1], arrows[..., 0], arrows[..., 1], color=COLOURS[1], scale=8, width=0.01
-    )
+    lengths = {"angles": "xy", "scale_units": "xy", "scale": 1.4, "width": 0.008}
+    axes[2].quiver(*np.moveaxis(few, -1, 0), *np.moveaxis(arrows, -1, 0), color=COLOURS[1], **lengths)
     axes[2].set(title="its gradient, softmax0", xlabel="x", ylabel="y", aspect="equal")
+    axes[2].set(xlim=(-4.6, 5), ylim=(-4.6, 5), xticks=range(-4, 5, 2), yticks=range(-4, 5, 2))
     return figure
 
 

@@ -254,8 +254,9 @@ class ActivityMonitor:
         low, middle, high = (np.array([np.quantile(s, q) for s in shares]) for q in (0.1, 0.5, 0.9))
         dead = [np.mean(found.dead) for found in history]
         axes.fill_between(epochs, low, high, alpha=0.25, linewidth=0, label="10 to 90 % of the units")
-        axes.plot(epochs, middle, label="median unit")
-        axes.plot(epochs, dead, color="black", linestyle="--", label="dead units")
-        axes.set(xlabel="epoch", ylabel="share of samples active; of units dead", ylim=(-0.02, 1.02))
-        axes.legend()
+        axes.plot(epochs, middle, label="median unit", clip_on=False)
+        axes.plot(epochs, dead, color="black", linestyle="--", label="dead units", clip_on=False)
+        axes.set(xlabel="epoch", ylabel="share of samples active; of units dead", ylim=(0, 1))
+        # below, for curves go anywhere
+        axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=3)
         return axes

@@ -14,7 +14,7 @@ from . import tangents
 from .activation import Activation
 from .docstrings import UFUNC_ARGUMENTS
 
-__all__ = ["BRIDGES", "Differentiable", "functions", "load", "spelled", "without"]
+__all__ = ["BRIDGES", "Differentiable", "functions", "load", "of_activation", "spelled", "without"]
 
 # Which packages a bridge is for, and how to get it.
 BRIDGES = {name: f"pip install 'fastrelu[{name}]'" for name in ("torch", "jax", "dask")}
@@ -39,6 +39,19 @@ def load(framework):
             name=framework,
         )
     return importlib.import_module(framework)
+
+
+def of_activation(make):
+    """Tell what all functions that take an `Activation` have in common, between what they do and the example."""
+    summary, example = inspect.cleandoc(make.__doc__).split("\n\n", 1)
+    parts = [
+        summary,
+        "Parameters\n----------\nactivation : Activation\n    Such as one made by `fastrelu.activation`.",
+        f"Returns\n-------\n{'type' if 'subclass' in summary else 'function'}",
+        f"Examples\n--------\n{example}",
+    ]
+    make.__doc__ = "\n\n".join(parts)
+    return make
 
 
 def spelled(name, names):

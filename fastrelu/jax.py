@@ -338,20 +338,10 @@ def _function(made, name):
     return function
 
 
+@bridges.of_activation
 def function_of(activation):
-    """A function of arrays of JAX, under jit, grad and vmap, from what has a ``backward``.
+    """A function of arrays of JAX, with derivatives, from what has a ``backward``.
 
-    Parameters
-    ----------
-    activation : Activation
-        Such as one made by `fastrelu.activation`.
-
-    Returns
-    -------
-    function
-
-    Examples
-    --------
     >>> import jax.numpy as jnp, fastrelu.jax as frj
     >>> frj.function_of(fr.relu)(jnp.array([-1.0, 2.0]))
     Array([0., 2.], dtype=float32)

@@ -153,20 +153,10 @@ def _module(made, function):
 # For activations of your own
 
 
+@bridges.of_activation
 def function_of(activation):
     """A function of tensors, with autograd, from what has a ``backward``.
 
-    Parameters
-    ----------
-    activation : Activation
-        Such as one made by `fastrelu.activation`.
-
-    Returns
-    -------
-    function
-
-    Examples
-    --------
     >>> import torch, fastrelu.torch as frt
     >>> frt.function_of(fr.relu)(torch.tensor([-1.0, 2.0]))
     tensor([0., 2.])
@@ -174,20 +164,10 @@ def function_of(activation):
     return _function(bridges.Differentiable(activation), activation.__name__)
 
 
+@bridges.of_activation
 def module_of(activation):
     """A subclass of ``torch.nn.Module`` from an activation; its parameters are those of the constructor.
 
-    Parameters
-    ----------
-    activation : Activation
-        Such as one made by `fastrelu.activation`.
-
-    Returns
-    -------
-    type
-
-    Examples
-    --------
     >>> frt.module_of(fr.squareplus)(b=1.0)
     Squareplus(b=1.0, inplace=False)
     """

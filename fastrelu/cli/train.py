@@ -263,13 +263,17 @@ def _dead(found):
 
 def _draw(monitors, path):
     """A picture of what the monitors saw, a layer beside the other."""
+    import matplotlib
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, len(monitors), figsize=(5 * len(monitors), 4), squeeze=False)
-    for number, (monitor, place) in enumerate(zip(monitors, axes[0], strict=True), 1):
-        monitor.plot(place).set_title(f"hidden layer {number}")
-    figure.tight_layout()
-    figure.savefig(path)
+    from .plot import STYLE
+
+    with matplotlib.rc_context(STYLE):
+        figure, axes = plt.subplots(1, len(monitors), figsize=(5.4 * len(monitors), 4), squeeze=False)
+        for number, (monitor, place) in enumerate(zip(monitors, axes[0], strict=True), 1):
+            monitor.plot(place).set_title(f"hidden layer {number}")
+        figure.tight_layout()
+        figure.savefig(path)
     plt.close(figure)
 
 
