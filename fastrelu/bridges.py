@@ -42,7 +42,7 @@ def load(framework):
 
 
 def of_activation(make):
-    """Tell what all functions that take an `Activation` have in common, between what they do and the example."""
+    """Tell what functions that take an `Activation` have in common, between what they do and the example."""
     summary, example = inspect.cleandoc(make.__doc__).split("\n\n", 1)
     parts = [
         summary,
