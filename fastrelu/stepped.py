@@ -21,10 +21,12 @@ from .row import Parameter, Row
 
 __all__ = ["stepped_sigmoid"]
 
+FROM_SOFTPLUS = 0.0106  # the most that the infinite sum is away from it, rounded up
+
 ROW = Row(
     name="stepped_sigmoid",
-    summary="Sum of sigmoids at steps of 1: without an end at most 0.0106 away from softplus, which it would "
-    "be if n were integrated from 1/2 on.",
+    summary=f"Sum of sigmoids at steps of 1: without an end at most {FROM_SOFTPLUS} away from softplus, "
+    "which it would be if n were integrated from 1/2 on.",
     formula="sum(1 / (1 + exp(-(x + 1/2 - n))) for n = 1, 2, ..., units)",
     derivative="sum(s * (1 - s)), s = 1 / (1 + exp(-(x + 1/2 - n)))",
     source="Nair & Hinton, Rectified Linear Units Improve Restricted Boltzmann Machines, ICML 2010",

@@ -12,10 +12,11 @@ or any kernel exists.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf
 
-from .row import Kernel, Knot, Parameter, Row
-from .table_gates import GATES
+from . import table_gates
+from .row import Gate, Kernel, Knot, Parameter, Row
 
 __all__ = [
     "GATES",
@@ -605,6 +606,13 @@ RANDOM: tuple[Row, ...] = (
         piecewise_linear=True,
         cost=32,
     ),
+)
+
+_ROW_OF = {row.name: row for row in ROWS}
+GATES: tuple[Gate, ...] = tuple(
+    replace(gate, roots=row.roots, points=(*row.points, *gate.points))
+    for gate in table_gates.GATES
+    for row in [_ROW_OF[gate.activation]]
 )
 
 KERNELS: tuple[Kernel, ...] = (

@@ -1,8 +1,8 @@
 """The gated units: the part of the table whose rows multiply one array by an activation of another.
 
-A row names the activation f whose formula it uses; ``kernels/formulas/gated.pxi`` and
-``fastrelu/reference_gated.py`` hold the products, which are rounded once.  Like the table this imports the
-standard library only.
+A row names the activation f whose formula it uses, and whose roots and points are its own too;
+``kernels/formulas/gated.pxi`` and ``fastrelu/reference_gated.py`` hold the products, which are rounded once.
+Like the table this imports the standard library only.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ GATES: tuple[Gate, ...] = (
         source="Dauphin, Fan, Auli & Grangier, Language Modeling with Gated Convolutional Networks, "
         "ICML 2017, arXiv:1612.08083",
         cost=9,
-        points=(-37.0, 17.5, 37.5, -110.0, -600.0, -87.33654, -708.3964185322641),
+        points=(-37.0, 17.5, 37.5, -110.0, -600.0),
     ),
     Gate(
         name="reglu",
@@ -42,8 +42,7 @@ GATES: tuple[Gate, ...] = (
         derivatives=("gate * Phi(gate)", "value * (Phi(gate) + gate * phi(gate))"),
         source=SHAZEER,
         cost=9,
-        roots=(-0.7517915246935645,),
-        points=(-5.5, 5.5, -8.5, 8.5, -14.5, -15.0, 6.5, 9.5, -34.64, -39.5),
+        points=(-15.0, 6.5, 9.5, -34.64, -39.5),
     ),
     Gate(
         name="swiglu",
@@ -53,7 +52,6 @@ GATES: tuple[Gate, ...] = (
         derivatives=("gate * s", "value * (s + gate * s * (1 - s)), s = 1 / (1 + exp(-gate))"),
         source=SHAZEER,
         cost=9,
-        roots=(-1.2784645427610738,),
-        points=(-37.0, 17.5, 37.5, -46.0, 46.0, 21.0, -110.0, -600.0, -87.33654, -708.3964185322641),
+        points=(-37.0, 17.5, 37.5, -46.0, 46.0, 21.0, -110.0, -600.0),
     ),
 )

@@ -156,9 +156,9 @@ def _table(records, exact):
 
 
 def _named(kernel):
-    from cases import BY_NAME
+    from cases import SWEPT
 
-    row, k = BY_NAME[kernel]
+    row, k = SWEPT[kernel]
     pass_ = k.pass_
     if "_wrt_" in pass_:
         return row.qualname, f"backward, `{pass_.partition('_wrt_')[2]}`"
@@ -166,9 +166,9 @@ def _named(kernel):
 
 
 def _kernel(key):
-    from cases import KERNELS
+    from cases import SWEPT
 
-    return next(k.name for _, k in KERNELS if _named(k.name) == key[:2])
+    return next(k.name for _, k in SWEPT.values() if _named(k.name) == key[:2])
 
 
 def _inputs(record):

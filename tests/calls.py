@@ -115,6 +115,7 @@ FORWARD = [name for name, (_, kernel) in BY_NAME.items() if kernel.pass_ == "for
 each_kernel = pytest.mark.parametrize("name", BY_NAME)
 each_elementwise = pytest.mark.parametrize("name", ALL)
 each_forward = pytest.mark.parametrize("name", FORWARD)
+each_elementwise_forward = pytest.mark.parametrize("name", [*FORWARD, *(n for n in GATED if "." not in n)])
 each_dtype = pytest.mark.parametrize("dtype", KERNEL_FLOATS, ids=lambda d: np.dtype(d).name)
 each_call = pytest.mark.parametrize("via", CALLS)
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from fastrelu import dispatch, reference
 from fastrelu.backends import cython
+from fastrelu.row import Parameter
 from fastrelu.table import GATES, ROWS
 
 ON_KERNELS = dispatch.control.BACKEND.get().name != "numpy"
@@ -14,12 +15,32 @@ KERNELS = [(row, kernel) for row in ROWS for kernel in row.kernels().values()]
 BY_NAME = {kernel.name: (row, kernel) for row, kernel in KERNELS}
 GATED = {kernel.name: (gate, kernel) for gate in GATES for kernel in gate.kernels().values()}
 ALL = BY_NAME | GATED  # for what is the same of any elementwise kernel
+
+
+class GateAsRow:
+    """A gated unit as a function of gate, with value as a parameter: for sweeps over all of one argument."""
+
+    knots, from_y_needs = (), None
+    parameters = (Parameter(name="value", doc="", typical=(1.0, -1.9375, 2.0**15, 2.0**-24)),)
+
+    def __init__(self, gate):
+        self.gate, self.name = gate, gate.name
+        self.family = self.qualname = gate.name
+        self.ulp, self.roots, self.points = gate.ulp, gate.roots, gate.points
+
+    def kernels(self):
+        return self.gate.kernels()
+
+
+OF_GATE = {kernel.name: (GateAsRow(gate), kernel) for gate, kernel in GATED.values()}
+SWEPT = BY_NAME | OF_GATE
 NEIGHBOURS = 64  # ULP on either side of everything that is special
 NEAR_ROOT = 0.5  # within it the error of a float64 derivative is promised absolutely:
 ABSOLUTE = 2.0**-56
 REFERENCE_ULP = 4.0  # in float64 and long double without wider arithmetic; beside a root of f' of 1/2
 FAST_ULP = 4.0  # at accuracy "fast"; beside a root of f' of 1/2
 AT_ZERO = 0.25
+DERIVATIVES = "backward", "backward_at_zero", "backward_gate"
 
 # Where sweeps have found the largest errors of past versions: samples keep looking there.
 WORST = {
@@ -61,6 +82,16 @@ def budget(row, kernel, dtype):
     if np.dtype(dtype).char == "g" or (np.dtype(dtype).char == "d" and not ON_KERNELS):
         return REFERENCE_ULP
     return row.ulp["forward" if kernel.pass_ == "forward" else "backward"]
+
+
+def swept(kernel):
+    """The argument of a kernel that takes all values: x or y, and of a gated unit the gate."""
+    return "gate" if kernel.name in GATED else kernel.arguments[0]
+
+
+def position(kernel, first, parameters):
+    """Where the row's roots are to be looked for: a parameter may scale them, but for the value of a gate."""
+    return first if kernel.name in GATED else first * np.prod(parameters)
 
 
 # Points
@@ -135,7 +166,7 @@ def forward_limits(name, parameters, dtype):
 
 def operands(row, kernel, first, parameters, dy=1.0, at_zero=AT_ZERO):
     """The kernel's inputs in the dtype of `first`, its x or y; 0-d where one value serves for all."""
-    given = {"dy": dy, "at_zero": at_zero, kernel.arguments[0]: first}
+    given = {"dy": dy, "at_zero": at_zero, swept(kernel): first}
     given |= {p.name: value for p, value in zip(row.parameters, parameters, strict=True)}
     return [np.asarray(given[name], first.dtype) for name in kernel.inputs]
 
@@ -156,11 +187,12 @@ def unit_floor(row, kernel, first, parameters):
     fast = is_fast(kernel, first.dtype)
     if first.dtype.char == "g" or not ON_KERNELS or fast:
         least = 0.5
-    if (first.dtype.char in "dg" or fast) and kernel.pass_ in ("backward", "backward_at_zero"):
+    if (first.dtype.char in "dg" or fast) and kernel.pass_ in DERIVATIVES:
+        factor = abs(parameters[0]) if kernel.name in GATED else 1.0
         with np.errstate(all="ignore"):
-            position = first * np.prod(parameters)  # a scale moves the zero
             for root in row.roots:
-                floor[abs(position - root) < NEAR_ROOT] = least
+                near = abs(position(kernel, first, parameters) - root) < NEAR_ROOT
+                floor = np.where(near, least * factor, floor)
     return floor
 
 

@@ -15,7 +15,7 @@ import functools
 import cases
 import mpmath as mp
 import numpy as np
-from truth import DIGITS, TRUE
+from truth import DIGITS, TRUE, TRUE_GATED
 from ulp import distances, error, exact
 
 from fastrelu import control
@@ -145,7 +145,7 @@ def check_oracle(row, kernel, parameters, stride=65521):
         unit = np.ldexp(1.0, np.clip(np.frexp(true)[1] - 1, -126, 127) - 23)
         off = np.where(got == true, 0, abs(got - true) / unit)
     both_nan = np.isnan(got) & np.isnan(true)
-    bad = ~(both_nan | (off <= FAR_FROM_EXACT) | _beside_a_root(row, x, parameters))
+    bad = ~(both_nan | (off <= FAR_FROM_EXACT) | _beside_a_root(row, kernel, x, parameters))
     if bad.any():
         i = int(np.argmax(bad))
         raise SystemExit(
@@ -154,15 +154,11 @@ def check_oracle(row, kernel, parameters, stride=65521):
         )
 
 
-def _position(x, parameters):
-    with np.errstate(all="ignore"):
-        return x.astype(np.float64) * np.prod(parameters)  # a scale moves the roots
-
-
-def _beside_a_root(row, x, parameters):
+def _beside_a_root(row, kernel, x, parameters):
     near = np.zeros(x.shape, bool)
-    for root in row.roots:
-        near |= abs(_position(x, parameters) - root) < NEAR_ROOT
+    with np.errstate(all="ignore"):
+        for root in row.roots:
+            near |= abs(cases.position(kernel, x.astype(np.float64), parameters) - root) < NEAR_ROOT
     return near
 
 
@@ -196,7 +192,7 @@ def careful_errors(row, kernel, x, parameters):
     """Against the reference, every special value looked at."""
     inputs = cases.operands(row, kernel, x, parameters)
     true = cases.truth(kernel, inputs, np.float64)
-    near = _beside_a_root(row, x, parameters)
+    near = _beside_a_root(row, kernel, x, parameters)
     if near.any():
         some = [a if a.ndim == 0 else a[near] for a in inputs]
         true[near] = cases.truth(kernel, some).astype(np.float64)
@@ -212,7 +208,7 @@ def sweep_region(row, kernel, region, parameters, stride, found):
         cases.function(kernel),
         oracle(kernel),
     )
-    lead = kernel.inputs.index(kernel.arguments[0])
+    lead = kernel.inputs.index(cases.swept(kernel))
     inputs = cases.operands(row, kernel, np.zeros(1, np.float32), parameters)
     wide = [np.asarray(a).astype(np.float64) for a in inputs]
     x, x64 = np.empty(BLOCK, np.float32), np.empty(BLOCK)
@@ -231,7 +227,9 @@ def sweep_region(row, kernel, region, parameters, stride, found):
             inputs[lead] = some = some[inside] if not inside.all() else some
         errors, n = None, some.size
         ends = some[[0, -1]]
-        beside = _beside_a_root(row, ends, parameters) | (cases.unit_floor(row, kernel, ends, parameters) > 0)
+        beside = _beside_a_root(row, kernel, ends, parameters) | (
+            cases.unit_floor(row, kernel, ends, parameters) > 0
+        )
         if finite and not beside.any():
             np.copyto(x64[:n], some)
             wide[lead] = x64[:n]
@@ -288,15 +286,15 @@ def exact_error(row, kernel, x, parameters, dtype):
 
 
 def _exact_errors(kernel, x, inputs, got, floor):
-    first = kernel.inputs.index(kernel.arguments[0])
+    formula, lead = TRUE | TRUE_GATED, cases.swept(kernel)
     scalars = {name: a for name, a in zip(kernel.inputs, inputs, strict=True) if a.ndim == 0}
     found = np.empty(x.shape)
     with mp.workdps(DIGITS):
         exact_parameters = {name: exact(a[()]) for name, a in scalars.items()}
-        rest = [exact(scalars[name][()]) for name in kernel.inputs[first + 1 :][: len(kernel.arguments) - 1]]
         for i, value in enumerate(x):
+            lane = [exact(value) if name == lead else exact_parameters[name] for name in kernel.arguments]
             at_knot = any(k.reached(exact(value), exact_parameters) for k in kernel.knots)
-            true = exact(scalars["at_zero"][()]) if at_knot else TRUE[kernel.formula](exact(value), *rest)
+            true = exact(scalars["at_zero"][()]) if at_knot else formula[kernel.formula](*lane)
             found[i] = error(got[i], mp.mpf(true), floor=float(floor[i]))
     return found
 
@@ -330,7 +328,7 @@ def sweep_float64(row, kernel, part, parameters, found):
 def measure(task):
     """The task, and the record of what was found."""
     name, parameters, dtype, todo, stride = task
-    row, kernel = cases.BY_NAME[name]
+    row, kernel = cases.SWEPT[name]
     found = Found()
     with np.errstate(all="ignore"):
         for part in todo:

@@ -3,7 +3,8 @@
 float32: every `--stride`-th of the 2^32 bit patterns and dense windows around everything special, or with
 `--exhaustive` all patterns.  float64: structured points against mpmath, and dense random ones.  Parameters
 take their typical values (`--defaults`: the first of them only), `dy` is 1, and of `y` only what the forward
-pass can give is looked at.  `tests/measure.py` says against what.
+pass can give is looked at; of a gated unit every gate, for some values.  `tests/measure.py` says against
+what.
 
 The result is one line for each kernel and set of parameters.  A region is a binade of one sign: the last
 columns name the largest error outside the region of the worst, so that one bad spot hides nothing.
@@ -27,6 +28,7 @@ import signal
 from pathlib import Path
 
 PASSES = ("forward", "backward", "backward_from_y", "backward_at_zero", "backward_wrt")
+PASSES += ("backward_value", "backward_gate")
 REGIONS_PER_TASK = 4
 MEASURED_AGAIN = 64  # of the worst spots, in mpmath
 
@@ -73,10 +75,10 @@ def jobs(options):
     """(kernel's name, parameters, dtype) for everything that was asked for."""
     import cases
 
-    known = {name for row, _ in cases.KERNELS for name in (row.qualname, row.family)}
+    known = {name for row, _ in cases.SWEPT.values() for name in (row.qualname, row.family)}
     for name in set(options.op or ()) - known:
         raise SystemExit(f"--op: unknown activation {name!r}; expected one of {', '.join(sorted(known))}")
-    for row, kernel in cases.KERNELS:
+    for row, kernel in cases.SWEPT.values():
         pass_ = kernel.pass_ if "_wrt_" not in kernel.pass_ else "backward_wrt"
         if {row.qualname, row.family}.isdisjoint(options.op or known):
             continue
@@ -149,7 +151,7 @@ def run(job, options, state, pool, path):
     from measure import Found, check_oracle, exact_error, measure
 
     name, parameters, dtype = job
-    row, kernel = cases.BY_NAME[name]
+    row, kernel = cases.SWEPT[name]
     stride = 0 if dtype == "float64" else options.stride
     share = (
         ""

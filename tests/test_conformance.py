@@ -2,17 +2,28 @@
 
 import numpy as np
 import pytest
-from calls import FLOATS, agree, arrays, each_call, each_dtype, each_kernel
-from cases import BY_NAME, budget, function, in_domain, operands, parameter_sets, specials, truth, unit_floor
+from calls import FLOATS, agree, arrays, each_call, each_dtype, each_elementwise, each_kernel
+from cases import (
+    BY_NAME,
+    SWEPT,
+    budget,
+    function,
+    in_domain,
+    operands,
+    parameter_sets,
+    specials,
+    truth,
+    unit_floor,
+)
 from ulp import distances
 
 pytestmark = pytest.mark.every_isa
 
 
 @pytest.mark.parametrize("dtype", FLOATS, ids=lambda d: np.dtype(d).name)
-@each_kernel
+@each_elementwise
 def test_special_values(name, dtype):
-    row, kernel = BY_NAME[name]
+    row, kernel = SWEPT[name]
     for parameters in parameter_sets(row):
         x = np.concatenate([specials(dtype), np.random.default_rng(1).normal(0, 3, 50).astype(dtype)])
         x = x[in_domain(row, kernel, x, parameters)]
@@ -39,10 +50,10 @@ def test_outside_of_the_domain_is_nan(name, dtype):
 
 
 @each_dtype
-@each_kernel
+@each_elementwise
 def test_nothing_flows_where_the_slope_is_zero(name, dtype):
     """On a dead side and at an infinity where the derivative vanishes, whatever the gradient is."""
-    row, kernel = BY_NAME[name]
+    row, kernel = SWEPT[name]
     if kernel.inputs[0] != "dy":
         pytest.skip("no gradient comes in")
     dy = np.array([np.inf, -np.inf, np.nan, 3.0], dtype)[:, None]
@@ -80,10 +91,10 @@ def test_no_floating_point_flag_is_raised(name, dtype, via, call):
 
 
 @each_dtype
-@each_kernel
+@each_elementwise
 def test_special_values_in_every_lane(name, dtype):
     """Rows of 1 to 67 elements, a special value at each position in turn: all neighbours keep their bits."""
-    row, kernel = BY_NAME[name]
+    row, kernel = SWEPT[name]
     plain = np.random.default_rng(2).uniform(0.1, 0.9, 67).astype(dtype)
     values, parameters = specials(dtype), parameter_sets(row)[0]
     run = function(kernel)

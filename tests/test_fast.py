@@ -13,6 +13,7 @@ from calls import public
 from cases import (
     BY_NAME,
     FAST_ULP,
+    SWEPT,
     budget,
     function,
     in_domain,
@@ -36,14 +37,15 @@ pytestmark = [pytest.mark.every_isa, pytest.mark.usefixtures("kernels_only")]
 
 
 def has_faster_formula(name, dtype=np.float32):
-    kernel = BY_NAME[name][1]
+    kernel = SWEPT[name][1]
     return cython.ISA and cython.ufuncs.has_faster_formula(cython.KERNEL_INDEX[kernel.name], dtype)
 
 
 FASTER = [name for name in BY_NAME if has_faster_formula(name)]
 BACKWARD = [name for name in FASTER if BY_NAME[name][1].inputs[0] == "dy"]
 each_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=lambda d: np.dtype(d).name)
-each_kernel = pytest.mark.parametrize("name", FASTER)
+GATED = [name for name in SWEPT.keys() - BY_NAME.keys() if has_faster_formula(name)]
+each_kernel = pytest.mark.parametrize("name", [*FASTER, *sorted(GATED)])
 
 
 def check(row, kernel, x, parameters, dy=1.0, limit=FAST_ULP):
@@ -64,7 +66,7 @@ def check(row, kernel, x, parameters, dy=1.0, limit=FAST_ULP):
 @each_dtype
 @each_kernel
 def test_within_four_units(name, dtype):
-    row, kernel = BY_NAME[name]
+    row, kernel = SWEPT[name]
     for parameters in parameter_sets(row):
         check(row, kernel, sample(row, dtype, ordinary=5000), parameters)
 

@@ -6,18 +6,7 @@ import pickle
 import numpy as np
 import pytest
 from calls import LAYOUTS, agree, refused
-from cases import (
-    ABSOLUTE,
-    GATED,
-    NEAR_ROOT,
-    ON_KERNELS,
-    budget,
-    function,
-    neighbours,
-    same_bits,
-    specials,
-    truth,
-)
+from cases import GATED, budget, function, is_fast, neighbours, same_bits, specials, truth, unit_floor
 from ulp import distances
 
 import fastrelu as fr
@@ -45,24 +34,24 @@ def sample(gate, dtype):
     return values.ravel(), np.tile(gates, 4)
 
 
+@pytest.mark.parametrize("accuracy", ["high", "fast"])
 @each_dtype
 @pytest.mark.parametrize("name", GATED)
-def test_accuracy(name, dtype):
+def test_accuracy(name, dtype, accuracy):
     """The product, and both gradients, rounded once; tails under large values and beside tiny ones, too."""
     gate, kernel = GATED[name]
-    operands = sample(gate, dtype)
-    floor = np.zeros(operands[0].shape)
-    if kernel.pass_ == "backward_gate" and dtype == np.float64:
-        for root in gate.roots:
-            near = abs(operands[1] - root) < NEAR_ROOT
-            floor[near] = np.abs(operands[0][near]) * (ABSOLUTE * 2**52 if ON_KERNELS else 0.5)
-    if kernel.inputs[0] == "dy":
-        operands = (dtype(1), *operands)
-    got = function(kernel)(*operands)
+    with fr.accuracy(accuracy):
+        if accuracy == "fast" and not is_fast(kernel, dtype):
+            pytest.skip("no formula of its own")
+        operands = sample(gate, dtype)
+        floor, limit = unit_floor(gate, kernel, operands[1], operands[:1]), budget(gate, kernel, dtype)
+        if kernel.inputs[0] == "dy":
+            operands = (dtype(1), *operands)
+        got = function(kernel)(*operands)
     wrong = distances(got, truth(kernel, operands), floor)
     worst = int(np.argmax(wrong))
     where = [np.broadcast_to(a, got.shape)[worst] for a in operands]
-    assert wrong[worst] <= budget(gate, kernel, dtype), f"{name} at {where}: {got[worst]}, {wrong[worst]} ULP"
+    assert wrong[worst] <= limit, f"{name} at {where}: {got[worst]}, {wrong[worst]} ULP"
 
 
 @each_unit
@@ -167,6 +156,19 @@ def test_both_gradients_in_one_pass(unit, dtype, backend):
     made = f.backward(operands[0], window, operands[2], out=(memory[:630].reshape(9, 70), None))
     agree(made[0], alone[0], "overlapping")
     agree(made[1], alone[1], "overlapping")
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("accuracy", ["high", "fast"])
+@each_unit
+def test_both_gradients_of_every_length(unit, accuracy, dtype):
+    f, rng = getattr(fr, unit), np.random.default_rng(8)
+    operands = rng.normal(0, 3, (3, 1100)).astype(dtype)
+    with fr.accuracy(accuracy):
+        alone = [f.backward(*operands, wrt=name) for name in ("value", "gate")]
+        for n in (1, 7, 8, 15, 16, 17, 511, 513, 1025, 1100):
+            for got, expected in zip(f.backward(*(a[:n] for a in operands)), alone, strict=True):
+                agree(got, expected[:n], n)
 
 
 @each_unit

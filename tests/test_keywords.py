@@ -2,8 +2,18 @@
 
 import numpy as np
 import pytest
-from calls import LAYOUTS, SHAPE, agree, arrays, each_dtype, each_forward, each_kernel, public
-from cases import BY_NAME, function, parameter_sets
+from calls import (
+    LAYOUTS,
+    SHAPE,
+    agree,
+    arrays,
+    each_dtype,
+    each_elementwise_forward,
+    each_forward,
+    each_kernel,
+    public,
+)
+from cases import ALL, BY_NAME, function, parameter_sets
 
 import fastrelu as fr
 
@@ -11,9 +21,9 @@ pytestmark = pytest.mark.every_isa
 
 
 @each_dtype
-@each_forward
+@each_elementwise_forward
 def test_where(name, dtype):
-    row, kernel = BY_NAME[name]
+    row, kernel = ALL[name]
     inputs = arrays(name, dtype)
     for call in (function(kernel), public(row, kernel)):
         expected = call(*inputs)
@@ -23,9 +33,9 @@ def test_where(name, dtype):
             agree(out, np.where(mask, expected, dtype(7)))
 
 
-@each_forward
+@each_elementwise_forward
 def test_dtype_and_casting(name):
-    row, kernel = BY_NAME[name]
+    row, kernel = ALL[name]
     inputs = arrays(name, np.float32)
     for call in (function(kernel), public(row, kernel)):
         agree(call(*inputs, dtype=np.float64), call(*(a.astype(np.float64) for a in inputs)))

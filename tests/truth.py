@@ -222,6 +222,24 @@ TRUE = {
     "tanh_slope": lambda x: 1 / mp.cosh(min(abs(x), mp.mpf(10) ** 5)) ** 2,
     "tanh_slope_from_y": lambda y: 1 - y * y,
 }
+# Gated units, of value and gate.
+TRUE_GATED = {
+    f"{name}{part}": formula
+    for name, f, slope in (
+        ("glu", "sigmoid", "sigmoid_slope"),
+        ("reglu", "relu", "relu_slope"),
+        ("geglu", "gelu", "gelu_slope"),
+    )
+    for part, formula in (
+        ("", lambda value, gate, f=f: value * TRUE[f](gate)),
+        ("_value_slope", lambda value, gate, f=f: TRUE[f](gate)),
+        ("_gate_slope", lambda value, gate, slope=slope: value * TRUE[slope](gate)),
+    )
+} | {
+    "swiglu": lambda value, gate: value * TRUE["silu"](gate, 1),
+    "swiglu_value_slope": lambda value, gate: TRUE["silu"](gate, 1),
+    "swiglu_gate_slope": lambda value, gate: value * TRUE["silu_slope"](gate, 1),
+}
 OUTPUTS = {  # the values that f takes, where it does not take all
     "relu": lambda y: y >= 0,
     "elu": lambda y, alpha: y >= -alpha,
