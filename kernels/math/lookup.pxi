@@ -29,12 +29,12 @@ cdef inline V bounded(V x) noexcept nogil:
 
 # Any value times (a sum that is not 0, times a power of two): one near the subnormals is taken out of them, for
 # its product with low would lose digits there.  Twice itself is a zero, which keeps its sign without low, and
-# infinity, which low could turn into NaN.
+# infinity, which low could turn into NaN; and where all overflows, low must not do so alone.
 cdef inline V times_sum(V value, V high, V low, V scale) noexcept nogil:
     cdef V small = splat(value, 5.421010862427522e-20)  # 2^-64
     cdef V one = splat(value, 1.0)
     cdef V v = value * where_gt(small, magnitude(value), splat(value, 18446744073709551616.0), one)
-    cdef V y = fused(v, high, v * where_eq(v + v, v, high, low))
+    cdef V y = fused(v, high, bounded(v * where_eq(v + v, v, high, low)))
     return y * (scale * where_gt(small, magnitude(value), small, one))
 
 # value times (x times the entry), which is 1/2 at 0.
