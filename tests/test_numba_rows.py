@@ -69,15 +69,42 @@ def test_weights_that_broadcast_and_signs_without():
     assert np.isnan(negative(x)[0])
 
 
+def test_targets():
+    """Probabilities, weights, smoothing; a single row, whose label is a number."""
+    plain = function(
+        "fr.cross_entropy(x, labels, 1, weight=w)",
+        "fr.cross_entropy.backward(dy, x, p, 1, reduction='none')",
+        "fr.cross_entropy.value_and_grad(x, labels, 1, w, 'sum', 0.25, ignore_index=2, out=dx)",
+        "fr.cross_entropy(x[0, :, 0], 2)", "fr.cross_entropy.backward(0.5, x[0, :, 0], 2, reduction='none')",
+        "fr.cross_entropy(x, p, axis=-2, label_smoothing=0.5, reduction='none')",
+        arguments=("x", "labels", "w", "p", "dy", "dx"),
+    )  # fmt: skip
+    x, p = numbers(4, 5, 6), fr.softmax(-numbers(4, 5, 6), 1)
+    labels = np.random.default_rng(0).integers(0, 5, (4, 6))
+    x[0, 1, 0] = -INF
+    given = x, labels, abs(numbers(5)), p, numbers(4, 6), np.empty_like(x)
+    for one, other in zip(numba.njit(plain)(*given), plain(*given), strict=True):
+        for got, expected in zip(*(v if isinstance(v, tuple) else (v,) for v in (one, other)), strict=True):
+            assert np.shape(got) == np.shape(expected)
+            np.testing.assert_allclose(got, expected, rtol=4 * np.finfo(float).eps, atol=1e-17)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         ("fr.softmax(x, (0, 2))", "softmax: argument 'axis' is out of bounds"),
-        ("fr.logsumexp(x, (0, -2))", "logsumexp: argument 'axis' .* an axis twice"),
+        ("fr.logsumexp(x, (0, -2))", "logsumexp: argument 'axis' is \\(0, -2\\), which names an axis twice"),
         ("fr.softmax(x, (0, 1), out=x[:2])", "softmax: argument 'out'"),
         ("fr.softmax.backward(x[1:], x, axis=(0, 1))", "softmax.backward: argument 'dy'"),
         ("fr.logsumexp(x, b=x[:2, :2])", "logsumexp: argument 'b'"),
         ("fr.logsumexp.backward(x[0], x, 1, b=x)", "logsumexp.backward: argument 'dy'"),
+        ("fr.cross_entropy(x, x)", "cross_entropy: argument 'labels' has a probability"),
+        (
+            "fr.cross_entropy(x[0], 9, weight=x[1])",
+            "cross_entropy: argument 'labels' has 9, which is neither",
+        ),
+        ("fr.cross_entropy(x[0], 1, weight=x[:, 0])", "cross_entropy: argument 'weight' is of shape .3,.;"),
+        ("fr.cross_entropy(x[0], 1, label_smoothing=2.0)", "'label_smoothing' is 2; expected 0 <="),
     ],
 )
 def test_errors_when_running(call, message):

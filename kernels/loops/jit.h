@@ -201,7 +201,7 @@ static int jit_sum(const Kernel* kernel, const View* views, ptrdiff_t outer, ptr
 
 // Cross entropy with contiguous labels.  The views are logits, labels, gradient and losses, or what flows
 // into them; the last two may be nothing (data null), and then `loss` is the total, with `mean` divided by
-// the number of labels that count.
+// the number of labels that count.  Where one is not a class, `loss` is that label.
 static int jit_loss(const RowFunction* function, const View* views, const int* reduced, double dy,
                     int dy_of_row, int mean, int ignores, ptrdiff_t ignored, double* loss) {
     const View &x = views[0], &labels = views[1], &gradient = views[2], &of_rows = views[3];
@@ -219,7 +219,10 @@ static int jit_loss(const RowFunction* function, const View* views, const int* r
     if (gradient.data && !same_shape(x, gradient)) return 3;
     if (of_rows.data && !add_of_rows(r, OF_ROW, x, reduced, false, of_rows)) return 4;
     Pair divisor = weigh_labels(call, labels.data, (Storage)labels.storage, elements(labels));
-    if (divisor.high < 0) return NOT_A_CLASS;
+    if (divisor.high < 0) {
+        *loss = first_wrong(call, labels.data, (Storage)labels.storage, elements(labels));
+        return NOT_A_CLASS;
+    }
     if (!mean) divisor = {1, 0};
     call.common.losses_wanted = true;
     call.common.losses_of_rows = r.writes_row;

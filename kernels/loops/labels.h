@@ -118,6 +118,20 @@ static Pair weigh_labels(const LossCall& call, const void* data, Storage type, p
     });
 }
 
+// The first label that is neither a class nor ignored.
+static double first_wrong(const LossCall& call, const void* data, Storage type, ptrdiff_t n) {
+    return with_integer(type, [&](auto integer) {
+        typedef decltype(integer) I;
+        const I* const labels = (const I*)data;
+        for (ptrdiff_t i = 0; i < n; i++) {
+            const int64_t label = (int64_t)labels[i];
+            const bool ignored = may_be_ignored<I>(call) && label == call.ignored;
+            if (!ignored && (label < 0 || label >= call.classes)) return (double)labels[i];
+        }
+        return 0.0;
+    });
+}
+
 static size_t loss_bytes(const LossCall& call, ptrdiff_t width, ptrdiff_t segments) {
     const ptrdiff_t arrays = 4 + (call.spreads ? 4 * segments : 0);
     return arrays * (width * sizeof(double) + 64);

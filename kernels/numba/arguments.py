@@ -8,6 +8,8 @@ from numba.core.errors import TypingError
 from numba.extending import register_jitable
 from numba.np import numpy_support
 
+from .errors import Misfit
+
 __all__ = [
     "check_out",
     "define",
@@ -108,7 +110,7 @@ def put(out, made):
 def define(signature, body, **names):
     """A function of this signature: what depends on the table cannot be written out."""
     lines = "".join(f"    {line}\n" for line in body)
-    names |= {"__name__": __name__, "inf": np.inf}  # which a parameter may have as its default
+    names |= {"__name__": __name__, "Misfit": Misfit, "inf": np.inf}  # a default may be infinite
     exec(f"def defined({signature}):\n{lines}", names)
     return names["defined"]
 

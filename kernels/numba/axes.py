@@ -15,6 +15,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from .arguments import check_out, fail, is_none, plain, put
 from .call import Call
+from .errors import Misfit
 
 __all__ = ["as_rows", "entries_back", "is_several", "put_in_place", "rows_of", "values_back"]
 
@@ -28,7 +29,7 @@ def is_several(kind):
 def _arranged(name, ndim, count):
     """``arranged(shape, axes)``: where axes go when the reduced ones move to the end, and the lengths."""
     no_axis = Call(name, "", np.dtype(float), ()).no_axis(ndim)
-    twice = f"{name}: argument 'axis' is one that names an axis twice; expected each once"
+    twice = f"{name}: argument 'axis' is {{}}, which names an axis twice; expected each once"
     zeros = (0,) * ndim
 
     @register_jitable
@@ -39,7 +40,7 @@ def _arranged(name, ndim, count):
             if not 0 <= axis < ndim:
                 raise AxisError(no_axis)
             if is_reduced[axis]:
-                raise ValueError(twice)
+                raise Misfit(twice, axes)
             is_reduced = tuple_setitem(is_reduced, axis, 1)
             ones = tuple_setitem(ones, axis, 1)
         place, rows, length = 0, 1, 1
@@ -114,6 +115,6 @@ def put_in_place(name, given, ndim, names):
     if not ndim:
         return ["out[()] = result", "return out"]
     names["put"] = put
-    names["wrong_out"] = f"{name}: argument 'out' does not fit: its shape is not that of the result"
-    lines = ["if out.shape != result.shape:", "    raise ValueError(wrong_out)"]
+    names["wrong_out"] = f"{name}: argument 'out' is of shape {{}}; expected that of the result"
+    lines = ["if out.shape != result.shape:", "    raise Misfit(wrong_out, out.shape)"]
     return [*lines, "put(out, result)", "return out"]

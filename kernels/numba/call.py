@@ -23,24 +23,23 @@ class Call:
     function: Callable | None = None  # of numbers of the dtype: what a user's activation computes
 
     def wrong_shape(self, operand):
-        """The error of an operand whose shape does not fit."""
+        """The error of an operand whose shape, the one value that it shows, does not fit."""
         if operand == "dy":
-            what = "its shape is not that of the forward result"
+            expected = "that of the forward result"
         elif operand == "out":
-            what = "its shape is not that of the result"
+            expected = "that of the result"
         else:
-            what = "its shape does not broadcast with that of the others"
-        return f"{self.name}: argument {operand!r} does not fit: {what}"
+            expected = "one that broadcasts with the others"
+        return f"{self.name}: argument {operand!r} is of shape {{}}; expected {expected}"
 
     def unusable(self, p):
-        """The error of a parameter that the table does not accept."""
+        """The error of a parameter, the one value that it shows, that the table does not accept."""
         instead = "x instead of y, or " if "y" in self.operands else ""
-        return f"{self.name}: argument {p.name!r} is out of its range; expected {instead}{p.requirement}"
+        return f"{self.name}: argument {p.name!r} is {{}}; expected {instead}{p.requirement}"
 
     @property
     def wrong_label(self):
-        expected = "expected a class"
-        return f"{self.name}: argument 'labels' has one that is neither a class nor ignored; {expected}"
+        return f"{self.name}: argument 'labels' has {{}}, which is neither a class nor ignored"
 
     def no_axis(self, ndim):
         return f"{self.name}: argument 'axis' is out of bounds for an array of dimension {ndim}"

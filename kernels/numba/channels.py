@@ -6,13 +6,15 @@ from numba.cpython.unsafe.tuple import tuple_setitem
 from numba.extending import register_jitable
 from numpy.lib.stride_tricks import as_strided
 
+from .errors import Misfit
+
 __all__ = ["along_channels", "three_lengths"]
 
 
 def _axis_of(name, parameter, default, ndim):
     """``axis_of(weight, x, axis)``: the axis of `x` along which a vector has its values."""
     out_of_bounds = f"{name}: argument 'axis' is out of bounds for an array of dimension {ndim}"
-    unfit = f"{name}: argument {parameter!r} does not fit: expected 1 value, or one for each entry along axis"
+    unfit = f"{name}: argument {parameter!r} is of shape {{}}; expected 1 value, or one an entry along axis"
 
     @register_jitable
     def axis_of(weight, x, axis):
@@ -24,7 +26,7 @@ def _axis_of(name, parameter, default, ndim):
         if weight.size == 1 or weight.size == x.shape[found]:
             return found
         if weight.size != x.shape[ndim - 1]:
-            raise ValueError(unfit)
+            raise Misfit(unfit, weight.shape)
         return ndim - 1
 
     return axis_of

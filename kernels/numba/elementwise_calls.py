@@ -297,7 +297,7 @@ def _sums(row, given, wanted, make, pass_, operands):
         dx += [*along, f"fill(({laid},), dx)"]
     else:
         dx = []
-    lines = ["if dy.shape != x.shape:", "    raise ValueError(wrong)", *dx]
+    lines = ["if dy.shape != x.shape:", "    raise Misfit(wrong, dy.shape)", *dx]
     lines += [f"terms_dy = {contiguous.format('dy')}", f"terms_x = {contiguous.format('x')}"]
     if vector:
         lines += [

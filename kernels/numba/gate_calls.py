@@ -24,9 +24,9 @@ def _halves(name, given, array="value"):
         fail(name, "axis", axis, "an integer")
     lines = [f"along = axis + {kind.ndim} if axis < 0 else axis", f"if not 0 <= along < {kind.ndim}:"]
     lines += ["    raise AxisError(no_axis)", f"half = {array}.shape[along] // 2"]
-    lines += [f"if 2 * half != {array}.shape[along]:", "    raise ValueError(odd)"]
+    lines += [f"if 2 * half != {array}.shape[along]:", f"    raise Misfit(odd, {array}.shape)"]
     wrong = (
-        f"{name}: argument {array!r} has an odd length along axis; expected two halves, or a gate beside it"
+        f"{name}: argument {array!r} is of shape {{}}; expected two halves along axis, or a gate beside it"
     )
     names = {"AxisError": np.exceptions.AxisError, "odd": wrong}
     names["no_axis"] = Call(name, "", np.dtype(float), ()).no_axis(kind.ndim)
@@ -101,13 +101,17 @@ def gated_backward(gate):
         wanted = _wanted(name, given["wrt"])
         outs = _outs(name, given, wanted)
         made = calls(dtype, ("dy", *PAIR))
-        names = {"np": np, "put": put, "alike": f"{name}: argument 'gate' does not have the shape of value"}
+        names = {
+            "np": np,
+            "put": put,
+            "alike": f"{name}: argument 'gate' is of shape {{}}; expected that of value",
+        }
         if shapes == {0}:
             if any(out is not None for out in outs):
                 fail(name, "out", "given", "none beside numbers")
             names |= {f"one_{each}": passes.one(made[each]) for each in wanted}
             return [f"return {', '.join(f'one_{each}((dy, value, gate))' for each in wanted)}"], names
-        lines = ["if value.shape != gate.shape:", "    raise ValueError(alike)"]
+        lines = ["if value.shape != gate.shape:", "    raise Misfit(alike, gate.shape)"]
         for each, out in zip(wanted, outs, strict=True):
             own = promoted(real(name, each, plain(given[each])))
             names |= {f"dtype_{each}": own.type, f"fill_{each}": passes.fill(made[each])}
@@ -116,7 +120,7 @@ def gated_backward(gate):
             place = f"np.empty_like({each}, dtype_{each})" if out is None or later else out
             lines += [f"d{each} = {place}", f"fill_{each}((dy, value, gate), d{each})"]
             if later:
-                lines += [f"if {out}.shape != value.shape:", "    raise ValueError(wrong_out)"]
+                lines += [f"if {out}.shape != value.shape:", f"    raise Misfit(wrong_out, {out}.shape)"]
                 names["wrong_out"] = made[each].wrong_shape("out")
         if "value" in wanted and len(wanted) > 1 and outs[0] is not None:
             lines += [f"put({outs[0]}, dvalue)", f"dvalue = {outs[0]}"]
@@ -139,7 +143,7 @@ def gated_backward(gate):
         if is_none(given["out"]):
             return [*lines, "return made"], names
         check_out(name, given["out"], kind.ndim, True)
-        refusal = ["if out.shape != value.shape:", "    raise ValueError(wrong_out)"]
+        refusal = ["if out.shape != value.shape:", "    raise Misfit(wrong_out, out.shape)"]
         return [*refusal, *lines, "put(out, made)", "return out"], names
 
     return typed("dy, value, gate=None, axis=-1, out=None, wrt=None", choose)

@@ -9,6 +9,7 @@ from numba.extending import register_jitable
 
 from .arguments import check_out, fail, is_array, is_none, plain, promoted, put, real, typed
 from .call import Call
+from .errors import Misfit
 
 __all__ = ["maxout", "maxout_backward", "maxout_with_index"]
 
@@ -18,8 +19,8 @@ AxisError = np.exceptions.AxisError
 def _grouped(name, argument, ndim):
     """``grouped(shape, pieces, axis)``: the axis, and its length and what comes before and after it."""
     no_axis = Call(name, "", np.dtype(float), ()).no_axis(ndim)
-    few = f"{name}: argument 'pieces' is out of its range; expected pieces >= 1"
-    uneven = f"{name}: argument {argument!r} does not fit: pieces does not divide its length along axis"
+    few = f"{name}: argument 'pieces' is {{}}; expected pieces >= 1"
+    uneven = f"{name}: argument {argument!r} is of shape {{}}; expected pieces to divide it along axis"
 
     @register_jitable
     def grouped(shape, pieces, axis):
@@ -27,9 +28,9 @@ def _grouped(name, argument, ndim):
         if not 0 <= along < ndim:
             raise AxisError(no_axis)
         if pieces < 1:
-            raise ValueError(few)
+            raise Misfit(few, pieces)
         if shape[along] % pieces:
-            raise ValueError(uneven)
+            raise Misfit(uneven, shape)
         outer, inner = 1, 1
         for i in range(ndim):
             if i < along:
@@ -95,7 +96,7 @@ def _forward(name, indexed):
         if not is_none(given["out"]):
             check_out(name, given["out"], kind.ndim, True)
             names["wrong_out"] = Call(name, "", dtype, ()).wrong_shape("out")
-            lines += ["if out.shape != shape:", "    raise ValueError(wrong_out)"]
+            lines += ["if out.shape != shape:", "    raise Misfit(wrong_out, out.shape)"]
         lines += ["entries = np.ascontiguousarray(x).reshape((outer * groups, pieces, inner))"]
         lines += ["made = np.empty((outer * groups, inner), dtype)"]
         lines += ["which = np.empty(made.shape, index_dtype)", "find(entries, made, which)"]
@@ -143,19 +144,17 @@ def maxout_backward():
             if not isinstance(kind.dtype, types.Integer):
                 fail(name, "index", kind, "an array of integers")
             names |= {"grouped": _grouped(name, "index", kind.ndim)}
-            names["outside"] = (
-                f"{name}: argument 'index' has one out of its range; expected 0 <= index < pieces"
-            )
+            names["outside"] = f"{name}: argument 'index' has {{}}; expected 0 <= index < pieces"
             lines = ["along, outer, groups, inner = grouped(index.shape, 1, axis)", "shape = index.shape"]
-            lines += ["if pieces < 1:", "    raise ValueError(few)"]
-            names["few"] = f"{name}: argument 'pieces' is out of its range; expected pieces >= 1"
+            lines += ["if pieces < 1:", "    raise Misfit(few, pieces)"]
+            names["few"] = f"{name}: argument 'pieces' is {{}}; expected pieces >= 1"
             lines += ["whole = tuple_setitem(shape, along, groups * pieces)"]
         names["dtype"] = dtype.type
-        lines += ["if dy.shape != shape:", "    raise ValueError(wrong_dy)"]
+        lines += ["if dy.shape != shape:", "    raise Misfit(wrong_dy, dy.shape)"]
         if not is_none(given["out"]):
             check_out(name, given["out"], kind.ndim, True)
             names["wrong_out"] = Call(name, "", dtype, ()).wrong_shape("out")
-            lines += ["if out.shape != whole:", "    raise ValueError(wrong_out)"]
+            lines += ["if out.shape != whole:", "    raise Misfit(wrong_out, out.shape)"]
         if has_x:
             lines += ["entries = np.ascontiguousarray(x).reshape((outer * groups, pieces, inner))"]
             lines += ["largest = np.empty((outer * groups, inner), entries.dtype)"]
@@ -163,7 +162,7 @@ def maxout_backward():
         else:
             lines += ["which = np.ascontiguousarray(index).reshape((outer * groups, inner))"]
             lines += ["for place in which.flat:", "    if not 0 <= place < pieces:"]
-            lines += ["        raise ValueError(outside)"]
+            lines += ["        raise Misfit(outside, place)"]
         lines += ["dx = np.empty((outer * groups, pieces, inner), dtype)"]
         lines += ["pass_on(np.ascontiguousarray(dy).reshape((outer * groups, inner)), which, dx)"]
         if is_none(given["out"]):

@@ -1,4 +1,4 @@
-"""Overloads of cross_entropy: class labels, along one axis."""
+"""Overloads of cross_entropy: of class labels they are calls of kernels; see also ``target_calls``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from numba import types
 from . import passes
 from .arguments import check_out, fail, is_array, is_none, literal, plain, promoted, put, real, typed
 from .call import Call
-from .row_calls import row_shape, without
+from .row_calls import row_shape
+from .target_calls import has_targets, targets
 
 __all__ = ["cross_entropy", "cross_entropy_backward", "value_and_grad"]
 
@@ -22,16 +23,25 @@ def _prepare(name, given):
     dtype = promoted(real(name, "logits", logits))
     if not is_array(logits) or not logits.ndim:
         fail(name, "logits", logits, "an array")
-    if not is_array(labels) or not isinstance(labels.dtype, types.Integer) or labels.ndim != logits.ndim - 1:
-        fail(name, "labels", labels, f"an array of integers with {logits.ndim - 1} axes: class indices")
+    number, of_classes = not is_array(labels), isinstance(getattr(labels, "dtype", labels), types.Integer)
+    probable = not number and isinstance(labels.dtype, types.Float)
+    ndim = 0 if number else labels.ndim
+    if not (of_classes or probable) or ndim != logits.ndim - (not probable):
+        expected = f"integers with {logits.ndim - 1} axes: class indices; or floats with {logits.ndim}"
+        fail(name, "labels", labels, f"{expected}: class probabilities")
+    if probable:
+        real(name, "labels", labels)
     if not isinstance(plain(given["axis"]), types.Integer):
         fail(name, "axis", plain(given["axis"]), "an integer")
     if not is_none(given["ignore_index"]) and not isinstance(plain(given["ignore_index"]), types.Integer):
         fail(name, "ignore_index", plain(given["ignore_index"]), "None or an integer")
-    without(name, given, weight=None, label_smoothing=0.0)
     reduction = literal(name, "reduction", given["reduction"], "'mean', 'sum' or 'none'")
     if reduction not in REDUCTIONS:
         fail(name, "reduction", repr(reduction), "'mean', 'sum' or 'none'")
+    if reduction == "none" and logits.ndim == 1:
+        reduction = "sum"  # of one loss, a number
+    if number:
+        return dtype, reduction, ["labels = np.full(1, labels).reshape(())"]
     contiguous = "labels = np.ascontiguousarray(labels)"
     return dtype, reduction, [] if labels.layout == "C" and labels.ndim else [contiguous]
 
@@ -46,6 +56,9 @@ def cross_entropy():
 
     def choose(given):
         dtype, reduction, lines = _prepare(name, given)
+        if has_targets(given):
+            more, names = targets(name, given, dtype, reduction, wants_loss=True, wants_gradient=False)
+            return lines + more, names
         kinds = plain(given["logits"])
         loss = passes.fill_losses(_call(name, dtype, name), reduction == "mean")
         names = {"np": np, "dtype": dtype.type, "fill": loss}
@@ -61,10 +74,10 @@ def cross_entropy():
             return [*lines, "return made"], names
         check_out(name, given["out"], kinds.ndim - 1, True)
         names["put"] = put
-        names["wrong"] = f"{name}: argument 'out' does not fit: its shape is not that of the result"
+        names["wrong"] = f"{name}: argument 'out' is of shape {{}}; expected that of the result"
         lines += [
             "if out.shape != made.shape:",
-            "    raise ValueError(wrong)",
+            "    raise Misfit(wrong, out.shape)",
             "put(out, made)",
             "return out",
         ]
@@ -92,6 +105,9 @@ def cross_entropy_backward():
         ndim = plain(given["logits"]).ndim - 1 if of_row else 0
         if getattr(plain(given["dy"]), "ndim", 0) != ndim or is_array(given["dy"]) > of_row:
             fail(name, "dy", plain(given["dy"]), "an array of the losses' shape" if of_row else "a number")
+        if has_targets(given):
+            more, names = targets(name, given, dtype, reduction, wants_loss=False, wants_gradient=True)
+            return lines + more, names
         call = _call(name, dtype, "cross_entropy.gradient", "dy")
         names = {"np": np, "dtype": dtype.type, "fill": passes.fill_losses(call, reduction == "mean", of_row)}
         factors = "dy, 1.0" if of_row else "None, dy"
@@ -108,6 +124,9 @@ def value_and_grad():
 
     def choose(given):
         dtype, reduction, lines = _prepare(name, given)
+        if has_targets(given):
+            more, names = targets(name, given, dtype, reduction, wants_loss=True, wants_gradient=True)
+            return lines + more, names
         fill = passes.fill_losses(_call(name, dtype, "cross_entropy.gradient"), reduction == "mean")
         names = {"np": np, "dtype": dtype.type, "fill": fill}
         lines += [f"made = {_gradient(name, given, dtype)}"]

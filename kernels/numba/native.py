@@ -17,6 +17,7 @@ from numba.np import numpy_support
 from numba.np.arrayobj import make_array
 
 from . import symbols
+from .errors import Misfit
 
 __all__ = ["broadcast_shape", "fill", "fill_losses", "fill_rows", "one", "sum_up"]
 
@@ -35,6 +36,11 @@ def _function(builder, name, result, *arguments):
 
 def _raise(context, builder, kind, message):
     context.call_conv.return_user_exc(builder, kind, (message,))
+
+
+def _misfit(context, builder, message, kind, value):
+    """Raise a ValueError whose message shows a value of a Numba type."""
+    context.call_conv.return_dynamic_user_exc(builder, Misfit, (message, value), (None, kind))
 
 
 def _raise_if(context, builder, condition, kind, message):
@@ -112,16 +118,23 @@ def _check_parameters(context, builder, call, operands):
             kind, value = operands[call.operands.index(p.not_below)]
             least = context.cast(builder, value, kind, numpy_support.from_dtype(call.dtype))
             usable = builder.and_(usable, builder.fcmp_ordered(">=", number, least))
-        _raise_if(context, builder, builder.not_(usable), ValueError, call.unusable(p))
+        with builder.if_then(builder.not_(usable), likely=False):
+            _misfit(context, builder, call.unusable(p), numpy_support.from_dtype(call.dtype), number)
 
 
-def _check_status(context, builder, call, status, operands):
-    """Turn what jit.h returned into errors; `operands` are the names of the views."""
+def _check_status(context, builder, call, status, operands, given):
+    """Turn what jit.h returned into errors; `operands` are the names of what is given as views."""
     failed = builder.icmp_signed("!=", status, INT(0))
     with builder.if_then(failed, likely=False):
-        for i, operand in enumerate(operands):
+        for i, (operand, view) in enumerate(zip(operands, given, strict=False)):
+            if view is None or not isinstance(view[0], types.Array):
+                continue
+            kind, value = view
+            shape = make_array(kind)(context, builder, value).shape
             wrong = builder.icmp_signed("==", status, INT(i + 1))
-            _raise_if(context, builder, wrong, ValueError, call.wrong_shape(operand))
+            with builder.if_then(wrong, likely=False):
+                message, axes = call.wrong_shape(operand), types.UniTuple(types.intp, kind.ndim)
+                _misfit(context, builder, message, axes, shape)
         _raise(context, builder, MemoryError, f"{call.name}: there is not enough memory")
 
 
@@ -161,7 +174,8 @@ def fill(call):
             run = _function(builder, "map", INT, POINTER, VIEW.as_pointer(), INT)
             arguments = _kernel(context, builder, call), views, INT(int(call.backward))
             status = builder.call(run, arguments)
-            _check_status(context, builder, call, status, [*call.operands, "out"])
+            given = [*inputs, (out, args[1])]
+            _check_status(context, builder, call, status, [*call.operands, "out"], given)
             return context.get_dummy_value()
 
         return types.none(operands, out), generate
@@ -184,7 +198,7 @@ def broadcast_shape(call):
             run = _function(builder, "broadcast", INT, VIEW.as_pointer(), WORD, WORD, WORD.as_pointer())
             place = builder.bitcast(shape, WORD.as_pointer())
             status = builder.call(run, [views, WORD(len(inputs)), WORD(axes), place])
-            _check_status(context, builder, call, status, call.operands)
+            _check_status(context, builder, call, status, call.operands, inputs)
             return builder.load(shape)
 
         return result(operands), generate
@@ -219,7 +233,8 @@ def fill_rows(call, row_values, keepdims=False):
         def generate(context, builder, signature, args):
             flags = _mark_axes(context, builder, call, x.ndim, axis, args[3])
             given = None if isinstance(dy, types.NoneType) else (dy, args[1])
-            views = _views(context, builder, [(x, args[0]), given, (out, args[2])], call.dtype)
+            given = [(x, args[0]), given, (out, args[2])]
+            views = _views(context, builder, given, call.dtype)
             run = _function(builder, "rows", INT, POINTER, VIEW.as_pointer(), INT.as_pointer(), INT, INT)
             arguments = (
                 _kernel(context, builder, call),
@@ -228,7 +243,8 @@ def fill_rows(call, row_values, keepdims=False):
                 INT(int(row_values)),
                 INT(int(keepdims)),
             )
-            _check_status(context, builder, call, builder.call(run, arguments), [*call.operands, "out"])
+            status = builder.call(run, arguments)
+            _check_status(context, builder, call, status, [*call.operands, "out"], given)
             return context.get_dummy_value()
 
         return types.none(x, dy, out, axis), generate
@@ -267,8 +283,10 @@ def fill_losses(call, mean, dy_of_row=False):
             run = _function(builder, "loss", INT, *(kind for kind, _ in arguments))
             status = builder.call(run, [value for _, value in arguments])
             wrong = builder.icmp_signed("==", status, INT(NOT_A_CLASS))
-            _raise_if(context, builder, wrong, ValueError, call.wrong_label)
-            _check_status(context, builder, call, status, call.operands)
+            with builder.if_then(wrong, likely=False):
+                label = builder.fptosi(builder.load(total), WORD)
+                _misfit(context, builder, call.wrong_label, types.int64, label)
+            _check_status(context, builder, call, status, call.operands, given)
             return builder.load(total)
 
         return types.float64(logits, labels, gradient, losses, dy, axis, ignore_index), generate
@@ -293,7 +311,8 @@ def sum_up(call):
             ]
             run = _function(builder, "sum", INT, POINTER, VIEW.as_pointer(), WORD, WORD, WORD)
             status = builder.call(run, [_kernel(context, builder, call), views, *lengths])
-            _check_status(context, builder, call, status, [*call.operands, "out"])
+            given = [*inputs, (total, args[1])]
+            _check_status(context, builder, call, status, [*call.operands, "out"], given)
             return context.get_dummy_value()
 
         return types.none(operands, total, outer, kept, inner), generate

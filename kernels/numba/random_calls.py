@@ -39,14 +39,24 @@ def _prepare(name, function, given):
         real(name, "variance", plain(variance))
         if is_array(variance):
             return given, "relu", (), [], {}
-        wrong = f"{name}: argument 'variance' is negative; expected variance >= 0"
-        return given, "relu", (), ["if not variance >= 0:", "    raise ValueError(wrong)"], {"wrong": wrong}
+        wrong = f"{name}: argument 'variance' is {{}}; expected variance >= 0"
+        return (
+            given,
+            "relu",
+            (),
+            ["if not variance >= 0:", "    raise Misfit(wrong, variance)"],
+            {"wrong": wrong},
+        )
     for bound in DEFAULTS:
         real(name, bound, plain(given[bound]))
         if ndim_of(plain(given[bound])):
             fail(name, bound, plain(given[bound]), "a number: inside @njit it has no axes")
-    wrong = f"{name}: argument 'upper' is out of its range; expected 0 <= lower <= upper < 1"
-    lines = ["if not 0 <= dtype(lower) <= dtype(upper) < 1:", "    raise ValueError(wrong)", "draw = 0.0"]
+    wrong = f"{name}: argument 'upper' is {{}} beside lower = {{}}; expected 0 <= lower <= upper < 1"
+    lines = [
+        "if not 0 <= dtype(lower) <= dtype(upper) < 1:",
+        "    raise Misfit(wrong, upper, lower)",
+        "draw = 0.0",
+    ]
     return given | {"draw": types.float64}, function, SLOPES, lines, {"wrong": wrong}
 
 

@@ -20,7 +20,7 @@ from .axes import as_rows, entries_back, is_several, put_in_place, rows_of, valu
 from .call import Call
 from .weighted_calls import signed_logs, weighted_gradient
 
-__all__ = ["logsumexp", "logsumexp_backward", "normalise", "normalise_backward", "row_shape", "without"]
+__all__ = ["logsumexp", "logsumexp_backward", "normalise", "normalise_backward", "row_shape"]
 
 
 @functools.cache
@@ -66,15 +66,6 @@ def _flag(name, argument, kind):
     return value
 
 
-def without(name, given, **defaults):
-    """Options that only the call outside has."""
-    for argument, default in defaults.items():
-        kind = given[argument]
-        value = kind.literal_value if isinstance(kind, types.Literal) else getattr(kind, "value", kind)
-        if not (value == default or (default is None and is_none(kind))):
-            fail(name, argument, "given", f"{default!r}, the only value inside @njit")
-
-
 def _run_rows(name, kernel, dtype, row_values, keepdims=False, argument="x"):
     """The intrinsic of a row kernel."""
     return passes.fill_rows(Call(name, kernel, dtype, (argument, "dy")), row_values, keepdims)
@@ -96,7 +87,12 @@ def _entries(given, source, dy, names):
     if is_none(out):
         lines = [*made, f"return made{'' if plain(given[source]).ndim else '[()]'}"]
     elif out.ndim > 1 and out.layout != "C" and is_none(given["axis"]):
-        lines = [*made, "if out.shape != made.shape:", "    raise ValueError(wrong_out)", "put(out, made)"]
+        lines = [
+            *made,
+            "if out.shape != made.shape:",
+            "    raise Misfit(wrong_out, out.shape)",
+            "put(out, made)",
+        ]
         lines += ["return out"]
     else:
         lines = [f"fill_rows({source}, {dy}, out, axis)", "return out"]
@@ -157,9 +153,12 @@ def logsumexp_backward(name):
             return _gradient(name, given, "x", name, dtype, row_values=True, keepdims=keepdims)
         lines, names, kept = rows_of(name, axis, kind.ndim)
         if expected:
-            names["wrong_dy"] = f"{name}: argument 'dy' does not fit: its shape is not that of the result"
+            names["wrong_dy"] = f"{name}: argument 'dy' is of shape {{}}; expected that of the forward result"
             lines += [f"if dy.shape != {'ones' if keepdims else f'moved[:{kept}]'}:"]
-            lines += ["    raise ValueError(wrong_dy)", "flows = np.ascontiguousarray(dy).reshape(rows)"]
+            lines += [
+                "    raise Misfit(wrong_dy, dy.shape)",
+                "flows = np.ascontiguousarray(dy).reshape(rows)",
+            ]
         else:
             value = "dy[()]" if is_array(given["dy"]) else "dy"
             names["dtype"] = dtype.type
@@ -186,7 +185,7 @@ def normalise(name):
         if is_several(given["axis"]):
             return _over_rows(name, given, "x", ("x",))
         names = {"dtype": dtype.type, "fill_rows": _run_rows(name, name, dtype, False)}
-        names["wrong_out"] = f"{name}: argument 'out' does not fit: its shape is not that of the result"
+        names["wrong_out"] = f"{name}: argument 'out' is of shape {{}}; expected that of the result"
         lines, names = _entries(given, "x", "None", names)
         return _whole(given, "x") + lines, names
 
@@ -199,8 +198,8 @@ def _over_rows(name, given, source, arrays):
     lines, names, _ = rows_of(name, given["axis"], ndim, source)
     names["over_rows"] = _function(name)
     if "dy" in arrays:
-        names["wrong_dy"] = f"{name}: argument 'dy' does not fit: its shape is not that of the forward result"
-        lines += [f"if dy.shape != {source}.shape:", "    raise ValueError(wrong_dy)"]
+        names["wrong_dy"] = f"{name}: argument 'dy' is of shape {{}}; expected that of the forward result"
+        lines += [f"if dy.shape != {source}.shape:", "    raise Misfit(wrong_dy, dy.shape)"]
     given_rows = ", ".join(f"{array}={as_rows(array)}" for array in arrays)
     lines += [f"made = over_rows({given_rows}, axis=1)", f"result = {entries_back('made')}"]
     return lines + put_in_place(name, given, ndim, names), names
@@ -243,7 +242,7 @@ def normalise_backward(function):
         names |= {"forward": forward, "leave_out_absent": _leave_out_absent}
         if not is_none(given["out"]):
             check_out(name, given["out"], kind.ndim, True)
-            lines = [*lines[:-1], "if out.shape != made.shape:", "    raise ValueError(wrong_out)"]
+            lines = [*lines[:-1], "if out.shape != made.shape:", "    raise Misfit(wrong_out, out.shape)"]
             lines += ["put(out, made)", "return out"]
         return _whole(given, "x") + lines, names
 
@@ -256,7 +255,7 @@ def _gradient(name, given, source, kernel, dtype, row_values=False, keepdims=Fal
     if not is_none(given["out"]):
         check_out(name, given["out"], plain(given[source]).ndim, True)
     names = {"dtype": dtype.type, "fill_rows": _run_rows(name, kernel, dtype, row_values, keepdims, source)}
-    names["wrong_out"] = f"{name}: argument 'out' does not fit: its shape is not that of the result"
+    names["wrong_out"] = f"{name}: argument 'out' is of shape {{}}; expected that of the result"
     lines, names = _entries(given, source, "dy", names)
     return _whole(
         given, *([] if of is not None else [source]), *([] if row_values else ["dy"])

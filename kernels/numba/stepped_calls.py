@@ -31,8 +31,8 @@ def _whole(name):
         units = given["units"]
         if not isinstance(units, types.Type) or is_none(units) or is_array(plain(units)):
             return [], {}
-        wrong = f"{name}: argument 'units' is out of its range; expected a whole number, or None"
-        return ["if units != np.rint(units):", "    raise ValueError(wrong_units)"], {"wrong_units": wrong}
+        wrong = f"{name}: argument 'units' is {{}}; expected a whole number, or None"
+        return ["if units != np.rint(units):", "    raise Misfit(wrong_units, units)"], {"wrong_units": wrong}
 
     return lines
 

@@ -87,7 +87,7 @@ def _checks(call):
         if p.not_below:
             usable += f" and {value} >= dtype({p.not_below})"
         names[f"unusable_{p.name}"] = call.unusable(p)
-        lines += [f"if not ({usable}):", f"    raise ValueError(unusable_{p.name})"]
+        lines += [f"if not ({usable}):", f"    raise Misfit(unusable_{p.name}, {value})"]
     return lines, names
 
 
@@ -137,7 +137,10 @@ def _common(call, kinds):
     for operand, kind in zip(call.operands, kinds, strict=True):
         if is_array(kind) and kind.ndim:
             names[f"wrong_{operand}"] = call.wrong_shape(operand)
-            lines += [f"if not meets(common, {operand}.shape):", f"    raise ValueError(wrong_{operand})"]
+            lines += [
+                f"if not meets(common, {operand}.shape):",
+                f"    raise Misfit(wrong_{operand}, {operand}.shape)",
+            ]
             lines += [f"common = met(common, {operand}.shape)"]
     return lines, names
 
@@ -175,7 +178,7 @@ def fill(call):
             shapes = _alike(call, kinds, names)
         elif out.ndim:
             names["wrong_out"] = call.wrong_shape("out")
-            shapes += ["if not fits(common, out.shape):", "    raise ValueError(wrong_out)"]
+            shapes += ["if not fits(common, out.shape):", "    raise Misfit(wrong_out, out.shape)"]
         values = []
         for operand, kind in zip(call.operands, kinds, strict=True):
             value = operand
@@ -212,10 +215,10 @@ def _alike(call, kinds, names):
         if is_array(kind) and kind.ndim:
             names[f"wrong_{parameter}"] = call.wrong_shape(parameter)
             lines += [f"if not fits({parameter}.shape, {x}.shape):"]
-            lines += [f"    raise ValueError(wrong_{parameter})"]
+            lines += [f"    raise Misfit(wrong_{parameter}, {parameter}.shape)"]
     for operand in ("dy", "out"):
         names[f"wrong_{operand}"] = call.wrong_shape(operand)
-        lines += [f"if {operand}.shape != {x}.shape:", f"    raise ValueError(wrong_{operand})"]
+        lines += [f"if {operand}.shape != {x}.shape:", f"    raise Misfit(wrong_{operand}, {operand}.shape)"]
     return lines
 
 
@@ -287,13 +290,13 @@ def _row_shape_lines(operand, ndim, axis, keepdims, wrong):
         return []
     kept = ["k = 0", f"for i in range({ndim}):"]
     if is_none(axis):
-        kept += [f"    if {operand}.shape[i] != 1:", f"        raise ValueError({wrong})"]
+        kept += [f"    if {operand}.shape[i] != 1:", f"        raise Misfit({wrong}, {operand}.shape)"]
     elif keepdims:
         kept += [f"    if {operand}.shape[i] != (1 if i == along else x.shape[i]):"]
-        kept += [f"        raise ValueError({wrong})"]
+        kept += [f"        raise Misfit({wrong}, {operand}.shape)"]
     elif ndim > 1:
         kept += ["    if i != along:", f"        if {operand}.shape[k] != x.shape[i]:"]
-        kept += [f"            raise ValueError({wrong})", "        k += 1"]
+        kept += [f"            raise Misfit({wrong}, {operand}.shape)", "        k += 1"]
     else:
         return []
     return kept
@@ -313,7 +316,10 @@ def fill_rows(call, row_values, keepdims=False):
             if of_row:
                 lines += _row_shape_lines(operand, x.ndim, axis, keepdims, f"wrong_{operand}")
             else:
-                lines += [f"if {operand}.shape != x.shape:", f"    raise ValueError(wrong_{operand})"]
+                lines += [
+                    f"if {operand}.shape != x.shape:",
+                    f"    raise Misfit(wrong_{operand}, {operand}.shape)",
+                ]
         names |= {"np": np, "dtype": call.dtype.type, "put": _put, "run_rows": _run_rows(call, zero)}
         lines += [_contiguous("x", x, call.dtype)]
         lines += ["dy_entries = x_entries" if is_none(dy) else _contiguous("dy", dy, call.dtype)]
@@ -383,10 +389,10 @@ def fill_losses(call, mean, dy_of_row=False):
                 lines += _row_shape_lines(operand, logits.ndim, given["axis"], False, f"wrong_{operand}")
         if not is_none(gradient):
             names["wrong_out"] = call.wrong_shape("out")
-            lines += ["if gradient.shape != x.shape:", "    raise ValueError(wrong_out)"]
+            lines += ["if gradient.shape != x.shape:", "    raise Misfit(wrong_out, gradient.shape)"]
         ignored = "0, False" if is_none(given["ignore_index"]) else "ignore_index, True"
         lines += [f"indices, counted = prepared(labels, n, {ignored})", "if counted < 0:"]
-        lines += ["    raise ValueError(wrong_label)"]
+        lines += ["    raise Misfit(wrong_label, labels.flat[-1 - counted])"]
         lines += [_contiguous("x", logits, call.dtype)]
         lines += ["entries = x_entries.reshape((outer, n, inner)).transpose((0, 2, 1))"]
         lines += ["entries = np.ascontiguousarray(entries).reshape((outer * inner, n))"]
@@ -417,7 +423,7 @@ def fill_losses(call, mean, dy_of_row=False):
 
 @register_jitable
 def _labels(labels, classes, ignored, ignores):
-    """The labels as a pass takes them, and how many count; a negative number if one is wrong."""
+    """The labels as a pass takes them, and how many count; or of the first wrong one -1 less its place."""
     found, counted = np.empty(labels.size, np.intp), 0
     for i, label in enumerate(labels.flat):
         if ignores and label == ignored:
@@ -426,5 +432,5 @@ def _labels(labels, classes, ignored, ignores):
             found[i] = label
             counted += 1
         else:
-            return found, -1
+            return found, -1 - i
     return found, counted
