@@ -18,6 +18,7 @@ from setuptools.command.build_ext import build_ext
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT / "tools"))
 import write_kernels  # noqa: E402
+import write_python  # noqa: E402
 
 # Named levels; -march comes after a user's CXXFLAGS and overrides them, or a baseline would not be one.
 INSTRUCTION_SETS = {
@@ -34,7 +35,7 @@ INLINE = ("CYTHON_INLINE", "inline __attribute__((always_inline))")
 
 
 def packages():
-    write_kernels.write_python()
+    write_python.write()
     return [
         *find_packages(include=["fastrelu*"]),
         "fastrelu.kernels",

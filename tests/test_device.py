@@ -236,9 +236,9 @@ def test_the_modules_are_those_that_the_build_writes():
         pytest.skip("an installed package is under test, not this checkout")
     sys.path.insert(0, str(tools))
     try:
-        import write_kernels
+        import write_python
     finally:
         sys.path.remove(str(tools))
-    assert (folder / "formulas.py").read_text() == write_kernels.formulas_py(cuda=True), "build again"
-    for name in write_kernels.SHARED_WITH_CUDA:
-        assert (folder / name).read_text() == write_kernels.shared_py(name), "build again"
+    assert (folder / "formulas.py").read_text() == write_python.formulas_py(cuda=True), "build again"
+    for name in write_python.SHARED_WITH_CUDA:
+        assert (folder / name).read_text() == write_python.shared_py(name), "build again"

@@ -243,9 +243,9 @@ def test_the_modules_are_those_that_the_build_writes():
         pytest.skip("an installed package is under test, not this checkout")
     sys.path.insert(0, str(tools))
     try:
-        import write_kernels
+        import write_python
     finally:
         sys.path.remove(str(tools))
     for name in ("formulas", "entries"):
         path = ROOT / f"kernels/numba/{name}.py"
-        assert path.read_text() == getattr(write_kernels, f"{name}_py")(), f"{path}: build again"
+        assert path.read_text() == getattr(write_python, f"{name}_py")(), f"{path}: build again"

@@ -1,29 +1,24 @@
 """Write the kernels' entry points from the table: one block for each formula, type and pass.
 
-Called by ``setup.py``; the files go to ``build/generated``, the Python modules to
-``kernels/numba`` and ``kernels/cuda``, and none is ever committed.
-``fastrelu/table.py`` says which kernels exist, ``kernels/formulas/`` whether a formula works on plain
-registers (``V``) or on wide ones (``W``), ``kernels/math/coefficients.py`` holds the numbers.
+Called by ``setup.py``; the files go to ``build/generated`` and are never committed.
 """
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import importlib
-import importlib.util
-import math
-import re
-import struct
-import sys
-from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
+from kernel_sources import (
+    ROOT,
+    TYPES,
+    formula_kinds,
+    gated,
+    readings,
+    table,
+    table_position,
+    tables,
+    tabulated,
+    write_text,
+)
+from write_numbers import coefficients_pxi, tables_pxi
 
-import translate
-
-ROOT = Path(__file__).resolve().parent.parent
-TYPES = {"f": "float", "d": "double"}
 INTEGERS = [f"{sign}int{bits}" for bits in (8, 16, 32, 64) for sign in ("", "u")]
 STORAGES = dict(zip([*TYPES, *INTEGERS], ["FLOAT32", "FLOAT64", *map(str.upper, INTEGERS)], strict=True))
 HALVES = {"half": "FLOAT16", "bfloat16": "BFLOAT16"}
@@ -35,19 +30,6 @@ ROW_FORMULAS = {
     "rescaled": "rescaled_sum",
     "log1p": "log_of_excess",
 }
-# What the reductions of kernels/numba/rows.py take from kernels/math/ and kernels/formulas/.
-ROW_BUILDING_BLOCKS = ("expm1_nonpositive", "log_of_excess", "weighted_term")
-# The same of kernels/cuda/, for each kind of number that it takes them for.
-CUDA_BUILDING_BLOCKS = {
-    "vec_f": ("entry_exponent", "entry_excess", "plain_log1p"),
-    "vec_d": ("entry_exponent", "entry_excess"),
-    "wide_f": ("leading_factor", "rescaled_sum", "normal_radius", "normal_cosine", "normal_sine"),
-    "wide_d": ("leading_factor", "rescaled_sum", "normal_radius", "normal_cosine", "normal_sine"),
-}
-# Words of kernels/cuda/plain.py, for formulas in one register.
-PLAIN_WORDS = {"multiply_add", "times_power_of_two"}
-# What kernels/cuda/ has in common with kernels/numba/, word for word: the build copies it.
-SHARED_WITH_CUDA = ("scalar.py", "pair.py", "steps.py")
 # Formulas whose table is no slower than their plain arithmetic, so that "fast" takes it too: on instruction
 # sets that read tables, and on those that borrow the reading.  Empty these, rebuild and run
 # `python bench/thresholds.py accuracy` under each FASTRELU_ISA to see them again.
@@ -62,147 +44,9 @@ ARRAYS = "dy", "x", "y", "x1", "x2", "draw", "value", "gate"  # the inputs that 
 HEADER = "# Written by tools/write_kernels.py from fastrelu/table.py: edit those.\n"
 
 
-def load(path, name):
-    """Import one file of the source tree under a name of its own, without its package."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / path)
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def table():
-    """The table and fastrelu/row.py under it, out of a package that never runs fastrelu/__init__.py."""
-    source = sys.modules["fastrelu_source"] = ModuleType("fastrelu_source")
-    source.__path__ = [str(ROOT / "fastrelu")]
-    return importlib.import_module("fastrelu_source.table")
-
-
-@functools.cache
-def tables():
-    return load("kernels/math/tables.py", "fastrelu_tables")
-
-
-def formula_kinds():
-    """Map each formula to the kind of value it takes: ``V``, ``W`` or ``N``."""
-    kinds = {}
-    for path in sorted((ROOT / "kernels/formulas").rglob("*.pxi")):
-        for kind, name in re.findall(r"^cdef inline ([VWN]) (\w+)\(", path.read_text(), re.MULTILINE):
-            kinds[name] = kind
-    return kinds
-
-
-def tabulated(formulas):
-    """Map a formula to its form that reads a table, and that table: f_from_table or f_from_<table>."""
-    known, found = {table.function for table in tables().TABLES}, {}
-    for name in formulas:
-        formula, _, table = name.rpartition("_from_")
-        table = formula.removesuffix("_at_default") if table == "table" else table
-        if table in known:
-            found[formula] = name, table
-    return found
-
-
-def table_position(formula, formulas):
-    """The functions that say where the table is read, and how far off that is: the longest name that fits."""
-    if formula.endswith("_at_default"):
-        return None, None  # x itself
-    at = [n for n in formulas if n.endswith("_position") and formula.startswith(n.removesuffix("_position"))]
-    position = max(at, key=len, default=None)
-    error = f"{position}_error" if f"{position}_error" in formulas else None
-    return position, error
-
-
-def tables_pxi():
-    """The tables as C constants, for the instruction set that reads them."""
-    made, stored = tables(), tables().words()
-    magic, kinds = {"f": 1.5 * 2**23, "d": 1.5 * 2**52}, {"f": ("float", "I", 4), "d": ("double", "Q", 8)}
-    entries, names = [], []
-    for table in made.TABLES:
-        ctype, code, _ = kinds[table.type]
-        name = f"TABLE_{table.name}"
-        numbers = (
-            n
-            for entry in stored[table.name]
-            for n in struct.unpack(f"<{made.COLUMNS[table.type]}{code}", entry)
-        )
-        bits = {"f": "uint32_t", "d": "uint64_t"}[table.type]
-        entries.append(
-            f"    alignas(64) static const {bits} {name}_ENTRIES[] = {{\n"
-            + ",".join(f"{n:#x}{'ULL' if code == 'Q' else ''}" for n in numbers)
-            + "};"
-        )
-        below = table.scaled_below if table.scaled_below > -math.inf else table.first
-        lower = str(table.formula_below).lower()
-        grid = magic[table.type] / 2**table.steps
-        # the offset of the first entry: the low bits of `grid` as stored, times an entry's bytes
-        size = made.COLUMNS[table.type] * {"f": 4, "d": 8}[table.type]
-        origin = struct.unpack("<I", struct.pack(f"<{table.type}", grid)[:4])[0] * size % 2**32
-        values = f"{table.first}, {table.last}, {grid - table.first!r}"
-        values += f", {table.bend}, {below}, {1 / table.scale!r}, {lower}, {origin}u"
-        names.append((name, ctype, f"{name} = {{ENTRIES({name}_ENTRIES), {values}}};"))
-    lines = [HEADER, 'cdef extern from * nogil:\n    """']
-    lines += ["    #if LOOK_UP", *entries, "    #define ENTRIES(name) name", "    #else"]
-    lines += ["    #define ENTRIES(name) nullptr", "    #endif"]
-    lines += [f"    static constexpr Table<{ctype}> {text}" for _, ctype, text in names]
-    lines += ['    """', *(f"    const Table[{ctype}] {name}" for name, ctype, _ in names)]
-    return "\n".join(lines) + "\n"
-
-
-def coefficients():
-    """The numbers of formulas by name: floats and tuples of floats."""
-    values = dict(vars(load("kernels/math/coefficients.py", "fastrelu_coefficients")))
-    *rest, c6, c5, c4, c3, c2, c1 = values["MILLS_LONG"]
-    values["MILLS_LONG_REST"] = tuple(rest)
-    values |= {f"MILLS_LONG_C{i}": c for i, c in enumerate((c1, c2, c3, c4, c5, c6), 1)}
-    numbers = {name: value for name, value in values.items() if name.isupper()}
-    # not the decimals, which are for the reference only
-    return {n: v for n, v in numbers.items() if isinstance(v[0] if isinstance(v, tuple) else v, float)}
-
-
-def coefficients_pxi():
-    """The coefficient arrays as C constants with their Cython declarations."""
-    lines, names = [], []
-    for name, value in coefficients().items():
-        names.append((name, isinstance(value, tuple)))
-        numbers = ", ".join(map(repr, value)) if isinstance(value, tuple) else repr(value)
-        c = f"{name}[] = {{{numbers}}}" if isinstance(value, tuple) else f"{name} = {numbers}"
-        lines.append(f"    static constexpr double {c};")
-    text = HEADER + 'cdef extern from * nogil:\n    """\n' + "\n".join(lines) + '\n    """\n'
-    return text + "".join(f"    const double{'[1]' if array else ''} {name}\n" for name, array in names)
-
-
-def gated():
-    """The kernels whose result is a product with a value, which may find something where a table is 0."""
-    rows = (gate.kernels() for gate in table().GATES)
-    return [kernel for made in rows for pass_, kernel in made.items() if pass_ != "backward_value"]
-
-
 def with_formula_below(table, suffix):
     (steps,) = (t.steps for t in tables().TABLES if t.name == f"{table}_{suffix}")
     return f"with_formula_below[{TYPES[suffix]}](TABLE_{table}_{suffix}, {2.0**-steps})"
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A form of a kernel that reads a table, by the names of formulas; the first is that for Numba."""
-
-    name: str
-    formula: str
-    table: str
-    position: str | None
-    error: str | None
-    at_default: bool
-
-
-def readings(kernel, kinds):
-    """The forms of a kernel that read a table, that for a row's defaults first."""
-    looks_up, found = tabulated(kinds), []
-    for ending in ("_at_default", ""):
-        literal = kernel.formula + ending
-        if literal in looks_up and not kernel.knots:
-            name = f"{kernel.name.replace('.', '_')}{ending}_from_table"
-            found.append(Reading(name, *looks_up[literal], *table_position(literal, kinds), bool(ending)))
-    return found
 
 
 def is_default(kernel, suffix):
@@ -527,126 +371,6 @@ def activations_pyx():
     return "\n".join(lines)
 
 
-def formulas_py(cuda=False):
-    """Every kernel in plain Python, for Numba; for CUDA those of accuracy "fast" besides."""
-    functions, constants = translate.read(ROOT / "kernels")
-    made, kinds, gates = translate.Translator(functions), formula_kinds(), gated()
-    read_from = {}
-    for kernel in table().KERNELS:
-        made.kernel(kernel)
-        if cuda:
-            made.single(kernel)
-            continue
-        for read in readings(kernel, kinds):
-            beyond = ", beyond_first=True" if kernel in gates else ""
-            for suffix in TYPES:
-                constant = f"{read.table}{'_beyond_first' if beyond else ''}_{suffix}".upper()
-                read_from[constant] = f'table("{read.table}", "{suffix}"{beyond})'
-                made.looked_up(kernel, read, constant, suffix)
-    for name in ROW_BUILDING_BLOCKS:
-        for kind in translate.KINDS["W"]:
-            made.formula(name, kind)
-    for kind, names in CUDA_BUILDING_BLOCKS.items() if cuda else ():
-        for name in names:
-            made.formula(name, kind)
-    made.names.add("LN2")
-    values = coefficients() | {name: float(value) for name, value in constants.items()}
-    values |= {"FLT_MAX": (2 - 2.0**-23) * 2.0**127, "DBL_MAX": sys.float_info.max}  # of <float.h>
-    lookup = made.names & translate.LOOKUP
-    words = made.names - values.keys() - lookup - {"NAN", "INFINITY"}
-    lines = ['"""Written by tools/write_kernels.py from fastrelu/table.py and the formulas: edit those."""']
-    lines += ["", "from math import inf as INFINITY", "from math import nan as NAN", ""]
-    lines += ["from numpy import float32, float64", "", "from . import pair"]
-    if lookup:
-        lines += [f"from .lookup import {', '.join(sorted(lookup))}, table"]
-    if words & PLAIN_WORDS:
-        lines += [f"from .plain import {', '.join(sorted(words & PLAIN_WORDS))}"]
-    lines += [f"from .scalar import {', '.join(['inline', *sorted(words - PLAIN_WORDS)])}", ""]
-    lines += [f"{name} = {values[name]!r}" for name in sorted(made.names & values.keys())]
-    lines += [f"{name} = {made_by}" for name, made_by in sorted(read_from.items())]
-    return "\n".join(lines + made.lines) + "\n"
-
-
-def shared_py(name):
-    """A module of kernels/numba/ for kernels/cuda/, where the same names mean the GPU's."""
-    text = (ROOT / "kernels/numba" / name).read_text()
-    return f"# Written by tools/write_kernels.py from kernels/numba/{name}: edit that.\n{text}"
-
-
-def numba_block(kernel, kinds, suffix):
-    """The body of a block for Numba."""
-    type_, name = translate.TYPES[suffix], kernel.name.replace(".", "_")
-    likes = f"({f'{type_}(0.0), ' * len(kernel.inputs)})"
-    formula = f"formulas.{name}_{suffix}"
-    forms = readings(kernel, kinds)
-    if not forms:
-        return [f"    blocks.run({formula}, operands, {likes})"]
-
-    tests, called = (
-        [],
-        [f"formulas.{read.name}_{suffix}{end}" for read in reversed(forms) for end in ("_row", "")],
-    )
-    if len(forms) > 1:
-        row = next(row for row in table().ROWS if row.qualname == kernel.row)
-        tests = [
-            f"tabulated.is_all(operands, {kernel.inputs.index(parameter)}, {type_}({default!r}), {likes})"
-            for parameter, default in row.defaults.items()
-        ]
-    else:
-        called += [None, None]
-    (read_from,) = (t for t in tables().TABLES if t.name == f"{forms[0].table}_{suffix}")
-    below = formula if read_from.formula_below or kernel in gated() else None
-    called.insert(2, " and ".join(tests) or None)
-    called += [f"fetch_{read_from.name}", below, f"tabulated.WORDS_{suffix.upper()}", "operands", likes]
-    return ["    tabulated.run(", *(f"        {argument}," for argument in called), "    )"]
-
-
-def entries_py():
-    """The functions that Numba compiles by themselves and keeps on disk.
-
-    What it keeps it takes for current as long as the file of the function is, so this file says what all
-    the others are.
-    """
-    sources = [p for p in sorted((ROOT / "kernels/numba").glob("*.py")) if p.stem != "entries"]
-    sources += [ROOT / "kernels/math/tables.py", ROOT / "kernels/math/tables.bin"]
-    digest = hashlib.sha256(b"".join(p.read_bytes() for p in sources)).hexdigest()
-    lines = ['"""Written by tools/write_kernels.py from fastrelu/table.py: what Numba compiles by itself."""']
-    lines += ["", f"# over sources with the SHA-256 {digest}", ""]
-    lines += [
-        "from numpy import float32, float64",
-        "",
-        "from . import blocks, columns, formulas, losses, lookup, rows, sums, tabulated, weighted",
-        "from . import weighted_logs",
-    ]
-    lines += ["from .primitives import by_type", ""]
-    kinds = formula_kinds()
-    lines += [f'fetch_{t.name} = lookup.fetching("{t.function}", "{t.type}")' for t in tables().TABLES]
-    for kernel in table().KERNELS:
-        name, inputs = kernel.name.replace(".", "_"), ", ".join(kernel.inputs)
-        for suffix in TYPES:
-            lines += ["", "", f"def {name}_{suffix}_block(operands):", *numba_block(kernel, kinds, suffix)]
-            if kernel.summed:
-                count = {1: "one_parameter", 2: "two_parameters"}[len(kernel.inputs) - 2]
-                call = f"sums.{count}(formulas.{name}_term_{suffix}, work, part, parts)"
-                lines += ["", "", f"def {name}_{suffix}_sums(work, part, parts):", f"    {call}"]
-        lines += ["", "", f"{name}_of_type = by_type(formulas.{name}_f, formulas.{name}_d)"]
-        lines += ["", "", f"def {name}({inputs}):", f"    return {name}_of_type({inputs})"]
-    for name in table().ROW_KERNELS:
-        name = name.replace(".", "_")
-        for layout in ("rows", "columns"):
-            lines += ["", "", f"def {name}_{layout}(work, part, parts):"]
-            lines += [f"    {layout}.{name}(work, part, parts)"]
-    others = {
-        "cross_entropy": "losses.cross_entropy",
-        "weighted": "weighted.weighted",
-        "weighted_logs": "weighted_logs.logs",
-        "weighted_gradient": "weighted_logs.gradient",
-    }
-    for name, function in others.items():
-        lines += ["", "", f"def {name}_rows(work, part, parts):", f"    {function}(work, part, parts)"]
-    return "\n".join(lines) + "\n"
-
-
 GENERATED = {
     "coefficients.pxi": coefficients_pxi,
     "tables.pxi": tables_pxi,
@@ -662,22 +386,5 @@ def write(folder):
         write_text(folder / name, make())
 
 
-def write_text(path, text):
-    """Write what changed only, so that an untouched file is not compiled again."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists() or path.read_text() != text:
-        path.write_text(text)
-
-
-def write_python():
-    """Write the modules of Python to where the package is installed from: they need no compiler."""
-    write_text(ROOT / "kernels/numba/formulas.py", formulas_py())
-    write_text(ROOT / "kernels/numba/entries.py", entries_py())
-    write_text(ROOT / "kernels/cuda/formulas.py", formulas_py(cuda=True))
-    for name in SHARED_WITH_CUDA:
-        write_text(ROOT / "kernels/cuda" / name, shared_py(name))
-
-
 if __name__ == "__main__":
     write(ROOT / "build/generated")
-    write_python()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from write_kernels import ROOT, table
+from kernel_sources import ROOT, table
 
 STUB = ROOT / "fastrelu/__init__.pyi"
 HEAD = """# Written by tools/write_stubs.py from fastrelu/table.py: edit those.
