@@ -87,6 +87,15 @@ def test_the_bits_of_the_calls_one_by_one(name, dtype):
             assert same_bits(dx, f.backward(dy, y=y, **parameters))
 
 
+def test_an_activation_without_compiled_kernels():
+    x, dy, bias = values((4, 37), np.float32), values((4, 37), np.float32, 1), values(37, np.float32, 2)
+    with np.errstate(all="ignore"):
+        z = x + bias
+    assert same_bits(fr.bias_act(x, bias, fr.stepped_sigmoid, units=3), fr.stepped_sigmoid(z, units=3))
+    dx, _ = fr.bias_act.backward(dy, x, bias, fr.stepped_sigmoid, units=3)
+    assert same_bits(dx, fr.stepped_sigmoid.backward(dy, z, units=3))
+
+
 @each
 def test_halves_are_computed_in_float32_and_rounded_once(name):
     f, parameters = found(name), given(ROW[name])
