@@ -203,6 +203,23 @@ def test_where_the_result_lies_changes_no_bit(name, dtype, shape, axis, threshol
         assert [a.tobytes() for a in run(start)] == usual, start
 
 
+@pytest.mark.every_isa
+@pytest.mark.parametrize("streaming", [2**62, 1])
+def test_runs_are_added_up_in_one_order(streaming, thresholds):
+    """As 64 sums, then halves of them, whichever registers the last elements do not fill."""
+    x = (10 ** np.random.default_rng(0).uniform(-9, 9, (1, 50, 345))).astype(np.float32)
+    monitor = fr.ActivityMonitor()
+    thresholds(1, 2**62, streaming)
+    fr.bias_act(x, np.zeros(50, np.float32), fr.relu, axis=1, monitor=monitor)
+    sums = np.zeros((50, 64))
+    for start in range(0, 345, 64):
+        part = x[0, :, start : start + 64]
+        sums[:, : part.shape[1]] += part
+    while sums.shape[1] > 1:
+        sums = np.add(*np.split(sums, 2, axis=1))
+    np.testing.assert_array_equal(monitor.result().mean, sums[:, 0] / 345)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 def test_layouts(layout, dtype):

@@ -265,7 +265,7 @@ static void run_loop(const Fused& s, ptrdiff_t element, ptrdiff_t rows, ptrdiff_
 // Columns `from` to `end` of one row, the first of which is `element`.
 static void run_row_of(const Fused& s, ptrdiff_t element, ptrdiff_t from, ptrdiff_t end, Values values,
                        Room& room, ptrdiff_t ring) {
-    // where a run is cut decides what is added to what, so that must not follow the lines
+    // elements meet the sums of a run by whole registers, so where it is cut must not follow the lines
     const bool direct = is_direct(s) && !(values.one && to_line(s, element));
     const ptrdiff_t most = loops_freely(s) && direct ? end : portion(s);
     const ptrdiff_t whole = s.streaming ? LINE / s.kernel->item_bytes : s.kernel->lanes;
@@ -276,7 +276,7 @@ static void run_row_of(const Fused& s, ptrdiff_t element, ptrdiff_t from, ptrdif
         const bool loops = s.loop && !head && n >= whole;
         if (loops) n -= n % whole;
         values.column = values.one ? 0 : column;
-        const Tallies tallies = tallies_at(s, room, ring < 0 ? column : 0, ring);
+        const Tallies tallies = tallies_at(s, room, column & ring, ring);
         if (loops) run_loop(s, element, 1, 0, n, values, room, tallies, direct);
         else run_steps(s, element, n, values, room, tallies);
     }
