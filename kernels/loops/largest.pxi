@@ -91,10 +91,12 @@ cdef bint usual_pieces(cnp.ndarray a, object pieces, object axis, int* count, in
     cdef Py_ssize_t number, where
     if not fast_calls or first_kernel or type(pieces) is not int or type(axis) is not int:
         return False
+    if not 1 <= pieces <= 65536 or not -MAX_AXES <= axis < MAX_AXES:
+        return False
     number, where = pieces, axis
     if where < 0:
         where += cnp.PyArray_NDIM(a)
-    if number < 1 or number > 65536 or not 0 <= where < cnp.PyArray_NDIM(a):
+    if not 0 <= where < cnp.PyArray_NDIM(a):
         return False
     count[0], along[0] = number, where
     return True
