@@ -184,16 +184,20 @@ class ActivityMonitor:
         """Count what was summed elsewhere: of each unit two parts of its sum, and how often it was active."""
         self._add(_Window(tallies, samples, (len(tallies[0]),)), "add_tallies")
 
+    @property
+    def _units(self):
+        """The shape of the units seen so far, or None."""
+        before = self._ended[-1:] if self._now is None else [self._now]
+        return before[0].shape if before else None
+
     def _add(self, window, method):
-        for before in self._ended[-1:] if self._now is None else [self._now]:
-            self._check(before, window, method)
+        self._check(window.shape, method)
         self._now = window if self._now is None else self._now + window
 
-    def _check(self, mine, window, method):
-        if window.shape != mine.shape:
+    def _check(self, shape, method):
+        if self._units not in (None, shape):
             raise ValueError(
-                f"ActivityMonitor.{method}: got units of shape {window.shape}; expected {mine.shape}, as "
-                "before"
+                f"ActivityMonitor.{method}: got units of shape {shape}; expected {self._units}, as before"
             )
 
     def result(self):
@@ -224,9 +228,8 @@ class ActivityMonitor:
                 f"ActivityMonitor.merge: argument 'other' is a {type(other).__name__}; expected an "
                 "ActivityMonitor"
             )
-        mine, theirs = (m._ended + ([] if m._now is None else [m._now]) for m in (self, other))
-        for a, b in zip(mine[:1], theirs[:1], strict=False):
-            self._check(a, b, "merge")
+        if other._units is not None:
+            self._check(other._units, "merge")
         for i, window in enumerate(other._ended):
             self._ended[i : i + 1] = [self._ended[i] + window if i < len(self._ended) else window]
         if other._now is not None:

@@ -442,6 +442,9 @@ class BiasAct(_Fused):
         added = None if residual is None else self._alike("residual", residual, layer.shape)
         if monitor is not None and not isinstance(monitor, ActivityMonitor):
             self._fail(TypeError, "monitor", f"a {type(monitor).__name__}", "an ActivityMonitor")
+        if monitor is not None and monitor._units not in (None, (layer.channels,)):
+            expected = f"units of shape ({layer.channels},), one for each channel"
+            self._fail(ValueError, "monitor", f"of units of shape {monitor._units}", expected)
         memory = self._out(out, layer.shape, layer.dtype)
         index = layer.index("forward")
         tallies = None if monitor is None else np.zeros((3, layer.channels))

@@ -486,6 +486,14 @@ def test_errors_of_one_pass():
         fr.bias_act(X, BIAS, fr.relu, residual=BIAS)
     with refused(TypeError, "monitor", "ActivityMonitor"):
         fr.bias_act(X, BIAS, fr.relu, monitor=[])
+    monitor, out = fr.ActivityMonitor(), np.zeros((2, 3), np.float32)
+    monitor.update(np.ones((4, 5)))
+    for _ in range(2):  # of this epoch, of the one before
+        for call in (fr.bias_act, fr.bias_act.general):
+            with refused(ValueError, "monitor", "(5,)", "(3,)", untouched=[out]):
+                call(X, BIAS, fr.relu, monitor=monitor, out=out)
+        monitor.end_epoch()
+    assert len(monitor.history) == 1
     with refused(ValueError, "out", "(3,)"):
         fr.bias_act(X, BIAS, fr.relu, out=np.empty(3, np.float32))
     with refused(TypeError, "out", "int"):

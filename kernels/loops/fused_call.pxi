@@ -111,7 +111,7 @@ cdef object small_result(PyObject* given, int ndim, cnp.npy_intp kept, int type_
 cdef object run_around(FastCall act, Given* given, Around* around, int learned):
     cdef Fused s
     cdef cnp.ndarray x, out, dbias, dweight, tallies, of_learned
-    cdef object bias = None, weight = None
+    cdef object units, bias = None, weight = None
     cdef int type_num, kept_type, storage, compute, i, j, ndim, last = act.arrays - 1
     cdef double[MAX_PARAMETERS] parameters
     cdef Py_ssize_t axis, bytes
@@ -154,8 +154,12 @@ cdef object run_around(FastCall act, Given* given, Around* around, int learned):
         s.residual = <char*> cnp.PyArray_DATA(<cnp.ndarray> around.residual)
     if around.key != NULL and type(<object> around.key) is not key_type:
         return None
-    if around.monitor != NULL and (act.arrays == 2 or type(<object> around.monitor) is not monitor_type):
-        return None
+    if around.monitor != NULL:
+        if act.arrays == 2 or type(<object> around.monitor) is not monitor_type:
+            return None
+        units = (<object> around.monitor)._units
+        if units is not None and units != (s.kept,):
+            return None
     if around.rate != 0:
         if around.key == NULL:
             return None
