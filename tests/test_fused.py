@@ -500,6 +500,9 @@ def test_errors_of_one_pass():
         fr.bias_act(X, BIAS, fr.relu, out=np.empty((2, 3), int))
     with refused(ValueError, "dy", "(3,)", "(2, 3)"):
         fr.bias_act.backward(BIAS, X, BIAS, fr.relu)
+    for name in ("residual", "monitor"):  # of the forward pass
+        with refused(TypeError, "unexpected", name):
+            fr.bias_act.backward(DY, X, BIAS, fr.relu, **{name: None})
     with refused(ValueError, "neither"):
         fr.bias_act.backward(DY, act=fr.relu)
     with refused(ValueError, "both"):

@@ -262,7 +262,7 @@ cdef object around_call(object obj, PyObject* const* args, size_t nargsf, PyObje
                     around.dbias = NULL
                 if around.dweight == <PyObject*> None:
                     around.dweight = NULL
-                if around.residual == <PyObject*> None:
+                if around.residual == <PyObject*> None and not backward:
                     around.residual = NULL
                 if around.key == <PyObject*> None:
                     around.key = NULL
