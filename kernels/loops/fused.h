@@ -223,9 +223,11 @@ static bool run_fused(Fused& s, const Settings& settings) {
               kinds = parts_of_sum * (s.learned ? 2 : 1) + (s.counted != nullptr);
     double* const memory = s.high ? (double*)malloc(kinds * partials * sizeof(double)) : nullptr;
     if (s.high && !memory) return false;
-    double* const low = memory + (parts_of_sum - 1) * partials;
-    s.partial = {memory, low, s.counted ? memory + (kinds - 1) * partials : nullptr, -1};
-    s.learned_partial = {memory + parts_of_sum * partials, low + parts_of_sum * partials, nullptr, -1};
+    if (memory) {
+        double* const low = memory + (parts_of_sum - 1) * partials;
+        s.partial = {memory, low, s.counted ? memory + (kinds - 1) * partials : nullptr, -1};
+        s.learned_partial = further_on({memory, low, nullptr, -1}, s.learned ? parts_of_sum * partials : 0);
+    }
     const bool in_place = !s.out || s.out == s.x || s.out == s.dy || s.out == s.residual;
     s.streaming = make_plan(*s.kernel, size, in_place, s.storage, settings).streaming;
     const int threads = threads_for(size * (s.kernel->cost + (s.drops ? 8 : 1)), settings);

@@ -12,8 +12,8 @@ struct TwoResults {
     Grid grid;    // the inputs, then the results
 };
 
-// Both results of n contiguous elements by one block: `row` has the first, operands lie nowhere or in their
-// places.
+// Both results of n contiguous elements by one block: `row` has the first.  An operand may lie just where a
+// result goes, but not across it.
 static void run_two_contiguous(const Kernel& kernel, const Row& row, char* second, ptrdiff_t n) {
     alignas(64) char buffers[MAX_INPUTS + 1][MAX_REGISTER];
     const int bytes = kernel.item_bytes, last = kernel.inputs, lanes = kernel.lanes;
