@@ -91,10 +91,8 @@ def numba_block(kernel, kinds, suffix):
     if not forms:
         return [f"    blocks.run({formula}, operands, {likes})"]
 
-    tests, called = (
-        [],
-        [f"formulas.{read.name}_{suffix}{end}" for read in reversed(forms) for end in ("_row", "")],
-    )
+    called = [f"formulas.{read.name}_{suffix}{end}" for read in reversed(forms) for end in ("_row", "")]
+    tests = []
     if len(forms) > 1:
         row = next(row for row in table().ROWS if row.qualname == kernel.row)
         tests = [
