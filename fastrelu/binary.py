@@ -27,6 +27,13 @@ class OnDevice:
         self.kernel, self.__qualname__ = kernel, kernel.name
 
 
+def _floating(name, dtype):
+    dtype = np.dtype(dtype)
+    if dtype.kind != "f" and not is_extension(dtype):
+        rowwise.fail(name, TypeError, "dtype", str(dtype), "a real floating dtype")
+    return dtype
+
+
 class LogAddExp:
     """Log of the sum of two exponentials, log(exp(a) + exp(b)), elementwise.
 
@@ -166,10 +173,10 @@ class LogAddExp:
             )
         name = "logaddexp.reduce"
         if dtype is not None:
-            dtype = np.dtype(dtype)
-            if dtype.kind != "f" and not is_extension(dtype):
-                rowwise.fail(name, TypeError, "dtype", str(dtype), "a real floating dtype")
-            a = rowwise.finish(a, rowwise.as_array(name, "a", a, "biuf").astype(dtype))
+            a = rowwise.finish(a, rowwise.as_array(name, "a", a, "biuf").astype(_floating(name, dtype)))
+        entry = rowwise.as_array(name, "initial", -np.inf if initial is None else initial, "biuf")
+        if entry.ndim:
+            rowwise.fail(name, ValueError, "initial", f"of shape {entry.shape}", "a number")
         if where is not True:
             array = rowwise.as_array(name, "a", a, "biuf")
             array = array.astype(result_dtype(array.dtype), copy=False)
@@ -178,10 +185,11 @@ class LogAddExp:
                 rowwise.fail(name, ValueError, "where", f"of shape {np.shape(where)}", expected)
             a = rowwise.finish(a, np.where(where, array, array.dtype.type(-np.inf)))
         axis = None if np.ndim(a) == 0 and axis in (0, -1) else axis
-        if initial is None or initial == -np.inf:
+        if entry == -np.inf:
             return logsumexp(a, axis=axis, keepdims=keepdims, out=out)
-        dtype = result_dtype(rowwise.as_array(name, "a", a, "biuf").dtype)
-        return self(logsumexp(a, axis=axis, keepdims=keepdims), np.asarray(initial).astype(dtype), out=out)
+        with np.errstate(over="ignore"):
+            entry = entry.astype(result_dtype(rowwise.as_array(name, "a", a, "biuf").dtype))
+        return self(logsumexp(a, axis=axis, keepdims=keepdims), entry, out=out)
 
     def accumulate(self, a, axis=0, dtype=None, out=None):
         """Running log of the sum of exponentials along an axis.
@@ -215,12 +223,14 @@ class LogAddExp:
         name = "logaddexp.accumulate"
         given = out = out[0] if isinstance(out, tuple) else out
         array = rowwise.as_array(name, "a", a, "biuf")
-        if interop.is_foreign(out):
-            out = interop.to_numpy(name, "out", out)
+        dtype = None if dtype is None else _floating(name, dtype)
+        work = float_type(array) if dtype is None else dtype
+        if out is not None:
+            out = rowwise.check_out(name, out, array.shape, work)
         if control.BACKEND.get().name == "cython":
             result = self.ufunc.accumulate(array, axis=axis, dtype=dtype, out=out)
         else:
-            result = array.astype(float_type(array) if dtype is None else dtype)
+            result = array.astype(work)
             step, along = dispatch.elementwise(FORWARD), np.moveaxis(result, axis, 0)
             for i in range(1, len(along)):
                 along[i] = step(along[i - 1], along[i])

@@ -262,6 +262,10 @@ ERRORS = [
         ValueError,
         r"'where' is of shape \(2, 3\); expected .* \(3,\)",
     ),
+    (lambda f, out: f.reduce(out, initial=1j, out=out), TypeError, "'initial' is of dtype complex128"),
+    (lambda f, out: f.reduce(out, initial=out), ValueError, r"'initial' is of shape \(3,\); expected"),
+    (lambda f, out: f.accumulate(out, dtype=int), TypeError, "'dtype' is int64; expected a real floating"),
+    (lambda f, out: f.accumulate(out[:2], out=out), ValueError, r"'out' is of shape \(3,\); .*\(2,\)"),
     (lambda f, out: f.backward(out, out, 1j), TypeError, "'b' is of dtype complex128; expected a real dtype"),
     (
         lambda f, out: f.backward(out, np.ones(2), 1.0),
