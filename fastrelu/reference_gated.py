@@ -121,6 +121,6 @@ def swiglu_gate_slope(value, gate):
     e = np.exp(-z)
     total, lost = two_sum(np.ones_like(e), e)
     square = total * total + 2 * total * lost
-    above = value * ((1 + e + decay(z, -z)) / square)
+    above = value * (1 + (decay(z, -z) - e * (1 + e)) / square)  # beside 1 there is little to round
     below = _product(value, value.dtype.type(1), ((1 - z) + e) / square, -z)
     return _unless_shut(value, gate, -0.0, np.where(gate > 0, above, below))
