@@ -15,7 +15,7 @@ from numba.extending import register_jitable
 from . import pair
 from .arguments import fail, is_array, is_none, plain, real
 from .axes import as_rows, entries_back, put_in_place, rows_of, values_back
-from .translated import compiled_pass, words_of_call
+from .translated import compiled_pass, keep, words_of_call
 
 __all__ = ["has_targets", "targets"]
 
@@ -88,6 +88,7 @@ def _evaluate(dtype):
             dense = known.size > 0 or smoothing != 0
             words = words_of_call(like, (*places, *more, *shares, made.ctypes.data, dense))
             over_rows(words, 0, 1)
+        keep(factors, numbers)
         for i in range(rows):
             if made[i, 1] != made[i, 1]:  # beside an infinity
                 made[i, 1] = 0.0

@@ -25,6 +25,7 @@ __all__ = [
     "fill",
     "fill_losses",
     "fill_rows",
+    "keep",
     "one",
     "sum_up",
     "words_of_call",
@@ -268,6 +269,11 @@ def words_of_call(typing, like, words):
         return builder.bitcast(place, context.get_value_type(signature.return_type))
 
     return types.CPointer(like)(like, words), build
+
+
+@register_jitable
+def keep(*arrays):
+    """What arrays last until whose addresses a pass was given: Numba lets them go after their last use."""
 
 
 # Rows

@@ -9,7 +9,7 @@ from . import passes
 from .arguments import fail, is_none, plain, real
 from .axes import put_in_place, rows_of, values_back
 from .call import Call
-from .translated import compiled_pass, words_of_call
+from .translated import compiled_pass, keep, words_of_call
 
 __all__ = ["signed_logs", "weighted_gradient"]
 
@@ -25,9 +25,9 @@ def _over_rows(dtype):
         sums, terms = np.empty((rows, 5)), np.empty(length)
         if a.size:
             places = a.ctypes.data, b.ctypes.data, sums.ctypes.data, rows, length, length
-            logs(
-                words_of_call(like, (*places, terms.ctypes.data, values.ctypes.data, signs.ctypes.data)), 0, 1
-            )
+            more = terms.ctypes.data, values.ctypes.data, signs.ctypes.data
+            logs(words_of_call(like, (*places, *more)), 0, 1)
+        keep(sums, terms)
         return values, signs
 
     return over_rows
@@ -45,6 +45,7 @@ def _gradient_over_rows(dtype):
             places = a.ctypes.data, b.ctypes.data, 0, rows, length, length
             more = terms.ctypes.data, dy.ctypes.data, made.ctypes.data, given
             gradient(words_of_call(like, (*places, *more)), 0, 1)
+        keep(terms)
         return made
 
     return over_rows
@@ -61,8 +62,8 @@ def _lay(rows, length, values):
             row, j = row + 1, 0
 
 
-def _weights(name, given, source, ndim):
-    """The axes that array and weights have together."""
+def _axes_beside_weights(name, given, ndim):
+    """How many axes an array of `ndim` has together with the weights, whose type is checked."""
     kind = plain(given["b"])
     real(name, "b", kind)
     return max(ndim, getattr(kind, "ndim", 0))
@@ -85,7 +86,7 @@ def signed_logs(name, given, dtype, keepdims):
         fail(name, "out", "given", "none beside return_sign=True inside @njit")
     lines = []
     if weighted:
-        ndim = _weights(name, given, "a", ndim)
+        ndim = _axes_beside_weights(name, given, ndim)
         if getattr(plain(given["b"]), "ndim", 0):
             lines += ["shape = broadcast_shape((a, b))"]
         else:
@@ -108,7 +109,7 @@ def signed_logs(name, given, dtype, keepdims):
 def weighted_gradient(name, given, dtype):
     """Lines that make the rows of the gradient of what `flows` into rows, and what they name."""
     ndim = plain(given["x"]).ndim
-    if _weights(name, given, "x", ndim) > ndim:
+    if _axes_beside_weights(name, given, ndim) > ndim:
         fail(name, "b", plain(given["b"]), "at most the axes of x: inside @njit it cannot stretch x")
     known = {"over_rows": _gradient_over_rows(dtype)}
     lines = [
