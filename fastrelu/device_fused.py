@@ -51,9 +51,9 @@ class _Call:
         on = launching().device(self.called.lead.device)
         self.cc, self.char, self.stream = on.cc, self.called.lead.char, self.called.library.stream(array)
 
-    def _per_channel(self, name, value):
-        """A View of a value for each channel as one that broadcasts."""
-        if type(value) is not View or value.shape in ((), (1,)):
+    def _per_channel(self, name, value, alone=True):
+        """A View of a value for each channel as one that broadcasts; one `alone` may stand for all."""
+        if type(value) is not View or (alone and value.shape in ((), (1,))):
             return value
         n = self.shape[self.axis]
         if value.shape != (n,):
@@ -63,12 +63,8 @@ class _Call:
         return value.reshape(self.channels)
 
     def bias(self, bias):
-        value = self.called.view("bias", bias, mixed=True)
-        if value.ndim != 1:
-            value = replace(
-                value, shape=(*value.shape, 1), strides=(*value.strides, 0)
-            )  # refused by its shape
-        return replace(self._per_channel("bias", value), rounded=False)
+        value = self._per_channel("bias", self.called.view("bias", bias, mixed=True), alone=False)
+        return replace(value, rounded=False)
 
     def alike(self, argument, array, of="x"):
         value = self.called.view(argument, array)

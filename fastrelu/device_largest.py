@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .device import SIZES
+from .device import INTEGERS, dtype_name
 from .device_calls import aligned, any_on_device, launching, target_of
 from .device_layout import merged
 from .device_reductions import called_by
@@ -72,8 +72,8 @@ def backward(name, dy, x, index, pieces, axis_of, grouped, out):
     else:
         which = called.view("index", index, integers=True)
         axis, result_shape, dtype = axis_of(which.ndim), which.shape, which.char
-        if dtype in SIZES and len(dtype) == 1:
-            called.f._fail(TypeError, "index", f"of dtype {called.lead.char}", "an integer dtype")
+        if dtype not in INTEGERS:
+            called.f._fail(TypeError, "index", f"of dtype {dtype_name(dtype)}", "an integer dtype")
         if pieces < 1:
             called.f._fail(ValueError, "pieces", pieces, "at least 1")
         shape = tuple(n * pieces if i == axis else n for i, n in enumerate(result_shape))

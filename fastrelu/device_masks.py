@@ -12,7 +12,7 @@ from .device_layout import VECTOR_BYTES, merged
 
 __all__ = ["any_on_device", "backward", "forward"]
 
-MOST_NUMBERS = 2**32  # of arrays with several strides
+MOST_NUMBERS = 2**32  # of arrays that do not go by vectors
 
 
 def _numbers(owner, called, checked):
@@ -37,8 +37,8 @@ def _launch(owner, called, kernel_of, target, source, bits, numbers):
     rank = len(axes.lengths)
     if target.strides == source.strides == dense and not (target.place | source.place) % VECTOR_BYTES:
         rank = 0
-    if rank > 1 and target.size >= MOST_NUMBERS:
-        expected = f"fewer than {MOST_NUMBERS} of them, or memory without gaps"
+    if rank and target.size >= MOST_NUMBERS:
+        expected = f"fewer than {MOST_NUMBERS} of them, or memory without gaps from a multiple of 16 bytes on"
         owner._fail(ValueError, called.argument, f"of {target.size} numbers", expected)
     on, kernel = launching().device(target.device), kernel_of(rank)
     blocks = min(-(-target.size // 8 // kernel.threads), on.processors * launching().BLOCKS_A_PROCESSOR)

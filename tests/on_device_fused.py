@@ -190,6 +190,7 @@ X, B = numbers("f", 4, 6), numbers("f", 6)
 REFUSED = {
     "host bias": (TypeError, "'bias'", "host", lambda: fr.bias_act(D(X), B, fr.relu)),
     "bias": (ValueError, "'bias'", r"\(6,\)", lambda: fr.bias_act(D(X), D(B[:5]), fr.relu)),
+    "one bias": (ValueError, "'bias'", r"\(6,\)", lambda: fr.bias_act(D(X), D(B[:1]), fr.relu)),
     "residual": (ValueError, "'residual'", "x", lambda: fr.bias_act(D(X), D(B), fr.relu, residual=D(B))),
     "no act": (TypeError, "'act'", "Activation", lambda: fr.bias_act(D(X), D(B), abs)),
     "random": (TypeError, "'act'", "draw", lambda: fr.bias_act(D(X), D(B), fr.rrelu)),
