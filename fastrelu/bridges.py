@@ -137,7 +137,10 @@ class Differentiable:
                 )
 
     def needs_only_y(self, given, wanted):
-        """Whether the gradients of `wanted` can be computed from the result alone."""
+        """Whether the gradients of `wanted` can be computed from the result alone.
+
+        `given` has the numbers and options of a call; of arrays, whose values nobody knows, it says None.
+        """
         if "y" not in self.of_backward or wanted != (self.arrays[0],):
             return False
         if self.row is None:

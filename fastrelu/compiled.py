@@ -39,7 +39,8 @@ def _read(text):
     for option in options:
         key, _, value = option.partition("=")
         constants[key] = ast.literal_eval(value)
-    return function, names, function.named((), dict.fromkeys(names) | constants) and constants
+    function.named((), dict.fromkeys(names) | constants)  # refuses what it does not know
+    return function, names, constants
 
 
 @torch.library.custom_op("fastrelu::call", mutates_args=(), schema="(str call, Tensor[] tensors) -> Tensor")
@@ -54,8 +55,12 @@ def _(text, tensors):
     first, *others = tensors
     if function.elementwise and not others:
         return torch.empty_like(first)
-    zeros = [np.zeros([int(n) for n in t.shape], numpy_dtype(t.dtype)) for t in tensors]
-    return first.new_empty(np.shape(function.forward(constants | dict(zip(names, zeros, strict=True)))))
+    usable = {p.name: p.typical[0] for p in function.row.parameters} if function.elementwise else {}
+    values = {
+        name: np.full([int(n) for n in t.shape], usable.get(name, 0), numpy_dtype(t.dtype))
+        for name, t in zip(names, tensors, strict=True)
+    }
+    return first.new_empty(np.shape(function.forward(constants | values)))
 
 
 @torch.library.custom_op(
@@ -81,7 +86,7 @@ def _keep(ctx, inputs, output):
     function, ctx.names, constants = _read(ctx.text)
     ctx.wanted = tuple(n for n, t in zip(ctx.names, tensors, strict=True) if t.requires_grad)
     function.check(ctx.wanted)
-    ctx.from_y = function.needs_only_y(constants, ctx.wanted)
+    ctx.from_y = function.needs_only_y(constants | dict.fromkeys(ctx.names), ctx.wanted)
     ctx.save_for_backward(*((output, *tensors[1:]) if ctx.from_y else tensors))
 
 

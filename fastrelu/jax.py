@@ -74,12 +74,12 @@ class _Pass:
 
 class _Forward(_Pass):
     def shapes(self, *operands):
-        """What the function answers for zeros; where it is elementwise, for few of them."""
+        """What the function answers for zeros; where it is elementwise, for none."""
         shapes = [operand.shape for operand in operands]
         shape = None
         if self.function.elementwise and not self.function.draws:
             with contextlib.suppress(ValueError):  # the function says it better
-                shape, shapes = np.broadcast_shapes(*shapes), [()] * len(shapes)
+                shape, shapes = np.broadcast_shapes(*shapes), [(0,)] * len(shapes)
         zeros = [np.zeros(s, o.dtype) for s, o in zip(shapes, operands, strict=True)]
         answer = self.function.forward(self.given(zeros))
         return [jax.ShapeDtypeStruct(np.shape(answer) if shape is None else shape, answer.dtype)]
@@ -196,7 +196,7 @@ def _differentiable(function, names, options):
 
 @functools.cache
 def _tangent(function, names, options, wanted):
-    from_y = function.needs_only_y(dict(options), wanted)
+    from_y = function.needs_only_y(dict(options) | dict.fromkeys(names), wanted)
     return _Tangent(function, names, dict(options), wanted, from_y)
 
 

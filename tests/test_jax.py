@@ -113,6 +113,16 @@ def test_a_residual_and_a_learned_slope():
     check_grads(layer, (jnp.ones(3), jnp.full(3, 0.25), residual), 1, modes=["fwd", "rev"])
 
 
+@pytest.mark.parametrize(("name", "value"), [("squareplus", 4.0), ("celu", 0.5), ("leaky_relu", -0.5)])
+def test_parameters_whose_values_are_not_known_beforehand(name, value):
+    """They may not be 0, or be such that f' is no function of y."""
+    x = jnp.linspace(-2, 2, 5)
+    made = jax.grad(lambda x, a: getattr(frj, name)(x, a).sum())(x, jnp.asarray(value))
+    given = by_name(name, [np.asarray(x), np.asarray(value)], [])
+    expected = FUNCTIONS[name].backward(np.ones(5), given, ("x",))[0]
+    np.testing.assert_allclose(made, expected, rtol=1e-14)  # from y or from x
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
 def test_dtypes(dtype):
     x = jnp.linspace(-3, 3, 50).astype(dtype)

@@ -380,10 +380,10 @@ def test_forward_mode(name):
 
 def test_in_a_compiled_graph():
     model = torch.nn.Sequential(torch.nn.Linear(5, 4), frt.GELU(), frt.PReLU(4), frt.Softmax(dim=-1))
-    loss_of = frt.CrossEntropyLoss()
+    loss_of, b, slope = frt.CrossEntropyLoss(), torch.tensor(4.0), torch.tensor(-0.5)
 
     def step(x, labels):
-        return loss_of(model(x), labels)
+        return loss_of(frt.leaky_relu(frt.squareplus(model(x), b), slope), labels)
 
     x, labels = torch.randn(3, 5), torch.tensor([0, 3, 1])
     losses = [f(x, labels) for f in (step, torch.compile(step, backend="aot_eager", fullgraph=True))]
