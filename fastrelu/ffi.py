@@ -61,7 +61,7 @@ Error = _struct(*HEAD, ("message", ctypes.c_char_p), ("code", c_int))
 CreateError = ctypes.CFUNCTYPE(c_void_p, POINTER(Error))
 
 # XLA maps its results anew for every call.  On huge pages there are 512 times fewer of the system's faults,
-# which take longer than a kernel: 27 ms became 10 for relu of 10 million float32 numbers.
+# which take longer than a kernel.
 HUGE_PAGE = 1 << 21
 ADVICE = getattr(mmap, "MADV_HUGEPAGE", None)
 if ADVICE is not None:

@@ -9,8 +9,8 @@ Every public function that has a gradient is here, by its own name and, where ``
 another spelling, by that one.  It takes the arguments that it takes for arrays; ``dim`` and ``keepdim`` are
 understood for ``axis`` and ``keepdims``, and elementwise functions know ``inplace=True``.  Tensors share
 their memory with the kernels: nothing is copied.  Gradients are those of the ``backward`` of each function,
-with respect to parameters as well where they are tensors.  Second derivatives exist for functions made of
-straight pieces; for others the second backward pass raises.
+with respect to parameters as well where they are tensors.  Second derivatives with respect to the input exist
+for most functions (docs/bridges.md says which); for others the second backward pass raises.
 
 A module is a subclass of the one in ``torch.nn`` where there is one, so its constructor, its attributes, its
 state dict and ``isinstance`` are those; others take the parameters of the function.
@@ -64,7 +64,8 @@ def _key():
 
 
 def _function(made, name):
-    key, names = f"{made.name} as {name}", tuple(made.takes)
+    # of users' activations several may have one name
+    key, names = f"{made.name} as {name}, {len(compiled.known)}", tuple(made.takes)
     compiled.known[key] = made
     spoken = FROM_TORCH | {"input": names[0]}
 
