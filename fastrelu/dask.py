@@ -236,13 +236,15 @@ class _Rowwise(_Function):
     def backward(self, dy, *args, y=None, **keywords):
         """The gradient of the call, from its argument, or of softmax and log_softmax from the result `y`."""
         made, dy = self.made, da.asarray(dy)
-        if y is not None:
-            given = self._given((y, *args), keywords)
-            kept = given.pop(made.positional[0])
-        else:
-            given = self._given(args, keywords)
-            kept = given.pop(made.positional[0])
-            kept = kept if made.name in slopes.ROWS_OF_X else self(kept, **given)
+        given = self._given(args if y is None else (y, *args), keywords)
+        if given.get("b") is not None:
+            raise NotImplementedError(
+                f"fastrelu.dask.{made.name}.backward: argument 'b' is given; expected None: the gradient of "
+                "weighted sums is not known"
+            )
+        kept = given.pop(made.positional[0])
+        if y is None and made.name not in slopes.ROWS_OF_X:
+            kept = self(kept, **given)
         return slopes.gradient(NAMES, made, dy, da.asarray(kept), given)
 
 

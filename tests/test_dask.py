@@ -102,5 +102,7 @@ def test_errors():
         frd.glu(x)
     with pytest.raises(np.exceptions.AxisError):
         frd.softmax(x, axis=2)
+    with pytest.raises(NotImplementedError, match=r"logsumexp\.backward: argument 'b' is given"):
+        frd.logsumexp.backward(x[:, 0], x, axis=1, b=np.ones(4))
     with pytest.raises(ValueError, match="argument 'alpha' is -1; expected alpha >= 0"):
         frd.elu(x, alpha=-1)
