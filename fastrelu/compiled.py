@@ -7,6 +7,7 @@ of a call: the function's name, the names of the tensors, and a line for each ot
 from __future__ import annotations
 
 import ast
+import math
 
 import numpy as np
 
@@ -18,6 +19,7 @@ torch = bridges.load("torch")
 __all__ = ["call", "known"]
 
 known = {}  # functions by the names under which operators find them
+NO_LITERALS = {repr(number): number for number in (math.inf, -math.inf, math.nan)}
 
 
 def call(name, names, args, keywords):
@@ -38,7 +40,7 @@ def _read(text):
     constants = {}
     for option in options:
         key, _, value = option.partition("=")
-        constants[key] = ast.literal_eval(value)
+        constants[key] = NO_LITERALS[value] if value in NO_LITERALS else ast.literal_eval(value)
     function.named((), dict.fromkeys(names) | constants)  # refuses what it does not know
     return function, names, constants
 
