@@ -4,7 +4,7 @@ import json
 import textwrap
 from pathlib import Path
 
-SHOWN = {"avx2": "AVX2", "avx512": "AVX-512", "x86_64_v2": "x86-64-v2"}
+SHOWN = {"avx2": "AVX2", "avx512": "AVX-512", "x86_64_v2": "x86-64-v2", "numba": "Numba"}
 PASSES = {"backward_from_y": "backward from y", "backward_at_zero": "backward, `at_zero`"}
 PEER_STRIDE = 4099
 ORDINARY = 4.0  # the first figure of a peer is for inputs no larger than this
@@ -114,8 +114,14 @@ def _machines(configurations):
         f"{c['machine']['cpu']}, NumPy {c['versions']['numpy']}, Python {c['versions']['python']}"
         for c in configurations
     }
-    isas = dict.fromkeys(SHOWN.get(c["instruction sets"]["chosen"], "reference") for c in configurations)
+    isas = dict.fromkeys(_kernels_of(c) for c in configurations)
     return f"Executed: {', '.join(isas)}, on {'; '.join(sorted(lines))}."
+
+
+def _kernels_of(configuration):
+    if configuration["settings"]["backend"] == "numba":
+        return SHOWN["numba"]
+    return SHOWN.get(configuration["instruction sets"]["chosen"], "reference")
 
 
 def _table(records, exact):

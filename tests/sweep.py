@@ -104,14 +104,14 @@ def fingerprint():
     files += sorted(
         p for folder in fastrelu.kernels.__path__ for p in Path(folder).glob(f"*_{cython.ISA}.*so")
     )
-    if fr.explain(fr.relu, [0.0]).backend == "numba":
+    if (backend := fr.explain(fr.relu, [0.0]).backend) == "numba":
         files += sorted(
             p for folder in fastrelu.kernels.__path__ for p in Path(folder).glob("numba/entries.py")
         )
     for path in files:
         digest.update(Path(path).read_bytes())
     level = "" if control.ACCURACY.get() == "high" else " fast"
-    return f"{cython.ISA} {digest.hexdigest()[:16]}{level}"
+    return f"{backend if backend == 'numba' else cython.ISA} {digest.hexdigest()[:16]}{level}"
 
 
 def load_state(path, mark):
