@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import math
 
+from . import reference
+
 __all__ = ["gradient", "known"]
 
-SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
+SELU_SCALE, SELU_DEPTH = float(reference.SELU_LAMBDA), float(reference.SELU_LAMBDA_ALPHA)
 
 
 def _gelu(xp, x, approximate):
@@ -62,7 +64,7 @@ OF_Y = {
     "softsign": lambda xp, y: (1 - abs(y)) ** 2,
     "squareplus": lambda xp, y, b: y * y / (y * y + b / 4),
     "elu": lambda xp, y, alpha: xp.where(y > 0, 1, y + alpha),
-    "selu": lambda xp, y: xp.where(y > 0, SELU_SCALE, y + SELU_SCALE * SELU_ALPHA),
+    "selu": lambda xp, y: xp.where(y > 0, SELU_SCALE, y + SELU_DEPTH),
     "celu": lambda xp, y, alpha: xp.where(y > 0, 1, 1 + y / alpha),
     "softplus": lambda xp, y, beta: -xp.expm1(-beta * y),
     "sigmoid": lambda xp, y: y * (1 - y),

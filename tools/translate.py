@@ -17,13 +17,14 @@ import ast
 import copy
 import re
 
+from kernel_sources import tables
+
 __all__ = ["Translator", "read"]
 
 KINDS = {"V": ("vec_f", "vec_d"), "N": ("vec_f", "vec_d"), "W": ("wide_f", "wide_d")}
 OPERATORS = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div"}
 TYPES = {"f": "float32", "d": "float64"}
-# Of tables: the words of an entry, and what reads one.
-COLUMNS = {"f": 4, "d": 8}
+# What reads a table.
 LOOKUP = {"row_of", "find_f", "find_d"}
 # From an operand to a kind of value and back, and the gradient of a slope (`chain` in loops/blocks.h): in
 # double lanes an exponential that float32 calls 0 may be as large as 2^-800.
@@ -94,7 +95,7 @@ class Translator:
 
     def looked_up(self, kernel, read, table, suffix):
         """Add a form of a `Kernel` that reads a table: which row, and what follows from the entry there."""
-        kind, columns = KINDS["V"]["fd".index(suffix)], [f"c{i}" for i in range(COLUMNS[suffix])]
+        kind, columns = KINDS["V"]["fd".index(suffix)], [f"c{i}" for i in range(tables().COLUMNS[suffix])]
         arguments, name = ", ".join(kernel.arguments), f"{read.name}_{suffix}"
         position = kernel.arguments[0]
         if read.position:
