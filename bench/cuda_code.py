@@ -18,7 +18,7 @@ from pathlib import Path
 
 from speed import put_between
 
-from fastrelu.device import CHARS
+from fastrelu.device.arrays import CHARS
 from fastrelu.table import GATES, LOGADDEXP, ROWS
 
 PAIRS = [*(k for gate in GATES for k in gate.kernels().values()), *LOGADDEXP]  # of arrays alone

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import device_calls, docstrings, interop, masks
+from . import docstrings, interop, masks
 from .arguments import TableCallable, float_type, is_extension
 from .backends import cython
 from .backward import Backward
+from .device import calls as device_calls
 from .row import Row
 
 __all__ = ["Activation"]

@@ -8,9 +8,10 @@ import math
 
 import numpy as np
 
-from . import device_calls, dispatch, docstrings, interop, masks
+from . import dispatch, docstrings, interop, masks
 from .arguments import TableCallable, float_type, is_extension
 from .backends import cython
+from .device import calls as device_calls
 from .row import Row
 
 __all__ = ["Backward", "sum_to", "three_lengths"]

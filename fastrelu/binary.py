@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import control, device_calls, device_pairs, dispatch, interop, rowwise
+from . import control, dispatch, interop, rowwise
 from .arguments import TableCallable, float_type, is_extension
 from .backends import cython, numba
 from .backward import sum_to
+from .device import calls as device_calls
+from .device import pairs as device_pairs
 from .reductions import logsumexp
 from .reference_rows import result_dtype
 from .table import LOGADDEXP

@@ -21,10 +21,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from . import device_calls, docstrings
+from . import docstrings
 from .activation import Activation
 from .backends import cython
 from .backward import Backward
+from .device import calls as device_calls
 from .row import Kernel, Parameter, Row
 from .usercode import Code
 

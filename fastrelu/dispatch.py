@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import control, device_calls
+from . import control
 from .backends import Backend, cython, numba
+from .device import calls as device_calls
 from .row import Kernel
 
 __all__ = [

@@ -16,12 +16,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import control, device_fused, dispatch, reference_fused
+from . import control, dispatch, reference_fused
 from .activation import Activation
 from .activity import ActivityMonitor
 from .arguments import TableCallable, computing_type, delivered, float_type, result_memory
 from .backends import cython
 from .custom import CustomActivation
+from .device import fused as device_fused
 from .docstrings import completed
 from .keys import NoiseKey
 

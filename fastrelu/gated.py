@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import device_calls, device_pairs, dispatch, docstrings_gated, interop
+from . import dispatch, docstrings_gated, interop
 from .arguments import TableCallable, float_type, is_extension
 from .backends import cython
 from .backward import sum_to
 from .binary import promoted
+from .device import calls as device_calls
+from .device import pairs as device_pairs
 from .docstrings import UFUNC_ARGUMENTS
 from .row import Gate
 from .table import GATES

@@ -6,9 +6,10 @@ import functools
 
 import numpy as np
 
-from . import device_largest, dispatch, rowwise
+from . import dispatch, rowwise
 from .arguments import float_type, is_extension
 from .backends import cython
+from .device import largest as device_largest
 from .docstrings import attached, sharing
 
 __all__ = ["maxout"]

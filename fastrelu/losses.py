@@ -11,7 +11,8 @@ import inspect
 
 import numpy as np
 
-from . import device_losses, dispatch, reference_losses, rowwise
+from . import dispatch, reference_losses, rowwise
+from .device import losses as device_losses
 from .docstrings import completed
 from .reference_rows import Rows, result_dtype
 from .targets import Targets

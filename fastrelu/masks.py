@@ -11,9 +11,10 @@ import functools
 
 import numpy as np
 
-from . import control, device_masks, dispatch
+from . import control, dispatch
 from .arguments import computing_type, delivered, float_type, result_memory
 from .backends import cython
+from .device import masks as device_masks
 
 __all__ = ["backward", "forward"]
 

@@ -10,11 +10,12 @@ import inspect
 
 import numpy as np
 
-from . import device_draws, dispatch, interop
+from . import dispatch, interop
 from .activation import Activation
 from .arguments import TableCallable, float_type
 from .backends import cython
 from .backward import Backward, sum_to
+from .device import draws as device_draws
 from .keys import NoiseKey
 from .table import RANDOM, ROWS
 

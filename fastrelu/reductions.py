@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import device_reductions, dispatch, reference_rows, rowwise
+from . import dispatch, reference_rows, rowwise
+from .device import reductions as device_reductions
 from .docstrings import attached, sharing
 from .reference_rows import Rows, result_dtype, weight_dtype, with_entry
 from .weighted import logsumexp_rows, weight_rows

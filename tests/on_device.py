@@ -15,7 +15,7 @@ from simulated import LIBRARY, ON_HARDWARE, DeviceArray, shared
 from ulp import distances
 
 import fastrelu as fr
-from fastrelu import device_layout
+from fastrelu.device import layout as device_layout
 from fastrelu.kernels.cuda import driver, launch
 from fastrelu.table import GATES, LOGADDEXP
 

@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 
-from fastrelu import device
+from fastrelu.device import arrays as device
 
 sys.setswitchinterval(1e-4)  # the simulator waits for its threads in a loop, which should give way to them
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 import fastrelu as fr
-from fastrelu import device_layout
-from fastrelu.device import View
-from fastrelu.device_layout import axes_of, passes, summation
+from fastrelu.device import layout as device_layout
+from fastrelu.device.arrays import View
+from fastrelu.device.layout import axes_of, passes, summation
 
 TESTS = Path(__file__).resolve().parent
 HAS_NUMBA_CUDA = importlib.util.find_spec("numba_cuda") is not None

@@ -5,7 +5,7 @@ import pytest
 from test_device import in_simulator, needs_numba_cuda
 from test_ptx import CC, MISSING, check
 
-from fastrelu.device_rows import Block, row_plan
+from fastrelu.device.rows import Block, row_plan
 
 compiles = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
 
@@ -110,7 +110,7 @@ ROWS = [
 @compiles
 @pytest.mark.parametrize(("name", "char", "how", "role"), ROWS, ids=lambda v: v)
 def test_machine_code_of_rows(name, char, how, role):
-    from fastrelu.device_reductions import operation_of
+    from fastrelu.device.reductions import operation_of
 
     machine_code(operation_of(name), char, how, role)
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from .device import INTEGERS, dtype_name
-from .device_calls import aligned, any_on_device, launching, target_of
-from .device_layout import merged
-from .device_reductions import called_by
+from .arrays import INTEGERS, dtype_name
+from .calls import aligned, any_on_device, launching, target_of
+from .layout import merged
+from .reductions import called_by
 
 __all__ = ["any_on_device", "backward", "forward"]
 

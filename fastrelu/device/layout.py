@@ -11,7 +11,7 @@ import functools
 import math
 from dataclasses import dataclass, replace
 
-from .device import SIZES, View
+from .arrays import SIZES, View
 
 __all__ = [
     "MOST_AXES",

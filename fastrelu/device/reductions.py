@@ -1,6 +1,6 @@
 """The reductions on device arrays: logsumexp, the softmaxes, and their gradients.
 
-As in `device_calls`, everything is checked before anything is launched, nothing waits for the device, and no
+As in `calls`, everything is checked before anything is launched, nothing waits for the device, and no
 number is fetched from it.
 """
 
@@ -11,11 +11,11 @@ import math
 
 import numpy as np
 
-from . import rowwise
-from .device import View
-from .device_calls import Operands, aligned, any_on_device, launching, run_function, target_of
-from .device_layout import VECTOR_BYTES, broadcast
-from .device_rows import Block, TooManyStrides, row_plan
+from .. import rowwise
+from .arrays import View
+from .calls import Operands, aligned, any_on_device, launching, run_function, target_of
+from .layout import VECTOR_BYTES, broadcast
+from .rows import Block, TooManyStrides, row_plan
 
 __all__ = [
     "Rows",

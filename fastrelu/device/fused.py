@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from .device import View
-from .device_calls import UNKNOWN, Operands, any_on_device, launching, run_function, run_sums, target_of
-from .device_draws import launch_with_draws
-from .device_layout import broadcast
+from .arrays import View
+from .calls import UNKNOWN, Operands, any_on_device, launching, run_function, run_sums, target_of
+from .draws import launch_with_draws
+from .layout import broadcast
 
 __all__ = ["any_on_device", "backward", "forward"]
 

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from .device import SIZES, View
-from .device_calls import Operands, aligned, any_on_device, divided, launching, run, target_of
-from .device_layout import broadcast, merged
+from .arrays import SIZES, View
+from .calls import Operands, aligned, any_on_device, divided, launching, run, target_of
+from .layout import broadcast, merged
 
 __all__ = ["any_on_device", "launch_with_draws", "run_with_draws"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .device import View, is_on_device
-from .device_calls import Gradient, Operands, gradients, only_ordinary, run, target_of
-from .device_layout import broadcast, halves
+from .arrays import View, is_on_device
+from .calls import Gradient, Operands, gradients, only_ordinary, run, target_of
+from .layout import broadcast, halves
 
 __all__ = ["backward", "backward_of_halves", "forward", "forward_of_halves"]
 

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import control
-from .device import INTEGERS, SIZES, View, c_strides, dtype_name, is_on_device, library_of, view
-from .device_layout import broadcast, contiguous, halves, passes, summation
-from .row import Kernel
+from .. import control
+from ..row import Kernel
+from .arrays import INTEGERS, SIZES, View, c_strides, dtype_name, is_on_device, library_of, view
+from .layout import broadcast, contiguous, halves, passes, summation
 
 __all__ = [
     "Gradient",

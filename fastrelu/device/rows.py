@@ -13,8 +13,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .device import SIZES
-from .device_layout import VECTOR_BYTES, axes_of
+from .arrays import SIZES
+from .layout import VECTOR_BYTES, axes_of
 
 __all__ = ["Block", "RowPlan", "TooManyStrides", "row_plan"]
 

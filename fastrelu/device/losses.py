@@ -11,13 +11,13 @@ from fractions import Fraction
 
 import numpy as np
 
-from . import control, rowwise
-from .device import INTEGERS, SIZES, View, c_strides, dtype_name, is_on_device
-from .device_calls import any_on_device, launching, target_of
-from .device_layout import broadcast
-from .device_reductions import Rows, called_by
-from .reference_rows import Rows as HostRows
-from .targets import Targets
+from .. import control, rowwise
+from ..reference_rows import Rows as HostRows
+from ..targets import Targets
+from .arrays import INTEGERS, SIZES, View, c_strides, dtype_name, is_on_device
+from .calls import any_on_device, launching, target_of
+from .layout import broadcast
+from .reductions import Rows, called_by
 
 __all__ = ["any_on_device", "cross_entropy"]
 

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from .device import SIZES, View, c_strides
-from .device_calls import Operands, aligned, any_on_device, launching, target_of
-from .device_layout import VECTOR_BYTES, merged
+from .arrays import SIZES, View, c_strides
+from .calls import Operands, aligned, any_on_device, launching, target_of
+from .layout import VECTOR_BYTES, merged
 
 __all__ = ["any_on_device", "backward", "forward"]
 
