@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import interop, reference_fused
+from . import interop
 from .arguments import is_extension
 from .backends import cython
 from .backward import three_lengths
-from .reference_arithmetic import two_sum
+from .reference import fused as reference_fused
+from .reference.arithmetic import two_sum
 
 __all__ = ["Activity", "ActivityMonitor", "activity"]
 

@@ -11,7 +11,7 @@ from .backward import sum_to
 from .device import calls as device_calls
 from .device import pairs as device_pairs
 from .reductions import logsumexp
-from .reference_rows import result_dtype
+from .reference.rows import result_dtype
 from .table import LOGADDEXP
 
 __all__ = ["LogAddExp", "logaddexp"]

@@ -2,7 +2,7 @@
 
 Plain arrays that the compiled fast path takes never come here.  For all others, and where something is
 wrong, arguments are checked here; then the compiled pass runs, or, for what it has no kernels for (random
-activations, parameters of other shapes, long double, the other backends), `reference_fused` says the same in
+activations, parameters of other shapes, long double, the other backends), `reference.fused` says the same in
 whole arrays.
 """
 
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import control, dispatch, reference_fused
+from . import control, dispatch
 from .activation import Activation
 from .activity import ActivityMonitor
 from .arguments import TableCallable, computing_type, delivered, float_type, result_memory
@@ -25,6 +25,7 @@ from .custom import CustomActivation
 from .device import fused as device_fused
 from .docstrings import completed
 from .keys import NoiseKey
+from .reference import fused as reference_fused
 
 __all__ = ["bias_act"]
 

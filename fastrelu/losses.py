@@ -1,7 +1,7 @@
 """cross_entropy: the loss of logits against labels, its gradient, and both at once.
 
 Arrays that the compiled kernel takes as they lie go straight to it; it checks the labels before it writes.
-For all others, and where something is wrong, arguments are checked here; the kernel or `reference_losses`
+For all others, and where something is wrong, arguments are checked here; the kernel or `reference.losses`
 does the rest.
 """
 
@@ -11,10 +11,11 @@ import inspect
 
 import numpy as np
 
-from . import dispatch, reference_losses, rowwise
+from . import dispatch, rowwise
 from .device import losses as device_losses
 from .docstrings import completed
-from .reference_rows import Rows, result_dtype
+from .reference import losses as reference_losses
+from .reference.rows import Rows, result_dtype
 from .targets import Targets
 
 __all__ = ["cross_entropy"]

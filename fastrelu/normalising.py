@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import dispatch, reference_rows, rowwise
+from . import dispatch, rowwise
 from .device import reductions as device_reductions
 from .docstrings import attached, sharing
-from .reference_rows import Rows, quiet, result_dtype
+from .reference import rows as reference_rows
+from .reference.rows import Rows, quiet, result_dtype
 
 __all__ = ["log_softmax", "softmax", "softmax0"]
 

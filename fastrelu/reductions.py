@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import dispatch, reference_rows, rowwise
+from . import dispatch, rowwise
 from .device import reductions as device_reductions
 from .docstrings import attached, sharing
-from .reference_rows import Rows, result_dtype, weight_dtype, with_entry
+from .reference import rows as reference_rows
+from .reference.rows import Rows, result_dtype, weight_dtype, with_entry
 from .weighted import logsumexp_rows, weight_rows
 
 __all__ = ["logsumexp", "logsumexp0"]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import dispatch, interop, reference_rows
-from .reference_rows import Rows, result_dtype
+from . import dispatch, interop
+from .reference import rows as reference_rows
+from .reference.rows import Rows, result_dtype
 
 # Arguments
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import rowwise, weighted
-from .reference_arithmetic import two_sum
-from .reference_rows import Rows, log_and_sign, quiet, result_dtype
+from .reference.arithmetic import two_sum
+from .reference.rows import Rows, log_and_sign, quiet, result_dtype
 from .weighted import weight_rows
 
 __all__ = ["LogSumExp"]

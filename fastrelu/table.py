@@ -3,7 +3,7 @@
 The build reads it to write the kernels' entry points, the package to make the public
 objects and their docstrings, and tests, benchmarks, docs and plots to know what exists
 and what is promised.  Adding an activation is one row here, one formula with its
-derivative in ``kernels/formulas/`` and the same two in ``fastrelu/reference.py``; CONTRIBUTING.md
+derivative in ``kernels/formulas/`` and the same two in ``fastrelu/reference/``; CONTRIBUTING.md
 has the steps.
 
 Only the standard library is imported, because the build loads this file before NumPy

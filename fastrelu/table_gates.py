@@ -1,7 +1,7 @@
 """The gated units: the part of the table whose rows multiply one array by an activation of another.
 
 A row names the activation f whose formula it uses, and whose roots and points are its own too;
-``kernels/formulas/gated.pxi`` and ``fastrelu/reference_gated.py`` hold the products, which are rounded once.
+``kernels/formulas/gated.pxi`` and ``fastrelu/reference/gated.py`` hold the products, which are rounded once.
 Like the table this imports the standard library only.
 """
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import reference_losses, rowwise
+from . import rowwise
+from .reference import losses as reference_losses
 
 __all__ = ["Targets"]
 

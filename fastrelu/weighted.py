@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import dispatch, reference_rows
-from .reference_rows import Rows, log_and_sign, quiet, weight_dtype
+from . import dispatch
+from .reference import rows as reference_rows
+from .reference.rows import Rows, log_and_sign, quiet, weight_dtype
 
 __all__ = ["logsumexp_rows", "parts", "weight_rows"]
 

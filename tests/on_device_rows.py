@@ -12,9 +12,10 @@ import pytest
 from simulated import LIBRARY, ON_HARDWARE, DeviceArray, shared
 
 import fastrelu as fr
-from fastrelu import control, reference_rows
+from fastrelu import control
 from fastrelu.kernels.cuda import driver, launch
 from fastrelu.kernels.cuda.losses import CHUNK
+from fastrelu.reference import rows as reference_rows
 
 assert driver.SIMULATED != ON_HARDWARE
 INF, NAN = np.inf, np.nan

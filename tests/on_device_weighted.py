@@ -7,8 +7,8 @@ from on_device_rows import DTYPES, LONG, each_dtype, normal, off, wide
 from simulated import DeviceArray
 
 import fastrelu as fr
-from fastrelu import reference_rows
 from fastrelu.kernels.cuda import launch
+from fastrelu.reference import rows as reference_rows
 
 D, INF, NAN = DeviceArray, np.inf, np.nan
 REFERENCE = {fr.logsumexp: "logsumexp", fr.logsumexp0: "logsumexp0"}

@@ -100,7 +100,7 @@ def fingerprint():
     from fastrelu.backends import cython
 
     digest = hashlib.sha256()
-    files = [table.__file__, reference.__file__]
+    files = [table.__file__, *sorted(Path(reference.__file__).parent.glob("*.py"))]
     files += sorted(
         p for folder in fastrelu.kernels.__path__ for p in Path(folder).glob(f"*_{cython.ISA}.*so")
     )

@@ -13,7 +13,8 @@ from calls import LAYOUTS, refused
 from cases import parameter_sets, same_bits, specials
 
 import fastrelu as fr
-from fastrelu import draws, reference_fused
+from fastrelu import draws
+from fastrelu.reference import fused as reference_fused
 from fastrelu.table import ROWS
 
 pytestmark = pytest.mark.usefixtures("kernels_only")
@@ -437,7 +438,7 @@ def test_other_backends_say_the_same(backend):
 
 
 def test_the_twin_is_the_definition():
-    """In long double, by the formulas at the head of reference_fused.py."""
+    """In long double, by the formulas at the head of reference/fused.py."""
     x, dy = (values((40, 6), np.float64, seed, special=False) for seed in (0, 1))
     bias = values(6, np.float64, 2, special=False)
     with fr.use_backend("numpy"):

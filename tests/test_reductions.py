@@ -11,7 +11,7 @@ from reduction_accuracy import BOUND, DIGITS, DTYPES, STRICT, beyond, families, 
 from ulp import HAS_EXTENDED, error, exact
 
 import fastrelu as fr
-from fastrelu import reference_rows
+from fastrelu.reference import rows as reference_rows
 
 INF, NAN = np.inf, np.nan
 FORWARD = [fr.logsumexp, fr.softmax, fr.log_softmax]
@@ -48,7 +48,7 @@ def test_accuracy(function, dtype, family, backend):
 @pytest.mark.parametrize("dtype", [np.float64, np.longdouble])
 @pytest.mark.parametrize("function", FORWARD, **by_name)
 def test_reference_without_wider_arithmetic(function, dtype, family, monkeypatch):
-    """4 ULP, as reference_rows says, where long double is no wider; and for long double itself."""
+    """4 ULP, as reference.rows says, where long double is no wider; and for long double itself."""
     monkeypatch.setattr(reference_rows, "_work_dtype", lambda dtype, gradient=False: dtype)
     rows = families(dtype)[family]
     got = getattr(reference_rows, function.__name__)(rows, axis=1)

@@ -12,7 +12,7 @@ from fractions import Fraction
 import numpy as np
 
 from .. import control, rowwise
-from ..reference_rows import Rows as HostRows
+from ..reference.rows import Rows as HostRows
 from ..targets import Targets
 from .arrays import INTEGERS, SIZES, View, c_strides, dtype_name, is_on_device
 from .calls import any_on_device, launching, target_of

@@ -57,7 +57,7 @@ class Operation:
     function: str  # the dotted path below fastrelu
     pass_: str
     statement: str  # as a user of fastrelu writes it
-    reference: str  # a call of a function of `fastrelu.reference_rows`, or empty for a kernel of the table
+    reference: str  # a call of a function of `fastrelu.reference.rows`, or empty for a kernel of the table
     kernel: Kernel | None = None
     parameters: dict[str, float] = field(default_factory=dict, hash=False)
     axis: int = -1  # that a reduction runs along
@@ -212,7 +212,8 @@ class Data:
     @functools.cached_property
     def expected(self) -> np.ndarray:
         """The reference's result, sampled; of 16 bits in more."""
-        from .. import reference, reference_rows
+        from .. import reference
+        from ..reference import rows as reference_rows
 
         inputs = {name: self.sample(array) for name, array in self.arrays.items() if name != "out"}
         if self.dtype.itemsize == 2:

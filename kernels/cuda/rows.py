@@ -1,7 +1,7 @@
 """logsumexp, softmax and log_softmax: what a team adds up of a row, and makes of it.
 
 With m the largest entry, `count` of them, and rest = sum exp(x - m) over all others, results are those of
-``fastrelu/reference_rows.py``, special rows included.  exp(x) comes as 2^k (1 + t), so that terms are kept in
+``fastrelu/reference/rows.py``, special rows included.  exp(x) comes as 2^k (1 + t), so that terms are kept in
 units of a power of two without an error, and no entry is ever rounded to x - m (see ``loops/rows.h``).
 
 An operation is a bundle of functions over one row, from which ``row_kernels`` makes kernels:

@@ -1,4 +1,4 @@
-"""Cross entropy over contiguous rows: the loss of each, and its gradient, as ``reference_losses`` has them.
+"""Cross entropy over contiguous rows: the loss of each, and its gradient, as ``reference.losses`` has them.
 
 With q the targets of a row, y its log_softmax and p its softmax,
 

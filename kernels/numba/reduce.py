@@ -7,7 +7,7 @@ import math
 import numba
 import numpy as np
 
-from fastrelu.reference_rows import Rows
+from fastrelu.reference.rows import Rows
 
 from . import elementwise, entries, rows, shares
 

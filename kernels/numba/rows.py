@@ -6,7 +6,7 @@ row.  float32 is summed in float64, float64 in pairs.  `columns` does the same f
 follow each other, to the same bits.
 
 With m the largest entry, `count` of them, and rest = sum exp(x - m) over all others, results are those of
-``fastrelu/reference_rows.py``, special rows included.  Functions named by a pass take the addresses and
+``fastrelu/reference/rows.py``, special rows included.  Functions named by a pass take the addresses and
 lengths of a whole call as machine words, and which of how many parts of its rows to do.  With the word ZERO
 each row has one more entry, 0, of which no value is given out.
 """

@@ -1,4 +1,4 @@
-"""The stepped sigmoid and its gradient in float64, element by element: fastrelu/reference_stepped.py.
+"""The stepped sigmoid and its gradient in float64, element by element: fastrelu/reference/stepped.py.
 
 The build copies this file to ``kernels/cuda``, where the same names mean the GPU's.
 """

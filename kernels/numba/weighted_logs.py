@@ -1,6 +1,6 @@
 """logsumexp of weighted rows from end to end, and its gradient: what a call inside @njit runs.
 
-The sums are those of ``weighted``.  Rows that these leave out go the way of ``fastrelu/reference_rows.py``,
+The sums are those of ``weighted``.  Rows that these leave out go the way of ``fastrelu/reference/rows.py``,
 in float64, and so do gradients, of whose last bit nothing is promised.
 """
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .reference_arithmetic import INVERSE_SQRT_2PI, decay, mills, two_product, two_sum
-from .reference_formula import formula, keep_nan
+from .arithmetic import INVERSE_SQRT_2PI, decay, mills, two_product, two_sum
+from .formula import formula, keep_nan
 
 
 def _product(value, size, factor, high=0, low=0):

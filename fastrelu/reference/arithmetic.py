@@ -77,6 +77,6 @@ def mills(z):
 
 @functools.cache
 def _mills_coefficients(dtype):
-    from .kernels.math import coefficients as c
+    from ..kernels.math import coefficients as c
 
     return c.MILLS_EXACT_C, c.MILLS_EXACT_D, tuple(dtype.type(text) for text in c.MILLS_EXACT)

@@ -6,7 +6,7 @@ import functools
 
 import numpy as np
 
-from .table import RANDOM, ROWS
+from ..table import RANDOM, ROWS
 
 __all__ = ["formula", "keep_nan", "working_dtypes"]
 

@@ -30,12 +30,12 @@ import math
 
 import numpy as np
 
-from .reference_arithmetic import INVERSE_SQRT_2PI, decay, mills, pair, two_product, two_sum
-from .reference_formula import formula, keep_nan, working_dtypes
-from .reference_gated import *  # noqa: F403
-from .reference_hard import *  # noqa: F403
-from .reference_logarithmic import *  # noqa: F403
-from .reference_stepped import *  # noqa: F403
+from .arithmetic import INVERSE_SQRT_2PI, decay, mills, pair, two_product, two_sum
+from .formula import formula, keep_nan, working_dtypes
+from .gated import *  # noqa: F403
+from .hard import *  # noqa: F403
+from .logarithmic import *  # noqa: F403
+from .stepped import *  # noqa: F403
 
 __all__ = ["backward", "evaluate"]  # and one function for every formula of the table
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .reference_arithmetic import decay, pair
-from .reference_formula import formula
+from .arithmetic import decay, pair
+from .formula import formula
 
 LN2 = "0.69314718055994530941723212145817656807550013436026"
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import dispatch
+from .. import dispatch
 
 __all__ = ["forward", "gradients", "settled", "tally"]
 

@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from .reference_formula import formula
+from .formula import formula
 
 __all__ = ["stepped_sigmoid", "stepped_sigmoid_slope"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .reference_formula import formula, keep_nan
+from .formula import formula, keep_nan
 
 
 def _step(x, threshold, above, otherwise):

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .reference_rows import log_softmax_rows, quiet, softmax_rows
+from .rows import log_softmax_rows, quiet, softmax_rows
 
 __all__ = ["dense_targets", "from_log_softmax", "softmaxes"]
 
