@@ -18,9 +18,10 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from . import bridges, slopes
+from . import bridges
+from .bridges import slopes
+from .bridges.tangents import along
 from .streaming import LogSumExp
-from .tangents import along
 
 bridges.load("dask")
 

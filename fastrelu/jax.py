@@ -20,9 +20,10 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from . import bridges, slopes
+from . import bridges
+from .bridges import slopes
+from .bridges.tangents import along
 from .keys import NoiseKey
-from .tangents import along
 
 jax = bridges.load("jax")
 
@@ -30,7 +31,7 @@ from jax.custom_derivatives import SymbolicZero  # noqa: E402
 from jax.extend.core import Primitive  # noqa: E402
 from jax.interpreters import ad, batching, mlir  # noqa: E402
 
-from . import ffi  # noqa: E402
+from .bridges import ffi  # noqa: E402
 
 jnp = jax.numpy
 NAMES = SimpleNamespace(  # as in PyTorch

@@ -28,8 +28,8 @@ torch = bridges.load("torch")
 
 from torch.autograd import forward_ad  # noqa: E402
 
-from . import compiled  # noqa: E402
-from .autograd import call, is_transformed, memory, tensor  # noqa: E402
+from .bridges import compiled  # noqa: E402
+from .bridges.autograd import call, is_transformed, memory, tensor  # noqa: E402
 
 GATES = {gate.name for gate in _GATES}
 FROM_TORCH = {"dim": "axis", "keepdim": "keepdims", "target": "labels"}

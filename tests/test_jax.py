@@ -7,7 +7,7 @@ import pytest
 from bridge_cases import FUNCTIONS, LABELS, arguments, by_name
 
 import fastrelu as fr
-from fastrelu import slopes
+from fastrelu.bridges import slopes
 
 jax = pytest.importorskip("jax")
 

@@ -9,7 +9,8 @@ import pytest
 from bridge_cases import FUNCTIONS, arguments, by_name
 
 import fastrelu as fr
-from fastrelu import bridges, slopes
+from fastrelu import bridges
+from fastrelu.bridges import slopes
 
 torch = pytest.importorskip("torch")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 
-from . import reference
+from .. import reference
 
 __all__ = ["gradient", "known"]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import bridges, slopes
+from .. import bridges
+from . import slopes
 
 torch = bridges.load("torch")
 

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from . import bridges
+from .. import bridges
 from .autograd import memory, numpy_dtype, shared, tensor
 
 torch = bridges.load("torch")

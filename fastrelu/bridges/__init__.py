@@ -10,9 +10,9 @@ import importlib.util
 import inspect
 import numbers
 
+from ..activation import Activation
+from ..docstrings import UFUNC_ARGUMENTS
 from . import tangents
-from .activation import Activation
-from .docstrings import UFUNC_ARGUMENTS
 
 __all__ = ["BRIDGES", "Differentiable", "functions", "load", "of_activation", "spelled", "without"]
 
