@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from . import dispatch, interop
 from .backends import cython, numba
 from .row import Row
 
-__all__ = ["TableCallable", "computing_type", "delivered", "float_type", "is_extension", "result_memory"]
+__all__ = [
+    "TableCallable",
+    "check_apart",
+    "computing_type",
+    "delivered",
+    "float_type",
+    "is_extension",
+    "result_memory",
+]
 
 if cython.ISA:
     FastCall = cython.ufuncs.FastCall
@@ -211,6 +221,17 @@ class TableCallable(FastCall):
             raise TypeError(
                 f"{self.__qualname__}: got an unexpected keyword argument {next(iter(keywords))!r}; "
                 + (f"its parameters: {known}" if known else "it has no parameters")
+            )
+
+
+def check_apart(name, targets):
+    """Refuse that results of the function `name` share memory; `targets` are arrays, or None, by result."""
+    given = [(result, array) for result, array in targets.items() if array is not None]
+    for (one, first), (other, second) in itertools.combinations(given, 2):
+        if np.shares_memory(first, second):
+            raise ValueError(
+                f"{name}: argument 'out' is the same memory for {one} and {other}; "
+                "expected arrays that share none"
             )
 
 

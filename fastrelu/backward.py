@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from . import dispatch, docstrings, interop, masks
-from .arguments import TableCallable, float_type, is_extension
+from .arguments import TableCallable, check_apart, float_type, is_extension
 from .backends import cython
 from .device import calls as device_calls
 from .row import Row
@@ -101,6 +101,7 @@ class Backward(TableCallable):
             self._fail(ValueError, "dy", f"of shape {gradient.shape}", expected)
         outs = self._outs(out, wanted, shapes, dtype)
         given_outs, outs = outs, {name: self._memory("out", array) for name, array in outs.items()}
+        check_apart(self.__qualname__, outs)
 
         inputs = {"x": (gradient, array, *cast)}
         if at_zero is not None:

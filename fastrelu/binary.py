@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import control, dispatch, interop, rowwise
-from .arguments import TableCallable, float_type, is_extension
+from .arguments import TableCallable, check_apart, float_type, is_extension
 from .backends import cython, numba
 from .backward import sum_to
 from .device import calls as device_calls
@@ -261,7 +261,7 @@ class LogAddExp:
         TypeError
             If an argument is not real, or `out` is not a pair or cannot hold the gradients.
         ValueError
-            If shapes do not fit, or one of `out` is read-only.
+            If shapes do not fit, one of `out` is read-only, or they share memory.
 
         Examples
         --------
@@ -304,10 +304,12 @@ class LogAddExp:
     @staticmethod
     def _targets(name, out, arrays, dtypes):
         out = LogAddExp._pair(name, out).values()
-        return [
+        targets = [
             None if o is None else rowwise.check_out(name, o, v.shape, d)
             for o, v, d in zip(out, arrays, dtypes, strict=True)
         ]
+        check_apart(name, dict(zip("ab", targets, strict=True)))
+        return targets
 
 
 def _operands(name, **given):

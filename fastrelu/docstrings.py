@@ -208,7 +208,7 @@ TypeError
     An operand is complex, object, string or datetime; an unknown argument.
 ValueError
     Both or neither of `x` and `y`; `y` where the derivative is not a function of it; a shape that does
-    not fit; a read-only `out`.{_constraint_error(row)}
+    not fit; an `out` that is read-only, or in one memory with another.{_constraint_error(row)}
 
 Notes
 -----
@@ -285,7 +285,8 @@ TypeError
     The derivative does not compile; an operand is of no real dtype, or wider than float64; an unknown
     argument.
 ValueError
-    Both or neither of `x` and `y`; a shape that does not fit; a read-only `out`.
+    Both or neither of `x` and `y`; a shape that does not fit; an `out` that is read-only, or in one memory
+    with another.
 
 Notes
 -----

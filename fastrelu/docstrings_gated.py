@@ -131,7 +131,8 @@ Raises
 TypeError
     An argument is complex, object, string or datetime; `axis` is no integer; `out` cannot hold a gradient.
 ValueError
-    As the forward pass; `dy` has another shape than its result; `wrt` names something else.
+    As the forward pass; `dy` has another shape than its result; `wrt` names something else; two of `out`
+    share memory.
 numpy.exceptions.AxisError
     There is no such axis.
 

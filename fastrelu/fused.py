@@ -19,7 +19,14 @@ import numpy as np
 from . import control, dispatch
 from .activation import Activation
 from .activity import ActivityMonitor
-from .arguments import TableCallable, computing_type, delivered, float_type, result_memory
+from .arguments import (
+    TableCallable,
+    check_apart,
+    computing_type,
+    delivered,
+    float_type,
+    result_memory,
+)
 from .backends import cython
 from .custom import CustomActivation
 from .device import fused as device_fused
@@ -364,8 +371,7 @@ class BiasActBackward(_Fused):
         kept = layer.dtype
         if shift is not None and shift.dtype.kind == "f":
             kept = shift.dtype.newbyteorder("=")
-        outs = self._outs(out, layer, kept, 2 + len(learned))
-        memories = [o if o is None else self._memory("out", o) for o in outs]
+        outs, memories = self._outs(out, layer, kept, learned)
 
         index = layer.index(pass_)
         if learned and control.BACKEND.get().first_kernel:
@@ -402,13 +408,17 @@ class BiasActBackward(_Fused):
             tallies = tallies.reshape(-1)[:2].reshape(2, 1)
         return reference_fused.settled(tallies, layer.dtype).reshape(np.shape(given))
 
-    def _outs(self, out, layer, kept, count):
+    def _outs(self, out, layer, kept, learned):
+        """`out` for each gradient, and the memory of each, which must be able to take it."""
+        results = {"x": (layer.shape, layer.dtype), "bias": ((layer.channels,), kept)}
+        results |= {name: (np.shape(layer.parameters[name]), layer.dtype) for name in learned}
+        count = len(results)
         outs = out if isinstance(out, tuple) else (out,) + (None,) * (count - 1)
         if len(outs) != count:
             self._fail(ValueError, "out", f"a tuple of {len(outs)}", f"one array or None for each of {count}")
-        self._out(outs[0], layer.shape, layer.dtype)
-        self._out(outs[1], (layer.channels,), kept)
-        return outs
+        memories = [self._out(o, *result) for o, result in zip(outs, results.values(), strict=True)]
+        check_apart(self.__qualname__, dict(zip(results, memories, strict=True)))
+        return outs, memories
 
 
 class BiasAct(_Fused):

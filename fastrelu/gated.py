@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import dispatch, docstrings_gated, interop
-from .arguments import TableCallable, float_type, is_extension
+from .arguments import TableCallable, check_apart, float_type, is_extension
 from .backends import cython
 from .backward import sum_to
 from .binary import promoted
@@ -184,6 +184,7 @@ class GatedBackward(Halving):
         for name, o in outs.items():
             if o is not None:
                 targets[name] = self._target(o, arrays[name])
+        check_apart(self.__qualname__, targets)
         if self._reads(gradient, *arrays.values()) and arrays["value"].dtype == arrays["gate"].dtype:
             work = arrays["value"].dtype
         made = self._gradients(gradient, arrays, shape, work, wanted, targets)

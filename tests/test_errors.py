@@ -139,6 +139,34 @@ def test_several_gradients_are_checked_before_one_is_written():
         fr.prelu.backward(x, x, weight=weight, out=(good,))
 
 
+BOTH = {  # gradients of the same shape, and their names
+    "prelu": (lambda x, out: fr.prelu.backward(x, x, weight=x, out=out), "x", "weight"),
+    "swiglu": (lambda x, out: fr.swiglu.backward(x, x, x, out=out), "value", "gate"),
+    "logaddexp": (lambda x, out: fr.logaddexp.backward(x, x, x, out=out), "a", "b"),
+    "bias_act": (
+        lambda x, out: fr.bias_act.backward(x, x, x[0], fr.prelu, weight=x[0], out=(None, *out)),
+        "bias",
+        "weight",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_two_gradients_in_one_memory(name):
+    """Refused where they overlap; two views of one array that share no element are as good as any."""
+    call, *results = BOTH[name]
+    x, both = np.linspace(-3, 3, 12).reshape(3, 4), np.full((3, 10), 7.0)
+    base = both[0] if name == "bias_act" else both
+    for out in ((base[..., :4], base[..., :4]), (base[..., 1:5], base[..., 4:8])):
+        with refused(ValueError, "'out'", "same memory", *results, untouched=[x, both]):
+            call(x, out)
+    apart = base[..., 1:9:2], base[..., 2:10:2]
+    expected = call(x, (None, None))[-2:]
+    assert [got is out for got, out in zip(call(x, apart)[-2:], apart, strict=True)] == [True, True]
+    for got, one in zip(apart, expected, strict=True):
+        np.testing.assert_array_equal(got, one)
+
+
 # Names and numbers of arguments
 
 

@@ -516,6 +516,9 @@ def test_errors_of_one_pass():
         fr.bias_act.backward(DY, act=fr.leaky_relu, y=X, negative_slope=-1.0)
     with refused(ValueError, "out", "tuple of 3"):
         fr.bias_act.backward(DY, X, BIAS, fr.relu, out=(None, None, None))
+    for bad, word in ((np.ones(4), "(4,)"), (np.ones(3, int), "int64"), ([1.0] * 3, "list")):
+        with refused((ValueError, TypeError), "out", word, untouched=[out]):
+            fr.bias_act.backward(DY, X, BIAS, fr.prelu, weight=BIAS, out=(out, None, bad))
     with pytest.raises(AttributeError, match="ufunc"):
         fr.bias_act.ufunc  # noqa: B018
 

@@ -207,7 +207,7 @@ cdef object run_around(FastCall act, Given* given, Around* around, int learned):
     dbias = small_result(around.dbias, 1, s.kept, kept_type, out)
     if learned >= 0:
         dweight = small_result(around.dweight, weight is not None, s.kept, type_num, out)
-    if dbias is None or (learned >= 0 and dweight is None):
+    if dbias is None or (learned >= 0 and (dweight is None or overlaps(dweight, dbias))):
         return None
     tallies = new_tallies(&s, 2)
     s.high = <double*> cnp.PyArray_DATA(tallies)
