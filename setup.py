@@ -61,7 +61,7 @@ def extensions():
         "depends": headers,
         "extra_link_args": ["-Wl,--as-needed"],
     }
-    blocks, activations, ufuncs = cythonize(
+    blocks, activations, ufuncs, direct = cythonize(
         [
             Extension("fastrelu.kernels.blocks", ["build/generated/blocks.pyx"], **options),
             Extension(
@@ -80,12 +80,18 @@ def extensions():
                 ],
                 **{**options, "include_dirs": ["kernels", numpy.get_include()]},
             ),
+            Extension(
+                "fastrelu.kernels.cuda.direct",
+                ["kernels/cuda/direct.pyx"],
+                extra_compile_args=FLAGS + levels["x86_64_v2"],
+                **options,
+            ),
         ],
         build_dir="build/cython",
         include_path=["kernels", str(generated)],
         language_level=3,
     )
-    made = [ufuncs, activations]
+    made = [ufuncs, activations, direct]
     for name, flags in levels.items():
         macros = [INLINE, ("PyInit_blocks", f"PyInit__{name}")]
         made.append(

@@ -8,12 +8,13 @@ typedef struct {
     unsigned char values[16][8];  // of its first parameters
     int pushed, popped, status;
     void* current;
+    int version, capturing, mode, loads, mode_of_load;
 } Seen;
-Seen seen;
+Seen seen = {.version = 13000};
 static void* const CONTEXT = (void*)0x1000;
 
 int cuInit(unsigned flags) { return 0; }
-int cuDriverGetVersion(int* version) { return *version = 13000, 0; }
+int cuDriverGetVersion(int* version) { return *version = seen.version, 0; }
 int cuDeviceGetCount(int* count) { return *count = 1, 0; }
 int cuDeviceGet(int* device, int ordinal) { return *device = ordinal, 0; }
 int cuDeviceGetName(char* name, int size, int device) { return strncpy(name, "a device", size), 0; }
@@ -24,7 +25,13 @@ int cuDevicePrimaryCtxRetain(void** context, int device) { return *context = CON
 int cuCtxGetCurrent(void** context) { return *context = seen.current, 0; }
 int cuCtxPushCurrent_v2(void* context) { return seen.pushed++, 0; }
 int cuCtxPopCurrent_v2(void** context) { return seen.popped++, 0; }
+int cuStreamIsCapturing(void* stream, int* status) { return *status = seen.capturing, 0; }
+int cuThreadExchangeStreamCaptureMode(int* mode) {
+    int before = seen.mode;
+    return seen.mode = *mode, *mode = before, 0;
+}
 int cuModuleLoadData(void** module, const void* image) {
+    seen.loads++, seen.mode_of_load = seen.mode;
     return *module = (void*)0x2000, memcmp(image, "\177ELF", 4) ? 200 : 0;
 }
 int cuModuleGetFunction(void** function, void* module, const char* name) {
@@ -48,13 +55,15 @@ static struct {
         ENTRY(cuInit) ENTRY(cuDriverGetVersion) ENTRY(cuDeviceGetCount) ENTRY(cuDeviceGet)
                 ENTRY(cuDeviceGetName) ENTRY(cuDeviceGetAttribute) ENTRY(cuDevicePrimaryCtxRetain)
                         ENTRY(cuCtxGetCurrent) ENTRY(cuModuleLoadData) ENTRY(cuModuleGetFunction)
-                                ENTRY(cuGetErrorString)
-                                        ENTRY(cuLaunchKernel){"cuCtxPushCurrent", (void*)cuCtxPushCurrent_v2},
+                                ENTRY(cuGetErrorString) ENTRY(cuStreamIsCapturing)
+                                        ENTRY(cuThreadExchangeStreamCaptureMode) ENTRY(cuLaunchKernel){
+                                                "cuCtxPushCurrent", (void*)cuCtxPushCurrent_v2},
         {"cuCtxPopCurrent", (void*)cuCtxPopCurrent_v2}};
 
 int cuGetProcAddress_v2(const char* name, void** function, int version, uint64_t flags, int* status) {
     *function = strncmp(name, "cuGetProcAddress", 16) ? NULL : (void*)cuGetProcAddress_v2;
     for (unsigned i = 0; i < sizeof ENTRIES / sizeof *ENTRIES; i++)
         if (!strcmp(ENTRIES[i].name, name)) *function = ENTRIES[i].function;
+    if (status) *status = *function ? 0 : 1;
     return 0;
 }

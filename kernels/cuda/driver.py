@@ -8,9 +8,12 @@ from __future__ import annotations
 import functools
 import os
 
-__all__ = ["SIMULATED", "DriverError", "call", "devices"]
+__all__ = ["LOADS_WHILE_CAPTURING", "SIMULATED", "DriverError", "address", "call", "devices", "failed"]
 
 SIMULATED = (os.environ.get("NUMBA_ENABLE_CUDASIM") or "0") != "0"  # Numba's simulator runs in its place
+
+# The least version of CUDA whose driver loads machine code on a thread that captures a stream.
+LOADS_WHILE_CAPTURING = 12030
 
 
 class DriverError(RuntimeError):
@@ -21,15 +24,26 @@ def call(function, *arguments):
     """A call of the driver: its results without the status, or an error."""
     status, *results = function(*arguments)
     if status:
-        raise DriverError(f"{function.__name__}: {_said(status)}")
+        failed(function.__name__, status)
     return results[0] if len(results) == 1 else results
 
 
-def _said(status):
+def failed(name, status):
+    """Raise what the driver says of a status of the function with a name."""
     from cuda.bindings import driver
 
+    status = driver.CUresult(status)
     text = driver.cuGetErrorString(status)[1]
-    return text.decode() if text else status.name
+    raise DriverError(f"{name}: {text.decode() if text else status.name}")
+
+
+def address(name) -> int:
+    """Where a function of the driver begins."""
+    from cuda.bindings import driver
+
+    version = call(driver.cuDriverGetVersion)
+    found, _ = call(driver.cuGetProcAddress, name.encode(), version, 0)
+    return int(found)
 
 
 @functools.cache

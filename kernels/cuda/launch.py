@@ -1,19 +1,20 @@
 """Running kernels: compiled once for each device, launched straight through the driver.
 
-A launch packs its arguments into memory that stays and makes one call of the driver: nothing is allocated,
-nothing waits, so that a stream can be captured into a graph.  Where Numba's simulator runs, it takes the
-place of the driver, and the memory of the process that of the device.
+A launch lays out its arguments and makes one call of the driver: nothing is allocated, nothing waits, so that
+a stream can be captured into a graph.  Where Numba's simulator runs, it takes the place of the driver, and
+the memory of the process that of the device.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import hashlib
 import struct
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numba
@@ -25,13 +26,19 @@ from fastrelu import codecache
 from fastrelu.spinner import spinning
 
 from . import compiling
-from .driver import SIMULATED, call, devices
+from .driver import LOADS_WHILE_CAPTURING, SIMULATED, DriverError, address, call, devices, failed
+
+try:
+    from . import direct
+except ModuleNotFoundError:  # nothing was compiled
+    direct = None
 
 __all__ = ["BLOCKS_A_PROCESSOR", "THREADS", "Device", "Kernel", "device"]
 
 THREADS = 4 if SIMULATED else 256  # of a block: in the simulator each is one of the system's
 BLOCKS_A_PROCESSOR = 8
 FORMATS = {types.int64: "q", types.int32: "i", types.uint32: "I", types.float32: "f", types.float64: "d"}
+C_TYPES = dict(q=ctypes.c_int64, i=ctypes.c_int32, I=ctypes.c_uint32, f=ctypes.c_float, d=ctypes.c_double)
 
 
 def flattened(arguments):
@@ -79,12 +86,16 @@ class Kernel:
     arguments: tuple
     threads: int = THREADS
     kept: bool = True
-    _memory: threading.local = field(default_factory=threading.local, repr=False)
 
     @functools.cached_property
     def layout(self):
         """Of all arguments behind each other, each at a multiple of its size."""
-        return struct.Struct("@" + "".join(FORMATS[kind] for kind in flattened(self.arguments)))
+        return struct.Struct("@" + self.formats)
+
+    @functools.cached_property
+    def formats(self):
+        """Of its arguments, by the letters of `struct`."""
+        return "".join(FORMATS[kind] for kind in flattened(self.arguments))
 
     def ptx(self, cc):
         """As `compiling.Ptx` for a compute capability."""
@@ -103,22 +114,6 @@ class Kernel:
         if path:
             codecache.store(path, key, made)
         return made
-
-    def parameters(self):
-        """Memory for the arguments, of this thread: where they are packed, and where the driver looks."""
-        try:
-            return self._memory.found
-        except AttributeError:
-            packed = ctypes.create_string_buffer(self.layout.size)
-            start, offsets, at = ctypes.addressof(packed), [], 0
-            for kind in flattened(self.arguments):
-                size = struct.calcsize(FORMATS[kind])
-                at = -(-at // size) * size
-                offsets.append(at)
-                at += size
-            pointers = (ctypes.c_void_p * len(offsets))(*(start + offset for offset in offsets))
-            self._memory.found = packed, pointers, ctypes.addressof(pointers)
-            return self._memory.found
 
 
 @functools.cache
@@ -156,32 +151,80 @@ class Device:
         self.processors = of(attribute.CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, self._handle)
         self.name = call(driver.cuDeviceGetName, 256, self._handle).split(b"\0")[0].decode()
         self._context = call(driver.cuDevicePrimaryCtxRetain, self._handle)
-        self._loaded = {}
+        self._launchers = {}
         self._lock = threading.Lock()
 
     def launch(self, kernel, blocks, stream, values):
         """Run `kernel` in so many blocks on a stream, with the values of its arguments in a row."""
+        run = self._launchers.get(kernel) or self._loaded(kernel, stream)
+        run(blocks, stream, values)
+
+    def _loaded(self, kernel, stream):
+        """What runs a kernel, whose machine code is on the device then."""
+        with self._lock:
+            if kernel not in self._launchers:
+                entry, cubin = kernel.assembled(self.cc)
+                with self.current(), self._capturing(kernel, stream):
+                    module = call(self._driver.cuModuleLoadData, cubin)
+                    handle = call(self._driver.cuModuleGetFunction, module, entry.encode())
+                self._launchers[kernel] = self._launcher(kernel, handle)
+            return self._launchers[kernel]
+
+    def _launcher(self, kernel, handle):
+        if direct is None:
+            return functools.partial(self._launch_by_bindings, kernel, handle)
+        return direct.Launcher(self._direct, int(handle), kernel.threads, kernel.formats)
+
+    @functools.cached_property
+    def _direct(self):
+        names = "cuCtxGetCurrent", "cuCtxPushCurrent", "cuCtxPopCurrent", "cuLaunchKernel"
+        return direct.Context(int(self._context), tuple(map(address, names)), failed)
+
+    def _launch_by_bindings(self, kernel, handle, blocks, stream, values):
+        with self.current():
+            arguments = tuple(values), tuple(C_TYPES[kind] for kind in kernel.formats)
+            where = handle, blocks, 1, 1, kernel.threads, 1, 1, 0, stream
+            call(self._driver.cuLaunchKernel, *where, arguments, 0)
+
+    @contextlib.contextmanager
+    def current(self):
+        """The device's context as that of this thread."""
         driver = self._driver
-        _, current = driver.cuCtxGetCurrent()
-        pushed = int(current) != int(self._context)
+        pushed = int(call(driver.cuCtxGetCurrent)) != int(self._context)
         if pushed:
             call(driver.cuCtxPushCurrent, self._context)
         try:
-            handle = self._loaded.get(kernel) or self._load(kernel)
-            packed, _, pointers = kernel.parameters()
-            kernel.layout.pack_into(packed, 0, *values)
-            call(driver.cuLaunchKernel, handle, blocks, 1, 1, kernel.threads, 1, 1, 0, stream, pointers, 0)
+            yield
         finally:
             if pushed:
                 call(driver.cuCtxPopCurrent)
 
-    def _load(self, kernel):
-        with self._lock:
-            if kernel not in self._loaded:
-                entry, cubin = kernel.assembled(self.cc)
-                module = call(self._driver.cuModuleLoadData, cubin)
-                self._loaded[kernel] = call(self._driver.cuModuleGetFunction, module, entry.encode())
-            return self._loaded[kernel]
+    @contextlib.contextmanager
+    def _capturing(self, kernel, stream):
+        """Loading, which is no work of a stream and so is let be while one is captured.
+
+        Raises
+        ------
+        DriverError
+            If this driver cannot load then.
+        """
+        driver = self._driver
+        status = call(driver.cuStreamIsCapturing, stream)
+        if status == driver.CUstreamCaptureStatus.CU_STREAM_CAPTURE_STATUS_NONE:
+            yield
+            return
+        if (version := call(driver.cuDriverGetVersion)) < LOADS_WHILE_CAPTURING:
+            raise DriverError(
+                f"{kernel.name} has not been launched before, and a driver for CUDA {version // 1000}."
+                f"{version % 1000 // 10} loads nothing while a stream is captured: make the call once before the "
+                "capture"
+            )
+        relaxed = driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
+        before = call(driver.cuThreadExchangeStreamCaptureMode, relaxed)
+        try:
+            yield
+        finally:
+            call(driver.cuThreadExchangeStreamCaptureMode, before)
 
 
 class SimulatedDevice:
