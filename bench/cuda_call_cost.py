@@ -1,6 +1,6 @@
 """What a call on device arrays costs the host, by part, beside PyTorch's own.
 
-    python bench/cuda_call_cost.py [--repeats 5]
+    python bench/cuda_call_cost.py [--repeats 200]
 
 On a device its arrays are PyTorch's there, and so is the line beside.  Without one a driver that runs nothing
 takes the real one's place (tests/fake_driver.c, for which a C compiler is needed), and tensors in host memory
@@ -26,7 +26,7 @@ from pathlib import Path
 import fastrelu as fr
 
 ROOT = Path(__file__).resolve().parent.parent
-COUNT, LOOP = 1000, 2000
+COUNT, LOOP = 1000, 100  # short loops, of which some are not interrupted
 
 
 def nanoseconds(function, repeats):
@@ -121,7 +121,7 @@ def with_a_driver_that_runs_nothing(arguments):
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--repeats", type=int, default=200)
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     cuda = fr.backends()["cuda"]

@@ -31,6 +31,7 @@ __all__ = [
 SIZES = {"e": 2, "b": 2, "f": 4, "d": 8}
 NAMES = {"e": "float16", "b": "bfloat16", "f": "float32", "d": "float64"}
 CHARS = {name: char for char, name in NAMES.items()}
+FLOATS = frozenset(NAMES)
 # Integers, which only labels are, go by the names of their dtypes.
 INTEGERS = {f"{u}int{8 * size}": size for size in (1, 2, 4, 8) for u in ("", "u")}
 NAMES |= {name: name for name in INTEGERS}
@@ -41,7 +42,7 @@ def dtype_name(char) -> str:
     return NAMES[char]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)  # a frozen one takes three times as long to make
 class View:
     """Where an array lies.
 
@@ -127,19 +128,23 @@ class Library:
         except KeyError:
             name = str(dtype).removeprefix("torch.")
             char = self.chars[dtype] = CHARS.get(name, name)
-        if char in CHARS.values() or (integers and char in INTEGERS):
+        if char in FLOATS or (integers and char in INTEGERS):
             return char
         expected = " or ".join([*CHARS, *(["an integer dtype"] if integers else [])])
         raise Unsuitable(f"of dtype {char}; expected {expected} on a device")
 
     def plain(self, array):
-        """Place, size, dtype's character and device of a writeable array in C order; None of any other."""
+        """The place of a writeable array in C order, and size, character and device; None of any other."""
         if not self.is_on_device(array):
             return None
         found = self.view(array)
         if not found.writeable or found.strides != c_strides(found.shape, SIZES[found.char]):
             return None
-        return found.place, found.size, found.char, found.device
+        return found.place, (found.size, found.char, found.device)
+
+    def place(self, array) -> int:
+        """The address of its first number."""
+        return self.view(array).place
 
     def view(self, array, integers=False) -> View:
         """Where it lies; arrays of integers where these are wanted, too."""
@@ -195,7 +200,10 @@ class Torch(Library):
             return None
         if array.requires_grad and self.module.is_grad_enabled():
             return None
-        return array.data_ptr(), array.numel(), self.char(array), array.get_device()
+        return array.data_ptr(), (array.numel(), self.char(array), array.get_device())
+
+    def place(self, array):
+        return array.data_ptr()
 
     def device(self, array):
         return array.get_device()
@@ -226,7 +234,11 @@ class Cupy(Library):
     def plain(self, array):
         if not array.flags.c_contiguous:
             return None
-        return array.data.ptr, array.size, self.char(array), array.data.device_id
+        data = array.data
+        return data.ptr, (array.size, self.char(array), data.device_id)
+
+    def place(self, array):
+        return array.data.ptr
 
     def device(self, array):
         return array.data.device_id

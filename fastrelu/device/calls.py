@@ -16,7 +16,7 @@ import numpy as np
 from .. import control
 from ..row import Kernel
 from .arrays import INTEGERS, SIZES, View, c_strides, dtype_name, is_on_device, library_of, view
-from .layout import broadcast, contiguous, halves, passes, summation
+from .layout import VECTOR_BYTES, broadcast, halves, parted, passes, summation
 
 __all__ = [
     "Gradient",
@@ -52,7 +52,9 @@ def _kind(value):
     return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
+@functools.cache
 def launching():
+    """How kernels are launched, which takes Numba and CUDA's bindings."""
     try:
         from fastrelu.kernels.cuda import launch
     except ModuleNotFoundError as missing:
@@ -149,6 +151,8 @@ class Operands:
 @functools.lru_cache(maxsize=4096)
 def _rounded(value, char):
     """A number as one of the dtype."""
+    if not value:
+        return value  # either zero: they are equal, and what is kept may be the other's
     with np.errstate(all="ignore"):
         if char != "b":
             return float(np.float64(value).astype(char))
@@ -268,83 +272,108 @@ def run_sums(f, function, out, operands, shape, kept_shape, called, stream, term
 
 
 class Plain:
-    """Calls on whole arrays in C order and numbers: what they need is kept by dtype and device.
+    """Calls on whole arrays in C order and numbers: what they need is kept by dtype, device and numbers.
 
     Most calls are such, and this is what their cost on the host is: no view is made and nothing is looked
     up twice.
     """
 
+    MOST = 1024  # of what is kept
+
     def __init__(self, f, kernel):
         self.f, self.kernel, self.ready = f, kernel, {}
-        self.defaults = [p.default for p in f.row.parameters]
+        self.defaults = tuple(p.default for p in f.row.parameters)
+        self.has_defaults = None not in self.defaults
 
-    def prepared(self, key):
-        char, device, _ = key
+    def prepared(self, key, values):
+        """Device, kernel, most blocks, and the parameters as rounded."""
+        char, device, *_ = key
         from fastrelu.kernels.cuda import elementwise
 
-        launch = launching()
-        numbers = tuple(None if value is None else _rounded(value, char) for value in self.defaults)
-        on, arrays = launch.device(device), len(self.kernel.inputs) - len(numbers)
-        function = self.f._on_device(self.kernel, char, on.cc)
-        pattern = "a" * arrays + "n" * len(numbers)
-        compiled = elementwise.compiled(function, self.kernel.cost, char, pattern, 0)
-        self.ready[key] = found = on, compiled, on.processors * launch.BLOCKS_A_PROCESSOR, numbers
+        f, numbers = self.f, [np.float64(_rounded(value, char)) for value in values]
+        for p, value, number in zip(f.row.parameters, values, numbers, strict=True):
+            if p.constrained and not p.accepts(number):
+                f._fail(ValueError, p.name, value, p.requirement)
+        f._check_order(numbers)
+        on, arrays = launching().device(device), len(self.kernel.inputs) - len(numbers)
+        function = f._on_device(self.kernel, char, on.cc)
+        compiled = elementwise.compiled(function, self.kernel.cost, char, "a" * arrays + "n" * len(numbers), 0)
+        most = on.processors * launching().BLOCKS_A_PROCESSOR
+        if len(self.ready) >= self.MOST:
+            self.ready.clear()
+        self.ready[key] = found = on, compiled, most, tuple(map(float, numbers))
         return found
 
-    def __call__(self, arrays, out, numbers=None):
-        """The result; None where the call is not so plain, or something is wrong with it."""
-        lead, found = arrays[-1], []
-        library, shape = library_of(lead), getattr(lead, "shape", None)
-        if library is None or (numbers is None and None in self.defaults):
+    def __call__(self, arrays, out, values=None):
+        """The result; None where the call is not so plain, or something is wrong with its arrays.
+
+        `values` are floats for all parameters, by default their defaults.
+        """
+        if values is None:
+            if not self.has_defaults:
+                return None
+            values = said = self.defaults
+        else:
+            said = repr(values) if 0.0 in values else values  # two zeros that are equal
+        lead, others = arrays[-1], arrays[:-1]
+        library = library_of(lead)
+        first = library and library.plain(lead)
+        if not first:
             return None
-        for array in arrays:
-            if library_of(array) is not library or array.shape != shape:
-                return None
-            one = library.plain(array)
-            if one is None:
-                return None
-            found.append(one)
+        place, alike = first
+        n, char, device = alike
         if out is None:
             result = library.empty_like(lead)
-        elif library_of(out) is library and out.shape == shape:
-            result = out
+            to = library.place(result)
         else:
-            return None
-        target = library.plain(result)
-        if target is None:
-            return None
-        place, n, char, device = target
-        size = SIZES[char]
-        places = [place]
-        for one in found:
-            apart = one[0] - place
-            if one[1:] != target[1:] or apart % size or (apart and abs(apart) < n * size):
-                return None
-            places.append(one[0])
+            result, others = out, (*others, out)
+        places = []
+        if others:
+            shape = lead.shape
+            for array in others:
+                found = library_of(array) is library and array.shape == shape and library.plain(array)
+                if not found or found[1] != alike:
+                    return None
+                places.append(found[0])
+            if out is not None:
+                to = places.pop()
         if not n:
             return result
-        if place % size:
+        places.append(place)
+        size, apart = SIZES[char], 0
+        for place in places:
+            step = place - to
+            if step:
+                apart |= step
+                if -n * size < step < n * size:
+                    return None
+        if (apart | to) & size - 1:
             return None
-        key = char, device, control.ACCURACY.get()
-        on, compiled, most, defaults = self.ready.get(key) or self.prepared(key)
-        numbers = defaults if numbers is None else numbers
-        one = contiguous(places, n, size)
-        blocks = min(-(-one.items // compiled.threads), most)
-        on.launch(compiled, blocks, library.stream(lead), (*places, *numbers, *one.rest))
+        key = char, device, control.ACCURACY.get(), said
+        on, compiled, most, numbers = self.ready.get(key) or self.prepared(key, values)
+        rest, items = parted(to, n, size, not apart & VECTOR_BYTES - 1)
+        blocks = min(-(-items // compiled.threads), most)
+        on.launch(compiled, blocks, library.stream(lead), (to, *places, *numbers, *rest))
         return result
+
+
+def _plain(f, plain, arrays, out, parameters):
+    """The result of a plain call with these parameters; None where it is not so plain."""
+    values = tuple([parameters[p.name] for p in f.row.parameters])
+    return plain(arrays, out, values) if all([type(value) is float for value in values]) else None
 
 
 def forward(f, x, parameters, axis, given):
     """The forward pass, its arguments as `Activation._call` has sorted them."""
     out = given.pop("out", None)
+    if not given and axis is None:
+        result = _plain(f, f.on_device, (x,), out, parameters)
+        if result is not None:
+            return result
     called = Operands(f, "x", x, {**parameters, "out": out})
     only_ordinary(f, called.lead, given)
     cast = [called.parameter(p, parameters[p.name]) for p in f.row.parameters]
     f._check_order(cast)
-    if View not in map(type, cast):
-        result = f.on_device((x,), out, tuple(map(float, cast)))
-        if result is not None:
-            return result
     if axis is not None:
         cast = [f._along_channels(c, axis, called.lead.shape) for c in cast]
     shape = f._result_shape(called.lead, cast)
@@ -374,6 +403,10 @@ def target_of(called, out, shape, like=None):
 def backward(f, dy, source_name, source, parameters, axis, at_zero, pass_, wanted, wrt, out):
     """The backward pass, its arguments as `Backward._call` has sorted them."""
     outs = f._each_out(out, wanted)
+    if wanted == ["x"] and source_name == "x" and at_zero is None and axis is None and pass_ in f.on_device:
+        result = _plain(f, f.on_device[pass_], (dy, source), outs["x"], parameters)
+        if result is not None:
+            return f._result([result], wrt)
     called = Operands(f, source_name, source, {"dy": dy, **parameters, "out": out})
     gradient = called.view("dy", dy)
     cast = [called.parameter(p, parameters[p.name]) for p in f.row.parameters]
