@@ -61,7 +61,7 @@ def extensions():
         "depends": headers,
         "extra_link_args": ["-Wl,--as-needed"],
     }
-    blocks, activations, ufuncs, direct = cythonize(
+    blocks, *others = cythonize(
         [
             Extension("fastrelu.kernels.blocks", ["build/generated/blocks.pyx"], **options),
             Extension(
@@ -80,18 +80,21 @@ def extensions():
                 ],
                 **{**options, "include_dirs": ["kernels", numpy.get_include()]},
             ),
-            Extension(
-                "fastrelu.kernels.cuda.direct",
-                ["kernels/cuda/direct.pyx"],
-                extra_compile_args=FLAGS + levels["x86_64_v2"],
-                **options,
+            *(
+                Extension(
+                    f"fastrelu.kernels.cuda.{name}",
+                    [f"kernels/cuda/{name}.pyx"],
+                    extra_compile_args=FLAGS + levels["x86_64_v2"],
+                    **options,
+                )
+                for name in ("direct", "plain_calls")
             ),
         ],
         build_dir="build/cython",
         include_path=["kernels", str(generated)],
         language_level=3,
     )
-    made = [ufuncs, activations, direct]
+    made = others
     for name, flags in levels.items():
         macros = [INLINE, ("PyInit_blocks", f"PyInit__{name}")]
         made.append(

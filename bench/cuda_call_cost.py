@@ -7,9 +7,9 @@ takes the real one's place (tests/fake_driver.c, for which a C compiler is neede
 are taken for ones on a device: asking them where they lie costs the same.  PyTorch's line is then that of the
 CPU, which computes 1 000 numbers besides, and stands for what its own dispatch takes.
 
-Nanoseconds, the least mean of many loops.  ``arrays``: what a library is asked of its arrays, ``empty`` and
-``stream`` of the result and the stream, ``launch``: arguments are packed and the driver is called; the rest
-of ``call`` is what fastrelu thinks.
+Nanoseconds, the least mean of many short loops.  ``empty``: memory for the result, ``view``: an array's
+attributes where its library has no table of functions for that, ``launch``: arguments are packed and the
+driver is called.  The rest of a call is its whole cost without the first and the last of these.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import time
 from pathlib import Path
 
 import fastrelu as fr
+from fastrelu.kernels.cuda import plain_calls
 
 ROOT = Path(__file__).resolve().parent.parent
 COUNT, LOOP = 1000, 100  # short loops, of which some are not interrupted
@@ -44,31 +45,30 @@ def pretend(torch):
     """Take tensors in host memory for ones on a device, whose current stream has the number 1."""
     torch.Tensor.is_cuda = torch.Tensor.is_cpu
     torch._C._cuda_getCurrentRawStream = abs  # they are on device -1
+    plain_calls.take_for_a_device(1)
 
 
 def cases(torch, device):
-    """Name -> (our call, PyTorch's, operands, kernel)."""
+    """Name -> (our call, PyTorch's, whether the result is given)."""
     x, dy = (torch.randn(10, COUNT // 10, device=device) for _ in range(2))
     y, functions = torch.empty_like(x), torch.nn.functional
     turned = x.T
     return x, {
-        "relu(x)": (lambda: fr.relu(x), lambda: torch.relu(x), 1, False),
-        "relu(x, out=y)": (lambda: fr.relu(x, out=y), lambda: torch.relu(x), 2, True),
+        "relu(x)": (lambda: fr.relu(x), lambda: torch.relu(x), False),
+        "relu(x, out=y)": (lambda: fr.relu(x, out=y), lambda: torch.relu(x), True),
         "leaky_relu(x, negative_slope=0.1)": (
             lambda: fr.leaky_relu(x, negative_slope=0.1),
             lambda: functions.leaky_relu(x, 0.1),
-            1,
             False,
         ),
         "gelu.backward(dy, x, out=y)": (
             lambda: fr.gelu.backward(dy, x, out=y),
             lambda: torch.ops.aten.gelu_backward(dy, x),
-            3,
             True,
         ),
-        "relu(x.T, out=y.T)": (lambda: fr.relu(turned, out=y.T), lambda: torch.relu(turned), 2, True),
-        "softmax(x)": (lambda: fr.softmax(x), lambda: torch.softmax(x, -1), 1, False),
-        "logsumexp(x, axis=1)": (lambda: fr.logsumexp(x, axis=1), lambda: torch.logsumexp(x, 1), 1, False),
+        "relu(x.T, out=y.T)": (lambda: fr.relu(turned, out=y.T), lambda: torch.relu(turned), True),
+        "softmax(x)": (lambda: fr.softmax(x), lambda: torch.softmax(x, -1), False),
+        "logsumexp(x, axis=1)": (lambda: fr.logsumexp(x, axis=1), lambda: torch.logsumexp(x, 1), False),
     }
 
 
@@ -88,20 +88,20 @@ def lines(repeats):
     kernel = elementwise.compiled(elementwise.function_of("relu", "f", "high"), 1, "f", "a", 0)
     values = (x.data_ptr(), x.data_ptr(), COUNT, 0, COUNT // 4)
     parts = {
-        "arrays": lambda: library.plain(x),
         "empty": lambda: library.empty_like(x),
-        "stream": lambda: library.stream(x),
+        "view": lambda: library.view(x),
         "launch": lambda: on.launch(kernel, 1, 0, values),
     }
     ns = {name: nanoseconds(function, repeats) for name, function in parts.items()}
-    yield f"{'device ' + torch.cuda.get_device_name() if on_device else 'no device: a driver that runs nothing'}"
-    yield f"PyTorch {torch.__version__}, {'its arrays there' if on_device else 'its line that of the CPU'}"
+    if on_device:
+        yield f"On {torch.cuda.get_device_name()}, beside PyTorch {torch.__version__}."
+    else:
+        yield f"A driver that runs nothing, beside PyTorch {torch.__version__} on the CPU."
     yield ", ".join(f"{name} {value:.0f}" for name, value in ns.items())
     yield f"{'':36}{'call':>8}{'rest':>8}{'PyTorch':>9}"
-    for name, (ours, theirs, arrays, given) in calls.items():
+    for name, (ours, theirs, given) in calls.items():
         whole = nanoseconds(ours, repeats)
-        made = arrays + (not given)
-        rest = whole - made * ns["arrays"] - ns["stream"] - ns["launch"] - (not given) * ns["empty"]
+        rest = whole - ns["launch"] - (not given) * ns["empty"]
         yield f"{name:36}{whole:8.0f}{rest:8.0f}{nanoseconds(theirs, repeats):9.0f}"
 
 

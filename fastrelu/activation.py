@@ -14,6 +14,7 @@ from .arguments import TableCallable, float_type, is_extension
 from .backends import cython
 from .backward import Backward
 from .device import calls as device_calls
+from .device.plain import Plain
 from .row import Row
 
 __all__ = ["Activation"]
@@ -43,7 +44,7 @@ class Activation(TableCallable):
         self.has_option = row.option is not None and not row.variant_of
         if cython.ISA:
             self._bind(row)
-        self.on_device = device_calls.Plain(self, self.kernel)
+        self.on_device = Plain(self, self.kernel)
         self.backward = self.backward_class(row)
         self.backward.forward = self
         self.variants = {}

@@ -12,6 +12,7 @@ from . import dispatch, docstrings, interop, masks
 from .arguments import TableCallable, check_apart, float_type, is_extension
 from .backends import cython
 from .device import calls as device_calls
+from .device.plain import Plain
 from .row import Row
 
 __all__ = ["Backward", "sum_to", "three_lengths"]
@@ -26,7 +27,7 @@ class Backward(TableCallable):
         if cython.ISA:
             self._bind(row)
         self.on_device = {
-            pass_: device_calls.Plain(self, self.kernels[pass_])
+            pass_: Plain(self, self.kernels[pass_])
             for pass_ in ("backward", "backward_from_y")
             if pass_ in self.kernels
         }

@@ -25,7 +25,7 @@ from . import docstrings
 from .activation import Activation
 from .backends import cython
 from .backward import Backward
-from .device import calls as device_calls
+from .device.plain import Plain
 from .row import Kernel, Parameter, Row
 from .usercode import Code
 
@@ -265,7 +265,7 @@ class CustomActivation(_Own, Activation):
         self._add("backward_from_y" if of == "y" else pass_, function)
         self.backward.kernels = self.row.kernels()
         self.backward.on_device = {
-            kept: device_calls.Plain(self.backward, self.backward.kernels[kept])
+            kept: Plain(self.backward, self.backward.kernels[kept])
             for kept in ("backward", "backward_from_y")
             if kept in self.codes
         }

@@ -161,6 +161,12 @@ def test_many_numbers_are_shared_out(monkeypatch):
     assert np.array_equal(fr.relu(DeviceArray(x)).host, fr.relu(x))
 
 
+def test_two_zeros_are_two_parameters():
+    x = DeviceArray(np.array([-2.0], np.float32))
+    signs = [np.signbit(fr.leaky_relu(x, negative_slope=slope).host[0]) for slope in (0.0, -0.0, 0.0)]
+    assert signs == [True, False, True]
+
+
 def test_in_place():
     x = np.linspace(-3, 3, 21).astype(np.float32)
     expected, a = fr.elu(x), DeviceArray(x.copy())

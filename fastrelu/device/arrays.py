@@ -24,6 +24,7 @@ __all__ = [
     "dtype_name",
     "is_on_device",
     "library_of",
+    "library_of_type",
     "view",
 ]
 
@@ -107,7 +108,16 @@ def c_strides(shape, size):
 
 
 class Library:
-    """A library whose arrays may lie on a device: what follows is true of CuPy, and of most others."""
+    """A library whose arrays may lie on a device: what follows is true of CuPy, and of most others.
+
+    Attributes
+    ----------
+    package : str
+    exchanges : bool
+        Whether its arrays, which can be written and say ``requires_grad``, may be read by DLPack's table.
+    """
+
+    exchanges = False
 
     def __init__(self, package):
         self.package = package
@@ -182,6 +192,8 @@ class Library:
 
 
 class Torch(Library):
+    exchanges = True
+
     def is_on_device(self, array):
         return array.is_cuda
 
@@ -325,7 +337,8 @@ LIBRARIES = {
 
 
 @functools.cache
-def _library_of_type(kind):
+def library_of_type(kind) -> Library | None:
+    """The library of arrays of this type; None of any other."""
     for base in kind.__mro__:
         library = LIBRARIES.get(base.__module__.partition(".")[0])
         if library is not None:
@@ -335,12 +348,12 @@ def _library_of_type(kind):
 
 def library_of(array) -> Library | None:
     """The library of an array of its own kind; None of anything else."""
-    return _library_of_type(type(array))
+    return library_of_type(type(array))
 
 
 def is_on_device(value) -> bool:
     """Whether this is an array in the memory of a CUDA device."""
-    library = _library_of_type(type(value))
+    library = library_of_type(type(value))
     if library is None:
         return type(value) is not np.ndarray and hasattr(value, "__cuda_array_interface__")
     return library.is_on_device(value)

@@ -13,15 +13,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import control
 from ..row import Kernel
-from .arrays import INTEGERS, SIZES, View, c_strides, dtype_name, is_on_device, library_of, view
-from .layout import VECTOR_BYTES, broadcast, halves, parted, passes, summation
+from .arrays import (
+    INTEGERS,
+    SIZES,
+    View,
+    c_strides,
+    dtype_name,
+    is_on_device,
+    library_of,
+    view,
+)
+from .layout import broadcast, halves, passes, summation
 
 __all__ = [
     "Gradient",
     "Operands",
-    "Plain",
     "aligned",
     "any_on_device",
     "backward",
@@ -31,6 +38,7 @@ __all__ = [
     "launches",
     "launching",
     "only_ordinary",
+    "rounded",
     "run",
     "run_function",
     "run_sums",
@@ -110,10 +118,10 @@ class Operands:
     def number(self, argument, value, mixed=False):
         """A number of the host, rounded to the dtype, or an array beside the first one, see `view`."""
         if type(value) is float:
-            return np.float64(_rounded(value, self.lead.char))
+            return np.float64(rounded(value, self.lead.char))
         if is_on_device(value) or np.ndim(value):
             return self.view(argument, value, mixed=mixed)
-        return np.float64(_rounded(float(self.f._real(argument, value)), self.lead.char))
+        return np.float64(rounded(float(self.f._real(argument, value)), self.lead.char))
 
     def parameter(self, p, value):
         number = self.number(p.name, value, mixed=True)
@@ -149,7 +157,7 @@ class Operands:
 
 
 @functools.lru_cache(maxsize=4096)
-def _rounded(value, char):
+def rounded(value, char):
     """A number as one of the dtype."""
     if not value:
         return value  # either zero: they are equal, and what is kept may be the other's
@@ -271,96 +279,10 @@ def run_sums(f, function, out, operands, shape, kept_shape, called, stream, term
 # Calls
 
 
-class Plain:
-    """Calls on whole arrays in C order and numbers: what they need is kept by dtype, device and numbers.
-
-    Most calls are such, and this is what their cost on the host is: no view is made and nothing is looked
-    up twice.
-    """
-
-    MOST = 1024  # of what is kept
-
-    def __init__(self, f, kernel):
-        self.f, self.kernel, self.ready = f, kernel, {}
-        self.defaults = tuple(p.default for p in f.row.parameters)
-        self.has_defaults = None not in self.defaults
-
-    def prepared(self, key, values):
-        """Device, kernel, most blocks, and the parameters as rounded."""
-        char, device, *_ = key
-        from fastrelu.kernels.cuda import elementwise
-
-        f, numbers = self.f, [np.float64(_rounded(value, char)) for value in values]
-        for p, value, number in zip(f.row.parameters, values, numbers, strict=True):
-            if p.constrained and not p.accepts(number):
-                f._fail(ValueError, p.name, value, p.requirement)
-        f._check_order(numbers)
-        on, arrays = launching().device(device), len(self.kernel.inputs) - len(numbers)
-        function = f._on_device(self.kernel, char, on.cc)
-        compiled = elementwise.compiled(function, self.kernel.cost, char, "a" * arrays + "n" * len(numbers), 0)
-        most = on.processors * launching().BLOCKS_A_PROCESSOR
-        if len(self.ready) >= self.MOST:
-            self.ready.clear()
-        self.ready[key] = found = on, compiled, most, tuple(map(float, numbers))
-        return found
-
-    def __call__(self, arrays, out, values=None):
-        """The result; None where the call is not so plain, or something is wrong with its arrays.
-
-        `values` are floats for all parameters, by default their defaults.
-        """
-        if values is None:
-            if not self.has_defaults:
-                return None
-            values = said = self.defaults
-        else:
-            said = repr(values) if 0.0 in values else values  # two zeros that are equal
-        lead, others = arrays[-1], arrays[:-1]
-        library = library_of(lead)
-        first = library and library.plain(lead)
-        if not first:
-            return None
-        place, alike = first
-        n, char, device = alike
-        if out is None:
-            result = library.empty_like(lead)
-            to = library.place(result)
-        else:
-            result, others = out, (*others, out)
-        places = []
-        if others:
-            shape = lead.shape
-            for array in others:
-                found = library_of(array) is library and array.shape == shape and library.plain(array)
-                if not found or found[1] != alike:
-                    return None
-                places.append(found[0])
-            if out is not None:
-                to = places.pop()
-        if not n:
-            return result
-        places.append(place)
-        size, apart = SIZES[char], 0
-        for place in places:
-            step = place - to
-            if step:
-                apart |= step
-                if -n * size < step < n * size:
-                    return None
-        if (apart | to) & size - 1:
-            return None
-        key = char, device, control.ACCURACY.get(), said
-        on, compiled, most, numbers = self.ready.get(key) or self.prepared(key, values)
-        rest, items = parted(to, n, size, not apart & VECTOR_BYTES - 1)
-        blocks = min(-(-items // compiled.threads), most)
-        on.launch(compiled, blocks, library.stream(lead), (to, *places, *numbers, *rest))
-        return result
-
-
 def _plain(f, plain, arrays, out, parameters):
     """The result of a plain call with these parameters; None where it is not so plain."""
     values = tuple([parameters[p.name] for p in f.row.parameters])
-    return plain(arrays, out, values) if all([type(value) is float for value in values]) else None
+    return plain(arrays, out, values) if all(type(value) is float for value in values) else None
 
 
 def forward(f, x, parameters, axis, given):

@@ -24,7 +24,6 @@ __all__ = [
     "contiguous",
     "halves",
     "merged",
-    "parted",
     "passes",
     "summation",
 ]
@@ -125,15 +124,10 @@ def passes(out: View, arrays: tuple[View, ...]):
 
 def contiguous(places, n, size) -> Pass:
     """One launch over `n` numbers behind each other, which begin at each of `places`."""
+    head, lanes = -places[0] % VECTOR_BYTES // size, VECTOR_BYTES // size
     alike = len({place % VECTOR_BYTES for place in places}) == 1
-    return Pass(0, places, *parted(places[0], n, size, alike))
-
-
-def parted(place, n, size, alike):
-    """How many numbers there are, those before the first vector, and vectors; and how many threads for it."""
-    head, lanes = -place % VECTOR_BYTES // size, VECTOR_BYTES // size
-    vectors = (n - head) // lanes if alike and n > head else 0
-    return (n, head, vectors), max(vectors, n - vectors * lanes)
+    vectors = max(0, n - head) // lanes if alike else 0
+    return Pass(0, places, (n, head, vectors), max(vectors, n - vectors * lanes))
 
 
 def _by_vectors(places, axes, lanes):

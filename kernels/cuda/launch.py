@@ -38,7 +38,13 @@ __all__ = ["BLOCKS_A_PROCESSOR", "THREADS", "Device", "Kernel", "device"]
 THREADS = 4 if SIMULATED else 256  # of a block: in the simulator each is one of the system's
 BLOCKS_A_PROCESSOR = 8
 FORMATS = {types.int64: "q", types.int32: "i", types.uint32: "I", types.float32: "f", types.float64: "d"}
-C_TYPES = dict(q=ctypes.c_int64, i=ctypes.c_int32, I=ctypes.c_uint32, f=ctypes.c_float, d=ctypes.c_double)
+C_TYPES = {
+    "q": ctypes.c_int64,
+    "i": ctypes.c_int32,
+    "I": ctypes.c_uint32,
+    "f": ctypes.c_float,
+    "d": ctypes.c_double,
+}
 
 
 def flattened(arguments):
@@ -216,8 +222,8 @@ class Device:
         if (version := call(driver.cuDriverGetVersion)) < LOADS_WHILE_CAPTURING:
             raise DriverError(
                 f"{kernel.name} has not been launched before, and a driver for CUDA {version // 1000}."
-                f"{version % 1000 // 10} loads nothing while a stream is captured: make the call once before the "
-                "capture"
+                f"{version % 1000 // 10} loads nothing while a stream is captured: make the call once "
+                "before the capture"
             )
         relaxed = driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
         before = call(driver.cuThreadExchangeStreamCaptureMode, relaxed)
