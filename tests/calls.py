@@ -6,6 +6,7 @@ import functools
 import numpy as np
 import pytest
 from cases import (
+    AGAIN,
     ALL,
     AT_ZERO,
     BY_NAME,
@@ -105,6 +106,31 @@ def plain(row, kernel):
 
 CALLS = {"ufunc": lambda row, kernel: function(kernel), "public": public, "plain": plain}
 
+
+def ways(names):
+    """(name, way to call it): without those that are another one, or in another process, for this kernel."""
+    for name in names:
+        row, kernel = ALL[name]
+        other = (row.parameters or kernel.knots) and "_wrt_" not in kernel.pass_
+        yield name, "ufunc"
+        if not other or not AGAIN:
+            yield name, "public"
+        if other:
+            yield name, "plain"
+
+
+def one_of_each_kind(calls):
+    """All of them; of the reference, to which memory is NumPy's business, one of each kind of call."""
+    if ON_KERNELS:
+        return calls
+    kinds = {}
+    for name, via in calls:
+        _, kernel = ALL[name]
+        kind = via, kernel.pass_.partition("_wrt_")[0], len(kernel.inputs), bool(kernel.knots)
+        kinds.setdefault(kind, (name, via))
+    return list(kinds.values())
+
+
 # What tests are parametrised by
 
 FLOATS = [np.float16, np.float32, np.float64, np.longdouble]
@@ -117,7 +143,11 @@ each_elementwise = pytest.mark.parametrize("name", ALL)
 each_forward = pytest.mark.parametrize("name", FORWARD)
 each_elementwise_forward = pytest.mark.parametrize("name", [*FORWARD, *(n for n in GATED if "." not in n)])
 each_dtype = pytest.mark.parametrize("dtype", KERNEL_FLOATS, ids=lambda d: np.dtype(d).name)
-each_call = pytest.mark.parametrize("via", CALLS)
+each_call = pytest.mark.parametrize(("name", "via"), ways(ALL))
+each_kernel_call = pytest.mark.parametrize(("name", "via"), ways(BY_NAME))
+each_kind_of_call = pytest.mark.parametrize(("name", "via"), one_of_each_kind(list(ways(ALL))))
+each_kind_of_kernel_call = pytest.mark.parametrize(("name", "via"), one_of_each_kind(list(ways(BY_NAME))))
+once = pytest.mark.skipif(AGAIN, reason="the same in the process that runs all the tests")
 
 
 # Inputs, and what is asked of results and errors

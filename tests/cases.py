@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import os
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from fastrelu.row import Parameter
 from fastrelu.table import GATES, ROWS
 
 ON_KERNELS = dispatch.control.BACKEND.get().name != "numpy"
+# Whether this process repeats, on something else, tests that another one runs on what is chosen by itself
+AGAIN = bool({"FASTRELU_ISA", "FASTRELU_BACKEND"} & os.environ.keys())
 KERNELS = [(row, kernel) for row in ROWS for kernel in row.kernels().values()]
 BY_NAME = {kernel.name: (row, kernel) for row, kernel in KERNELS}
 GATED = {kernel.name: (gate, kernel) for gate in GATES for kernel in gate.kernels().values()}

@@ -82,9 +82,9 @@ def call(name, via):
     return calls.CALLS[via](*cases.ALL[name])
 
 
-@pytest.fixture(params=["current", "numpy"])
+@pytest.fixture(params=["current", *([] if cases.AGAIN else ["numpy"])])
 def backend(request):
-    """The name of the backend that computes: whatever is chosen, and the reference."""
+    """The name of the backend that computes: whatever is chosen, and once the reference."""
     with contextlib.nullcontext() if request.param == "current" else fr.use_backend("numpy"):
         yield fr.explain(fr.relu, [0.0]).backend
 

@@ -5,7 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
-from calls import LAYOUTS, agree, refused
+from calls import LAYOUTS, agree, once, refused
 from cases import GATED, budget, function, is_fast, neighbours, same_bits, specials, truth, unit_floor
 from ulp import distances
 
@@ -254,6 +254,7 @@ def test_public_object(unit):
     assert f(masked).mask.tolist() == [False, False, True, False]
 
 
+@once
 @each_unit
 def test_numba(unit):
     pytest.importorskip("numba")

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from calls import LAYOUTS, SHAPE, agree, arrays, each_call, each_dtype, each_elementwise
+from calls import LAYOUTS, SHAPE, agree, arrays, each_call, each_dtype, each_elementwise, each_kind_of_call
 from cases import ALL, function
 
 import fastrelu as fr
@@ -12,9 +12,8 @@ import fastrelu as fr
 pytestmark = pytest.mark.every_isa
 
 
-@each_call
 @each_dtype
-@each_elementwise
+@each_kind_of_call
 def test_layouts(name, dtype, via, call):
     inputs = arrays(name, dtype)
     expected = call(*inputs)
@@ -22,9 +21,8 @@ def test_layouts(name, dtype, via, call):
         agree(call(*map(arrange, inputs)), expected, layout)
 
 
-@each_call
 @each_dtype
-@each_elementwise
+@each_kind_of_call
 def test_one_operand_of_each_layout(name, dtype, via, call):
     inputs = arrays(name, dtype)
     expected = call(*inputs)
@@ -49,9 +47,8 @@ def test_broadcasting(name, dtype):
             agree(np.broadcast_to(got, SHAPE), expected)
 
 
-@each_call
 @each_dtype
-@each_elementwise
+@each_call
 def test_dimensions(name, dtype, via, call):
     """0-d gives a scalar; empty and many-dimensional shapes give themselves."""
     flat = [a.ravel() for a in arrays(name, dtype)]
@@ -65,9 +62,8 @@ def test_dimensions(name, dtype, via, call):
         agree(call(*(a[:size].reshape(shape) for a in flat)), whole[:size].reshape(shape))
 
 
-@each_call
 @each_dtype
-@each_elementwise
+@each_kind_of_call
 def test_out(name, dtype, via, call):
     inputs = arrays(name, dtype)
     expected = call(*inputs)
@@ -77,9 +73,8 @@ def test_out(name, dtype, via, call):
         agree(out.astype(dtype), expected, layout)
 
 
-@each_call
 @each_dtype
-@each_elementwise
+@each_kind_of_call
 def test_in_place(name, dtype, via, call):
     inputs = arrays(name, dtype)
     expected = call(*inputs)
@@ -90,9 +85,8 @@ def test_in_place(name, dtype, via, call):
             agree(given[j], expected)
 
 
-@each_call
 @each_dtype
-@each_elementwise
+@each_kind_of_call
 def test_overlapping_out(name, dtype, via, call):
     """As if there were no overlap."""
     inputs = [a.ravel() for a in arrays(name, dtype)]
@@ -106,9 +100,8 @@ def test_overlapping_out(name, dtype, via, call):
             agree(target, expected)
 
 
-@each_call
 @each_dtype
-@each_elementwise
+@each_kind_of_call
 def test_overlap_in_two_dimensions_and_two_dtypes(name, dtype, via, call):
     n = 37
     inputs = arrays(name, dtype, (n, n))

@@ -9,7 +9,7 @@ of float32.  Budgets are the table's; nothing here is tuned.
 import mpmath as mp
 import numpy as np
 import pytest
-from calls import public
+from calls import once, public
 from cases import (
     AT_ZERO,
     BY_NAME,
@@ -168,6 +168,7 @@ def _full(inputs):
 # The tests' own tools
 
 
+@once
 def test_the_sample_holds_what_it_must():
     for row in ROWS:
         for dtype in DTYPES:
