@@ -65,6 +65,20 @@ def shared(host):
     return managed.of(host) if ON_HARDWARE else host
 
 
+def shared_memory(self, shape, dtype):
+    """One array for all threads of a block; the simulator's own now and then gives one to each."""
+    if shape == 0:
+        return self._dynshared.view(dtype)
+    caller = sys._getframe(1)
+    return self._allocations.setdefault((caller.f_code, caller.f_lineno), np.empty(shape, dtype))
+
+
+if os.environ.get("NUMBA_ENABLE_CUDASIM"):
+    from numba.cuda.simulator.kernelapi import FakeCUDAShared
+
+    FakeCUDAShared.array = shared_memory
+
+
 class DeviceArray:
     """An array that says it is on a device; `host` is what it holds."""
 
