@@ -4,6 +4,7 @@
 
 typedef struct {
     unsigned grid, block, count;  // of the last launch; of all
+    unsigned shared, most;        // bytes of the last launch; as many as its kernel may have
     void* stream;
     unsigned char values[16][8];  // of its first parameters
     int pushed, popped, status;
@@ -19,7 +20,8 @@ int cuDeviceGetCount(int* count) { return *count = 1, 0; }
 int cuDeviceGet(int* device, int ordinal) { return *device = ordinal, 0; }
 int cuDeviceGetName(char* name, int size, int device) { return strncpy(name, "a device", size), 0; }
 int cuDeviceGetAttribute(int* value, int attribute, int device) {
-    return *value = attribute == 75 ? 9 : attribute == 76 ? 0 : 132, 0;  // compute capability 9.0, processors
+    // compute capability 9.0, shared memory of a block, processors
+    return *value = attribute == 75 ? 9 : attribute == 76 ? 0 : attribute == 97 ? 227 << 10 : 132, 0;
 }
 int cuDevicePrimaryCtxRetain(void** context, int device) { return *context = CONTEXT, 0; }
 int cuCtxGetCurrent(void** context) { return *context = seen.current, 0; }
@@ -37,10 +39,13 @@ int cuModuleLoadData(void** module, const void* image) {
 int cuModuleGetFunction(void** function, void* module, const char* name) {
     return *function = (void*)0x3000, strlen(name) ? 0 : 500;
 }
+int cuFuncSetAttribute(void* function, int attribute, int value) {
+    return seen.most = value, attribute == 8 ? 0 : 1;
+}
 int cuGetErrorString(int status, const char** text) { return *text = "out of order", 0; }
 int cuLaunchKernel(void* function, unsigned x, unsigned y, unsigned z, unsigned block, unsigned by,
                    unsigned bz, unsigned shared, void* stream, void** parameters, void** extra) {
-    seen.grid = x, seen.block = block, seen.stream = stream, seen.count++;
+    seen.grid = x, seen.block = block, seen.stream = stream, seen.shared = shared, seen.count++;
     for (int i = 0; i < 5; i++) memcpy(seen.values[i], parameters[i], 4);
     for (int i = 0; i < 5; i++)
         if ((uintptr_t)parameters[i] % 8 == 0) memcpy(seen.values[i], parameters[i], 8);
@@ -55,7 +60,7 @@ static struct {
         ENTRY(cuInit) ENTRY(cuDriverGetVersion) ENTRY(cuDeviceGetCount) ENTRY(cuDeviceGet)
                 ENTRY(cuDeviceGetName) ENTRY(cuDeviceGetAttribute) ENTRY(cuDevicePrimaryCtxRetain)
                         ENTRY(cuCtxGetCurrent) ENTRY(cuModuleLoadData) ENTRY(cuModuleGetFunction)
-                                ENTRY(cuGetErrorString) ENTRY(cuStreamIsCapturing)
+                                ENTRY(cuGetErrorString) ENTRY(cuStreamIsCapturing) ENTRY(cuFuncSetAttribute)
                                         ENTRY(cuThreadExchangeStreamCaptureMode) ENTRY(cuLaunchKernel){
                                                 "cuCtxPushCurrent", (void*)cuCtxPushCurrent_v2},
         {"cuCtxPopCurrent", (void*)cuCtxPopCurrent_v2}};

@@ -13,7 +13,7 @@ from simulated import LIBRARY, ON_HARDWARE, DeviceArray, shared
 
 import fastrelu as fr
 from fastrelu import control
-from fastrelu.kernels.cuda import driver, launch
+from fastrelu.kernels.cuda import driver, launch, storage
 from fastrelu.kernels.cuda.losses import CHUNK
 from fastrelu.reference import rows as reference_rows
 
@@ -21,6 +21,8 @@ assert driver.SIMULATED != ON_HARDWARE
 INF, NAN = np.inf, np.nan
 # Of rows along and across memory that are more than a block takes at once.
 LONG, LONG_ACROSS = (20_000, 400) if ON_HARDWARE else (70, 19)
+# Bytes of shared memory that hold some of their pieces, and none.
+SOME_PIECES, NO_PIECE = (66_000, 16_000) if ON_HARDWARE else (400, 100)
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 DTYPES = [np.dtype(char) for char in "efd"] + [BFLOAT16]
 each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -168,7 +170,7 @@ def test_shapes():
 
 @pytest.mark.parametrize("function", [*FORWARD, *(f.backward for f in FORWARD)], **by_name)
 def test_long_rows_in_pieces_and_split(function, monkeypatch):
-    """The same bits whether one team goes over a row, or its pieces are shared out."""
+    """The same bits whether all of a row stays on the chip, or some, or none, or blocks share its pieces."""
     device = launch.device(0)
     along, of_sum = "0" in function.__qualname__, "sumexp" in function.__qualname__
     dtype, shape, axis = (np.dtype("f"), (2, LONG), 1) if along else (np.dtype("d"), (LONG_ACROSS, 2), 0)
@@ -177,14 +179,47 @@ def test_long_rows_in_pieces_and_split(function, monkeypatch):
     if "backward" in function.__qualname__:
         arguments = DeviceArray(np.ones(2 if of_sum else shape, dtype)), x
     results = []
-    for processors, role in ((1, "pieces"), (1000, "results")):
+    for processors, room, role in (
+        (1, device.shared_bytes, "pieces"),
+        (1, SOME_PIECES, "pieces"),
+        (1, NO_PIECE, "pieces"),
+        (1000, NO_PIECE, "results"),
+    ):
         monkeypatch.setattr(device, "processors", processors)
+        monkeypatch.setattr(device, "shared_bytes", room)
         results.append(function(*arguments, axis=axis).host)
         assert role in device.launched[-1]
-    assert np.array_equal(*results)
+    for other in results[1:]:
+        assert np.array_equal(results[0], other)
     if function in FORWARD:
         limit, floor = FORWARD[function]
         assert off(results[0], reference(function, x.host, axis), floor) <= limit
+
+
+@pytest.mark.skipif(ON_HARDWARE, reason="nobody counts what a device reads")
+@each_dtype
+def test_how_often_memory_is_read(dtype, monkeypatch):
+    """Once if shared memory holds what registers do not, else twice but for the last piece."""
+    x, dy, device = DeviceArray(normal(dtype, 1, 72)), DeviceArray(normal(dtype, 1, 72)), launch.device(0)
+    labels, read = DeviceArray(np.array([7])), storage.Storage.read
+    first, counts = x.host.ctypes.data, []
+
+    def counted(self, place, lanes):
+        counts.append(lanes if first <= place < first + x.host.nbytes else 0)
+        return read(self, place, lanes)
+
+    monkeypatch.setattr(storage.Storage, "read", counted)
+    for room, again in ((device.shared_bytes, 0), (NO_PIECE, 64)):
+        monkeypatch.setattr(device, "shared_bytes", room)
+        for call, n in (
+            (lambda: fr.log_softmax(x, axis=1), 72),
+            (lambda: fr.softmax.backward(dy, y=x, axis=1), 72),
+            (lambda: fr.logsumexp(x, axis=1), 72 - again),
+            (lambda: fr.cross_entropy.backward(1.0, x, labels), 72 + launch.THREADS),  # the label's, each
+        ):
+            counts.clear()
+            call()
+            assert sum(counts) == n + again
 
 
 def test_in_place():

@@ -18,6 +18,8 @@ class Seen(ctypes.Structure):
         ("grid", ctypes.c_uint),
         ("block", ctypes.c_uint),
         ("count", ctypes.c_uint),
+        ("shared", ctypes.c_uint),
+        ("most", ctypes.c_uint),
         ("stream", ctypes.c_void_p),
         ("values", (ctypes.c_char * 8) * 16),
         ("pushed", ctypes.c_int),
@@ -96,6 +98,14 @@ with pytest.raises(DriverError, match=r"leaky_relu.*CUDA 12\.2 .*once before the
     fr.leaky_relu(x, out=y)
 assert (seen.loads, seen.mode) == (loads + 1, 0)
 seen.version, seen.capturing = 13000, 0
+
+# a row that is longer than registers hold: its kernel may have all the shared memory that it does not use
+logits = DeviceArray(np.zeros((67, 3 * 8192), np.float32))
+for launch.direct in (None, compiled):
+    device._launchers.clear()
+    seen.shared = seen.most = 0
+    fr.log_softmax(logits, axis=1, out=logits)
+    assert (seen.block, seen.shared, seen.most) == (512, 2 * 4 * 8192, (227 << 10) - 256)
 
 
 # arrays read by DLPack's table of functions

@@ -79,6 +79,22 @@ def test_which_way_rows_lie():
     assert plan_of(np.zeros((4, 100_000), "f"), (1,)).pieces == 13
 
 
+def test_what_of_long_rows_stays_in_shared_memory():
+    """On devices with 227, 99 and 48 KiB a block, of which the kernels themselves take some."""
+    rows = {n: plan_of(np.zeros((3, n), "f"), (1,)) for n in (8192, 32_768, 50_257, 65_536, 128_256)}
+    for n, plan in rows.items():
+        assert plan.roles(5)[0] == ("whole" if n == 8192 else "pieces",)
+        assert plan.roles(6)[0] == (("whole",) if n == 8192 else ("sums", "results"))
+        piece = 4 * plan.threads * plan.count
+        for kib, most in ((227, 7 if piece == 32_768 else 28), (99, 3 if piece == 32_768 else 12), (48, 5)):
+            kept = plan.kept_bytes((kib << 10) - 256, 4)
+            assert kept <= (kib << 10) - 256
+            assert kept // piece == min(plan.pieces - 1, most, ((kib << 10) - 256) // piece)
+        assert plan.kept_bytes(1000, 4) == 0
+    assert rows[65_536].kept_bytes(227 << 10, 4) == 7 * 32_768  # all of it but for the last piece
+    assert rows[128_256].kept_bytes(227 << 10, 2) == 14 * 16_384  # of 16 bits: all but for two
+
+
 # As PTX and machine code: some of each, in turn
 
 
@@ -95,6 +111,9 @@ def machine_code(operation, char, how, role):
     assert char not in "eb" or ".f64" not in ptx.text
     kind = {"e": "v4.u32", "b": "v4.u32", "f": "v4.f32", "d": "v2.f64"}[char]
     assert (f"ld.global.{kind}" in ptx.text) == (how == "vectors")
+    keeps = role == "pieces" and operation.of_entries
+    for way in ("ld", "st"):
+        assert (f"{way}.shared.{kind}" in ptx.text) == keeps
 
 
 ROWS = [
@@ -116,13 +135,19 @@ def test_machine_code_of_rows(name, char, how, role):
 
 
 @compiles
-@pytest.mark.parametrize(("char", "labels", "how"), [("e", "int64", "vectors"), ("f", "p", "grouped")])
-def test_machine_code_of_losses(char, labels, how):
+@pytest.mark.parametrize(
+    ("char", "labels", "how", "role"),
+    [
+        *(("e", "int64", "vectors", "whole"), ("f", "p", "grouped", "whole")),
+        *(("b", "int64", "single", "pieces"), ("f", "p", "vectors", "pieces")),
+    ],
+)
+def test_machine_code_of_losses(char, labels, how, role):
     from fastrelu.kernels.cuda import losses
 
     indices = labels != "p"
     loss = losses.Loss(labels, indices, not indices, True, "sum" if indices else "none", not indices, indices)
-    machine_code(losses.operation(loss), char, how, "whole")
+    machine_code(losses.operation(loss), char, how, role)
 
 
 @compiles

@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from .. import rowwise
-from .arrays import View
+from .arrays import SIZES, View
 from .calls import Operands, aligned, any_on_device, launching, run_function, target_of
 from .layout import VECTOR_BYTES, broadcast
 from .rows import Block, TooManyStrides, row_plan
@@ -119,22 +119,22 @@ class Rows:
         on, char = launching().device(called.lead.device), called.lead.char
         plan, stream = self.plan(operation, arrays), called.library.stream(called.array)
         blocks = on.processors * max(1, launching().THREADS * launching().BLOCKS_A_PROCESSOR // plan.threads)
-        roles, states, tasks = ("whole",), 0, plan.groups
-        if plan.pieces > 1:
-            roles = ("pieces",)
-            if 2 * plan.groups <= on.processors:
-                roles, tasks = ("sums", "results"), plan.groups * plan.pieces
-                size = row_kernels.state_bytes(operation, char) * plan.rows * plan.pieces
-                workspace = called.library.workspace(called.array, -(-size // 8))
-                states = called.library.view(workspace).place
+        (roles, tasks), states = plan.roles(on.processors), 0
+        if "sums" in roles:
+            size = row_kernels.state_bytes(operation, char) * plan.rows * plan.pieces
+            workspace = called.library.workspace(called.array, -(-size // 8))
+            states = called.library.view(workspace).place
         places = [0 if one is None else one.place for one in arrays]
         for offsets in plan.offsets:
             moved = [p + o for p, o in zip(places, offsets, strict=True)]
             values = (*moved[:3], states, *more_places, *moved[3:], *plan.lengths, *plan.strides, *options)
             for role in roles:
                 kernel = row_kernels.kernel_of(operation, char, plan.how, plan.count, role, plan.threads)
-                where = (plan.rows, plan.length, plan.team)
-                on.launch(kernel, max(1, min(tasks, blocks)), stream, (*values, *where))
+                where, shared = (plan.rows, plan.length, plan.team), 0
+                if kernel.static is not None:
+                    of_entry = SIZES[char] * (1 + operation.reads_dy)
+                    shared = plan.kept_bytes(on.shared_bytes - kernel.static, of_entry)
+                on.launch(kernel, max(1, min(tasks, blocks)), stream, (*values, *where), shared)
 
 
 @functools.cache

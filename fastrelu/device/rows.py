@@ -78,6 +78,25 @@ class RowPlan:
         """Of rows: as many as a block has teams."""
         return -(-self.rows // (self.threads // self.team))
 
+    def roles(self, processors):
+        """The kernels that go over the rows (``kernels/cuda/row_kernels.py``), and how many blocks have work.
+
+        Long rows, if they are too few to occupy half of the multiprocessors, are shared out.
+        """
+        if self.pieces == 1:
+            return ("whole",), self.groups
+        if 2 * self.groups > processors:
+            return ("pieces",), self.groups
+        return ("sums", "results"), self.groups * self.pieces
+
+    def kept_bytes(self, room, size):
+        """The shared memory for pieces of rows that are read once, of `room`; an entry takes `size` bytes.
+
+        All of a row but its last piece, which is in registers, or as many pieces as there is room for.
+        """
+        piece = self.threads * self.count * size
+        return min(self.pieces - 1, room // piece) * piece
+
 
 class TooManyStrides(ValueError):
     """Rows whose entries lie along more than two strides."""

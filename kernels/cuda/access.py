@@ -17,7 +17,7 @@ from llvmlite import ir
 from numba import types
 
 from .primitives import inline, simulated
-from .storage import STORAGES
+from .storage import GLOBAL, STORAGES
 
 __all__ = ["access", "number_at", "of_array", "vector_into", "wide_at"]
 
@@ -28,8 +28,8 @@ def of_array(strides, j):
     return strides[4 * j], strides[4 * j + 1], strides[4 * j + 2], strides[4 * j + 3]
 
 
-def vector_into(storage):
-    """Intrinsics ``load(e, at, place)`` and ``store(e, at, place)``: a vector of entries."""
+def vector_into(storage, lanes, space=GLOBAL):
+    """Intrinsics ``load(e, at, place)`` and ``store(e, at, place)``: `lanes` entries in memory of a kind."""
 
     def element(context, builder, signature, arguments, i):
         from numba.cuda.np import arrayobj  # which the simulator lacks
@@ -39,15 +39,15 @@ def vector_into(storage):
         return builder.gep(array.data, [index])
 
     def load_twin(e, at, place):
-        e[at : at + storage.lanes] = storage.read(int(place), storage.lanes)
+        e[at : at + lanes] = storage.read(int(place), lanes)
 
     def store_twin(e, at, place):
-        storage.write(int(place), e[at : at + storage.lanes])
+        storage.write(int(place), e[at : at + lanes])
 
     @simulated(load_twin)
     def load(typing, e, at, place):
         def build(context, builder, signature, arguments):
-            for i, number in enumerate(storage.load(builder, arguments[2], storage.lanes)):
+            for i, number in enumerate(storage.load(builder, arguments[2], lanes, space)):
                 builder.store(number, element(context, builder, signature, arguments, i))
             return context.get_dummy_value()
 
@@ -56,9 +56,9 @@ def vector_into(storage):
     @simulated(store_twin)
     def store(typing, e, at, place):
         def build(context, builder, signature, arguments):
-            each = range(storage.lanes)
+            each = range(lanes)
             numbers = [builder.load(element(context, builder, signature, arguments, i)) for i in each]
-            storage.store(builder, arguments[2], numbers)
+            storage.store(builder, arguments[2], numbers, space)
             return context.get_dummy_value()
 
         return types.void(e, at, place), build
@@ -114,7 +114,7 @@ def access(storage, how, count):
     `lengths` rows and entries within.
     """
     lanes, size = storage.lanes, storage.size
-    load_vector, store_vector = vector_into(storage)
+    load_vector, store_vector = vector_into(storage, lanes)
     load, store = number_at(storage)
     value = np.dtype(str(storage.real)).type
     vectors, grouped, nested = how == "vectors", how == "grouped", how == "nested"

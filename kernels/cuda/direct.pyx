@@ -81,8 +81,8 @@ cdef class Launcher:
         self.context, self.function, self.threads = context, <void*> function, threads
         self.formats = formats.encode()
 
-    def __call__(self, unsigned blocks, uintptr_t stream, tuple values):
-        """Run it in so many blocks on a stream."""
+    def __call__(self, unsigned blocks, uintptr_t stream, tuple values, unsigned shared=0):
+        """Run it in so many blocks on a stream, each with so many bytes of shared memory."""
         cdef Slot slots[MOST_ARGUMENTS]
         cdef void* pointers[MOST_ARGUMENTS]
         cdef Context context = self.context
@@ -110,8 +110,8 @@ cdef class Launcher:
         if current != context.handle and (status := context.push(context.handle)):
             context.failed("cuCtxPushCurrent", status)
         with nogil:
-            status = context.launch(self.function, blocks, 1, 1, self.threads, 1, 1, 0, <void*> stream,
-                                    pointers, NULL)
+            status = context.launch(self.function, blocks, 1, 1, self.threads, 1, 1, shared,
+                                    <void*> stream, pointers, NULL)
         if current != context.handle:
             context.pop(&current)
         if status:

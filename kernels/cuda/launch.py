@@ -85,6 +85,8 @@ class Kernel:
         Of a block.
     kept : bool
         Whether its machine code is kept on disk under its name.
+    static : int or None
+        Bytes of shared memory of its own, of a kernel that a launch gives more.
     """
 
     name: str
@@ -92,6 +94,7 @@ class Kernel:
     arguments: tuple
     threads: int = THREADS
     kept: bool = True
+    static: int | None = None
 
     @functools.cached_property
     def layout(self):
@@ -141,6 +144,8 @@ class Device:
         Compute capability.
     processors : int
         Multiprocessors.
+    shared_bytes : int
+        Of shared memory that a block may have.
     """
 
     def __init__(self, ordinal):
@@ -155,15 +160,20 @@ class Device:
             of(attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, self._handle),
         )
         self.processors = of(attribute.CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, self._handle)
+        optional = attribute.CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
+        self.shared_bytes = of(optional, self._handle)
         self.name = call(driver.cuDeviceGetName, 256, self._handle).split(b"\0")[0].decode()
         self._context = call(driver.cuDevicePrimaryCtxRetain, self._handle)
         self._launchers = {}
         self._lock = threading.Lock()
 
-    def launch(self, kernel, blocks, stream, values):
-        """Run `kernel` in so many blocks on a stream, with the values of its arguments in a row."""
+    def launch(self, kernel, blocks, stream, values, shared=0):
+        """Run `kernel` in so many blocks on a stream, with the values of its arguments in a row.
+
+        Each block has `shared` bytes of shared memory besides the kernel's own.
+        """
         run = self._launchers.get(kernel) or self._loaded(kernel, stream)
-        run(blocks, stream, values)
+        run(blocks, stream, values, shared)
 
     def _loaded(self, kernel, stream):
         """What runs a kernel, whose machine code is on the device then."""
@@ -173,8 +183,15 @@ class Device:
                 with self.current(), self._capturing(kernel, stream):
                     module = call(self._driver.cuModuleLoadData, cubin)
                     handle = call(self._driver.cuModuleGetFunction, module, entry.encode())
+                    if kernel.static is not None:
+                        self._let_share(handle, self.shared_bytes - kernel.static)
                 self._launchers[kernel] = self._launcher(kernel, handle)
             return self._launchers[kernel]
+
+    def _let_share(self, handle, most):
+        """A kernel has to ask for more than 48 KB of shared memory."""
+        asked = self._driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+        call(self._driver.cuFuncSetAttribute, handle, asked, most)
 
     def _launcher(self, kernel, handle):
         if direct is None:
@@ -186,10 +203,10 @@ class Device:
         names = "cuCtxGetCurrent", "cuCtxPushCurrent", "cuCtxPopCurrent", "cuLaunchKernel"
         return direct.Context(int(self._context), tuple(map(address, names)), failed)
 
-    def _launch_by_bindings(self, kernel, handle, blocks, stream, values):
+    def _launch_by_bindings(self, kernel, handle, blocks, stream, values, shared):
         with self.current():
             arguments = tuple(values), tuple(C_TYPES[kind] for kind in kernel.formats)
-            where = handle, blocks, 1, 1, kernel.threads, 1, 1, 0, stream
+            where = handle, blocks, 1, 1, kernel.threads, 1, 1, shared, stream
             call(self._driver.cuLaunchKernel, *where, arguments, 0)
 
     @contextlib.contextmanager
@@ -236,15 +253,15 @@ class Device:
 class SimulatedDevice:
     """Numba's simulator in the place of a device."""
 
-    ordinal, name, cc, processors = 0, "Numba's simulator", (9, 0), 1
+    ordinal, name, cc, processors, shared_bytes = 0, "Numba's simulator", (9, 0), 1, 1 << 15
 
     def __init__(self):
         self.launched = []  # names of kernels, for tests
 
-    def launch(self, kernel, blocks, stream, values):
+    def launch(self, kernel, blocks, stream, values, shared=0):
         self.launched.append(kernel.name)
         run = _simulated(kernel)
-        run[blocks, kernel.threads](*grouped(kernel.arguments, values))
+        run[blocks, kernel.threads, 0, shared](*grouped(kernel.arguments, values))
 
 
 @functools.cache

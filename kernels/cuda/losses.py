@@ -140,7 +140,7 @@ def label_of_rows(loss, reals, storage, place_of_row):
 
 def _loss(loss, reals, storage, count, across, pieces, access):
     w, value = reals.words, reals.value
-    sums, merged = forward_sums(reals, count, across, False, loss.gradient)
+    sums, merged = forward_sums(reals, count, across, False, loss.gradient and not pieces)
     _, _, wide_total = reals.folds(across)
     reference, term_of, to_units = entries(reals)
     label_of_row = label_of_rows(loss, reals, storage, access.place_of_row)

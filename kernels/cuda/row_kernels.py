@@ -1,7 +1,8 @@
 """The kernels of the reductions over rows.
 
     whole     a team to a row, which stays in registers: one read and one write of memory
-    pieces    a team to a row of any length: piece by piece, and once more for the results
+    pieces    a team to a row of any length: piece by piece, and once more for the results, the last one from
+              registers, as many others as there is room for from shared memory, and what is left from memory
     sums      a team to each piece of a row, for rows too few to occupy the device: their states go to memory
     results   and come back for the results of each piece
 
@@ -19,6 +20,7 @@ import numpy as np
 from numba import cuda, types
 
 from .access import access, of_array, wide_at
+from .kept import kept_pieces
 from .launch import Kernel
 from .primitives import inline
 from .reals import REALS
@@ -53,7 +55,10 @@ def kernel_of(operation, char, how, count, role, threads):
         operation.options(REALS[char]),
         *(INDEX, INDEX, INDEX),
     )
-    return Kernel(f"{operation.name}.{char}.{how}.{count}.{role}.{threads}", make, arguments, threads)
+    name = f"{operation.name}.{char}.{how}.{count}.{role}.{threads}"
+    room, wide = room_of(char, how == "across")
+    static = room * np.dtype(wide).itemsize if role == "pieces" and operation.of_entries else None
+    return Kernel(name, make, arguments, threads, static=static)
 
 
 def parts_of_rows(operation, char, how, count, pieces):
@@ -141,8 +146,9 @@ def whole(operation, char, how, count):
 def pieces(operation, char, how, count):
     does, fetch, finish = parts_of_rows(operation, char, how, count, True)
     state, given_of, merged, value = does.state, does.given, does.merged, REALS[char].value
-    across, beside = how == "across", count if operation.reads_dy else 1
-    of_entries = operation.of_entries
+    across, reads_dy, of_entries = how == "across", operation.reads_dy, operation.of_entries
+    beside = count if reads_dy else 1
+    room_of_launch, keep, take = kept_pieces(STORAGES[char], count, 1 + reads_dy)
     ROOM, WIDE = room_of(char, across)
 
     def kernel(places, lengths, strides, options, rows, length, team):
@@ -151,36 +157,41 @@ def pieces(operation, char, how, count):
         teams = cuda.blockDim.x // team
         member, mine = place_in_block(team, teams, across)
         piece = team * count
+        last = (length - 1) // piece
+        to, kept = 0, 0
+        if of_entries:
+            to, kept = room_of_launch()
         for first_row in range(cuda.blockIdx.x * teams, rows, cuda.gridDim.x * teams):
             row = first_row + mine
             here = length if row < rows else 0
             given = given_of(places, lengths, strides, options, row, here)
-            fetch(e, d, places, lengths, strides, row, 0, min(piece, here), member, team)
-            found = state(e, d, given, places, options, 0, member, team, room)
-            for first in range(piece, length, piece):
+            for k in range(last + 1):
+                first = k * piece
                 fetch(e, d, places, lengths, strides, row, first, min(first + piece, here), member, team)
-                found = merged(found, state(e, d, given, places, options, first, member, team, room))
-            for first in range(0, length if of_entries else 1, piece):
+                if of_entries and k < kept and k < last:
+                    keep(e, to, k, 0)
+                    if reads_dy:
+                        keep(d, to, k, 1)
+                one = state(e, d, given, places, options, first, member, team, room)
+                if k == 0:  # noqa: SIM108  (before which there is no `found`)
+                    found = one
+                else:
+                    found = merged(found, one)
+            k = last if of_entries else 0
+            while k >= 0:
+                first = k * piece
                 end = min(first + piece, here)
-                if of_entries:
+                if k < kept and k < last:
+                    take(e, to, k, 0)
+                    if reads_dy:
+                        take(d, to, k, 1)
+                elif of_entries and k < last:
                     fetch(e, d, places, lengths, strides, row, first, end, member, team)
                 finish(
-                    e,
-                    d,
-                    found,
-                    given,
-                    places,
-                    lengths,
-                    strides,
-                    options,
-                    row,
-                    rows,
-                    first,
-                    end,
-                    member,
-                    team,
-                    0,
+                    *(e, d, found, given, places, lengths, strides, options),
+                    *(row, rows, first, end, member, team, 0),
                 )
+                k -= 1
 
     return kernel
 

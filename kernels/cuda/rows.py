@@ -70,7 +70,7 @@ class Operation:
     of_row, of_entries : bool
         There is a result for each row, for each entry.
     keeps : bool
-        `state` leaves terms in the place of the entries.
+        `state` leaves terms in the place of the entries, where these are a whole row.
     has_special : bool
         Rows may be out of the ordinary.
     beyond : float
@@ -245,7 +245,7 @@ def _shares(reals, storage, count, across, pieces, access, zero=False, for_gradi
     `for_gradient`: 0 at every -inf, in rows without a softmax too.  `times_dy`: times the `dy` of its row.
     """
     w, value = reals.words, reals.value
-    sums, merged = forward_sums(reals, count, across, zero, True)
+    sums, merged = forward_sums(reals, count, across, zero, not pieces)
     reference, term_of, to_units = entries(reals)
     add, div, normalised, parts, is_one = w.add, w.div, w.normalised, w.parts, w.is_one
     load, place_of_row = access.load, access.place_of_row

@@ -35,7 +35,8 @@ __all__ = [
 ]
 
 VECTOR_BYTES = 16
-WORD, GLOBAL = ir.IntType(32), 1  # an address space
+WORD = ir.IntType(32)
+GLOBAL, SHARED = 1, 3  # address spaces
 
 
 @dataclass(frozen=True)
@@ -63,54 +64,59 @@ class Storage:
 
     # As LLVM code
 
-    def load(self, builder, place, lanes):
-        """The numbers at an address: one, or a whole vector."""
+    def load(self, builder, place, lanes, space=GLOBAL):
+        """The numbers at an address: one, or a vector of them."""
         if self.size > 2:
             kind = ir.FloatType() if self.size == 4 else ir.DoubleType()
             if lanes == 1:
-                return [self._from(builder, place, kind)]
-            vector = self._from(builder, place, ir.VectorType(kind, lanes))
+                return [self._from(builder, place, kind, space)]
+            vector = self._from(builder, place, ir.VectorType(kind, lanes), space)
             return [builder.extract_element(vector, WORD(i)) for i in range(lanes)]
         if lanes == 1:
-            bits = self._from(builder, place, ir.IntType(16))
+            bits = self._from(builder, place, ir.IntType(16), space)
             return [self.widened(builder, bits)]
-        words = self._from(builder, place, ir.VectorType(WORD, 4))
+        words = self._from(builder, place, ir.VectorType(WORD, lanes // 2), space)
         found = []
-        for i in range(4):
+        for i in range(lanes // 2):
             word = builder.extract_element(words, WORD(i))
             for part in (word, builder.lshr(word, WORD(16))):
                 found.append(self.widened(builder, builder.trunc(part, ir.IntType(16))))
         return found
 
-    def store(self, builder, place, numbers):
+    def store(self, builder, place, numbers, space=GLOBAL):
         if self.size > 2:
             if len(numbers) == 1:
-                return self._to(builder, place, numbers[0])
+                return self._to(builder, place, numbers[0], space)
             vector = ir.Constant(ir.VectorType(numbers[0].type, len(numbers)), ir.Undefined)
             for i, number in enumerate(numbers):
                 vector = builder.insert_element(vector, number, WORD(i))
-            return self._to(builder, place, vector)
-        halves = [self.narrowed(builder, number) for number in numbers]
+            return self._to(builder, place, vector, space)
+        # in shared memory there is what has been read from an array
+        narrowed = self.narrowed if space == GLOBAL else self.shortened
+        halves = [narrowed(builder, number) for number in numbers]
         if len(halves) == 1:
-            return self._to(builder, place, halves[0])
-        words = ir.Constant(ir.VectorType(WORD, 4), ir.Undefined)
-        for i in range(4):
+            return self._to(builder, place, halves[0], space)
+        words = ir.Constant(ir.VectorType(WORD, len(halves) // 2), ir.Undefined)
+        for i in range(len(halves) // 2):
             low, high = (builder.zext(half, WORD) for half in halves[2 * i : 2 * i + 2])
             word = builder.or_(low, builder.shl(high, WORD(16)))
             words = builder.insert_element(words, word, WORD(i))
-        return self._to(builder, place, words)
+        return self._to(builder, place, words, space)
 
-    def _pointer(self, builder, place, kind):
-        return builder.inttoptr(place, ir.PointerType(kind, GLOBAL))
+    def _pointer(self, builder, place, kind, space):
+        return builder.inttoptr(place, ir.PointerType(kind, space))
 
-    def _from(self, builder, place, kind):
-        loaded = builder.load(self._pointer(builder, place, kind))
-        loaded.align = VECTOR_BYTES if isinstance(kind, ir.VectorType) else self.size
+    def _from(self, builder, place, kind, space):
+        loaded = builder.load(self._pointer(builder, place, kind, space))
+        loaded.align = self._alignment(kind)
         return loaded
 
-    def _to(self, builder, place, value):
-        stored = builder.store(value, self._pointer(builder, place, value.type))
-        stored.align = VECTOR_BYTES if isinstance(value.type, ir.VectorType) else self.size
+    def _to(self, builder, place, value, space):
+        stored = builder.store(value, self._pointer(builder, place, value.type, space))
+        stored.align = self._alignment(value.type)
+
+    def _alignment(self, kind):
+        return kind.count * max(self.size, 4) if isinstance(kind, ir.VectorType) else self.size
 
     def widened(self, builder, bits):
         """The float32 of 16 bits."""
@@ -129,6 +135,12 @@ class Storage:
         chosen = builder.select(builder.fcmp_unordered("uno", number, number), quiet, rounded)
         return builder.trunc(builder.lshr(chosen, WORD(16)), ir.IntType(16))
 
+    def shortened(self, builder, number):
+        """A float32 that 16 bits hold."""
+        if self.char == "e":
+            return self.narrowed(builder, number)
+        return builder.trunc(builder.lshr(builder.bitcast(number, WORD), WORD(16)), ir.IntType(16))
+
     # As Python, on the memory of the process, which the simulator calls that of the device
 
     @property
@@ -140,7 +152,7 @@ class Storage:
         return np.dtype(self.char)
 
     def _memory(self, place, lanes):
-        if place % (VECTOR_BYTES if lanes > 1 else self.size):
+        if place % (lanes * self.size):
             raise ValueError(f"{lanes} numbers of {self.size} bytes at the misaligned address {place:#x}")
         return np.frombuffer((ctypes.c_char * (lanes * self.size)).from_address(place), self.dtype)
 
