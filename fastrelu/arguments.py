@@ -76,7 +76,7 @@ class TableCallable(FastCall):
         """The same for results that are summed, which are not rounded before."""
         from fastrelu.kernels.cuda import elementwise
 
-        return elementwise.term_of(kernel.name, kernel.summed, char)
+        return elementwise.term_of(kernel.name, kernel.summed, char, dispatch.control.ACCURACY.get())
 
     def _reads(self, *arrays):
         """Whether kernels read these arrays of an extension dtype as they are."""

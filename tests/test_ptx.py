@@ -14,7 +14,6 @@ pytest.importorskip("numba_cuda", reason="numba-cuda is not installed: pip insta
 CC = 9, 0
 PASSES = [row.kernels()[pass_] for row in ROWS for pass_ in ("forward", "backward")]
 CHARS = "ebfd"
-IN_DOUBLE = {"relu_squared.backward"}  # 2 x may overflow float32 where its product with dy does not
 
 
 def compiler():
@@ -64,9 +63,8 @@ def test_contiguous(index):
     kind = {"e": "v4.u32", "b": "v4.u32", "f": "v4.f32", "d": "v2.f64"}[char]
     for way in ("ld", "st"):
         assert f"{way}.global.{kind}" in text
-    single = function.name.endswith(("_s", "_h"))
-    assert single or char in "fd" or kernel.name in IN_DOUBLE
-    assert not single or ".f64" not in text
+    assert function.single == (char != "d")
+    assert not function.single or ".f64" not in text
 
 
 @pytest.mark.parametrize("char", CHARS)
@@ -87,14 +85,15 @@ def test_machine_code(name, char):
         assert 0 < made.registers <= 128
 
 
-@pytest.mark.parametrize("char", "fd")
-def test_sums(char):
+@pytest.mark.parametrize(("char", "accuracy"), [("e", "high"), ("f", "high"), ("f", "fast"), ("d", "high")])
+def test_sums(char, accuracy):
     from fastrelu.kernels.cuda import compiling, elementwise, sums
 
-    function = elementwise.term_of("prelu.backward_wrt_weight", True, char)
-    for kernel in (sums.partial(function, char, "aaa", 1, 2), sums.finished(char, 1)):
+    function = elementwise.term_of("prelu.backward_wrt_weight", True, char, accuracy)
+    for kernel in (sums.partial(function, char, "aaa", 1, 2), sums.finished(char, 1, function.single)):
         ptx = kernel.ptx(CC)
         check(ptx.text)
+        assert not function.single or ".f64" not in ptx.text
         check_arguments(kernel, ptx.text)
         assert compiling.assembled(ptx, CC).spilled == 0
 
@@ -130,7 +129,7 @@ def test_fused_operations(char):
         assert made.spilled == 0
         assert 0 < made.registers <= 128
         assert ("ld.global.v" in ptx.text) == by_vectors
-        assert char == "d" or ".f64" not in ptx.text or ".sums" in kernel.name
+        assert char == "d" or ".f64" not in ptx.text
 
 
 def test_own_activations():

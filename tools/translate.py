@@ -112,24 +112,28 @@ class Translator:
         self.add(f"def {name}({', '.join([*kernel.inputs, *columns])}):", [found, f"return {result}"])
 
     def single(self, kernel):
-        """Add a `Kernel` for float32 in one register, where its formula has such a form.
+        """Add a `Kernel` in one register of float32, as ``<name>_s``: for accuracy "fast" and 16-bit types.
 
-        As ``<name>_s`` that is for accuracy "fast" and for 16-bit types, as ``<name>_h`` only for these.
+        Its formula ends in ``_fast``, which the CPU has, too, or in ``_half``, unless one register is all that
+        it ever takes; or in ``_times_half``, which takes dy, where a slope may be out of range.
         """
-        formula, suffix = f"{kernel.formula}_fast", "s"
-        if formula not in self.functions:
-            formula = kernel.formula
-        if KINDS[self.functions[formula].returns.id] == KINDS["W"]:
-            formula, suffix = f"{kernel.formula}_half", "h"
-        if formula not in self.functions:
+        product = f"{kernel.formula}_times_half"
+        forms = [f"{kernel.formula}{end}" for end in ("_fast", "_half", "")]
+        formula = next(f for f in (product, *forms) if f in self.functions)
+        head = f"def {kernel.name.replace('.', '_')}_s({', '.join(kernel.inputs)}):  # {kernel.name}"
+        if formula == product:
+            self.add(head, [f"return {self.formula(product, 'vec_f')}({', '.join(kernel.inputs)})"])
             return
+        if KINDS[self.functions[formula].returns.id] == KINDS["W"]:
+            raise ValueError(
+                f"{formula} has no form in one register: expected {formula}_half in kernels/formulas/half"
+            )
         values = {i: i for i in kernel.inputs}
         slope = f"{self.formula(formula, 'vec_f')}({', '.join(kernel.arguments)})"
         body = list(self.at_knots(kernel, "vec_f", values, slope))
         result = "slope" if body else slope
         if kernel.inputs[0] == "dy":
             result = self.use("vec_f", CHAIN["vec_f"].format("dy", result))
-        head = f"def {kernel.name.replace('.', '_')}_{suffix}({', '.join(kernel.inputs)}):  # {kernel.name}"
         self.add(head, [*body, f"return {result}"])
 
     def at_knots(self, kernel, kind, values, slope):

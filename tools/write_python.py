@@ -25,7 +25,10 @@ from kernel_sources import (
 ROW_BUILDING_BLOCKS = ("expm1_nonpositive", "log_of_excess", "weighted_term")
 # The same of kernels/cuda/, for each kind of number that it takes them for.
 CUDA_BUILDING_BLOCKS = {
-    "vec_f": ("entry_exponent", "entry_excess", "plain_log1p"),
+    "vec_f": (
+        *("entry_exponent", "entry_excess", "plain_log1p"),
+        *("normal_radius_half", "normal_cosine_half", "normal_sine_half"),
+    ),
     "vec_d": ("entry_exponent", "entry_excess"),
     "wide_f": ("leading_factor", "rescaled_sum", "normal_radius", "normal_cosine", "normal_sine"),
     "wide_d": ("leading_factor", "rescaled_sum", "normal_radius", "normal_cosine", "normal_sine"),
@@ -37,7 +40,7 @@ SHARED_WITH_CUDA = ("scalar.py", "pair.py", "steps.py")
 
 
 def formulas_py(cuda=False):
-    """Every kernel in plain Python, for Numba; for CUDA those of accuracy "fast" besides."""
+    """Every kernel in plain Python, for Numba; for CUDA those in one register besides."""
     functions, constants = translate.read(ROOT / "kernels")
     made, kinds, gates = translate.Translator(functions), formula_kinds(), gated()
     read_from = {}

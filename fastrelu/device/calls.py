@@ -267,7 +267,7 @@ def run_sums(f, function, out, operands, shape, kept_shape, called, stream, term
     work = called.library.view(workspace).place
     kernels = (
         sums.partial(function, char, pattern, *plan.ranks, terms is not None),
-        sums.finished(out.char, plan.ranks[0]),
+        sums.finished(out.char, plan.ranks[0], sums.is_single(function, char)),
     )
     places = [v.place for v in (*targets, *views)]
     if plan.kept:

@@ -6,7 +6,7 @@ import functools
 import itertools
 
 from numba import types
-from numpy import float64
+from numpy import float32, float64
 
 from fastrelu import codecache
 from fastrelu.kernels.numba.custom import CompileError, check_raises_nothing, reason, where
@@ -49,8 +49,11 @@ def function_of(function, inputs, gradient, char, cc) -> Function:
     if not gradient:
         return Function(name, body, kept=bool(made_of))
 
+    real = float32 if char in "eb" else float64
+    ZERO = real(0)
+
     @inline
     def chained(dy, *given):
-        return chain(float64(dy), float64(body(*given)), 0.0)
+        return chain(real(dy), real(body(*given)), ZERO)
 
     return Function(f"{name}_gradient", chained, kept=bool(made_of))

@@ -83,6 +83,21 @@ def two_doubles(draw, angle):
 
 
 @inline
+def two_singles(draw, angle):
+    """In float32 alone."""
+    radius = formulas.normal_radius_half_vec_f(draw)
+    first = radius * formulas.normal_cosine_half_vec_f(angle)
+    return first, radius * formulas.normal_sine_half_vec_f(angle)
+
+
+@inline
+def normal_singles(counter, key0, key1):
+    a, b, c, d = uniform_floats(counter, key0, key1)
+    (a, c), (b, d) = two_singles(a, c), two_singles(b, d)
+    return a, b, c, d
+
+
+@inline
 def normal_floats(counter, key0, key1):
     a, b, c, d = uniform_floats(counter, key0, key1)
     (a, c), (b, d) = two_floats(a, c), two_floats(b, d)
@@ -96,9 +111,10 @@ def normal_doubles(counter, key0, key1):
     return a, b, c, d
 
 
+# By distribution and form: in float32 alone, in float32, in float64.
 DRAWS = {
-    "uniform": {types.float32: uniform_floats, types.float64: uniform_doubles},
-    "normal": {types.float32: normal_floats, types.float64: normal_doubles},
+    "uniform": {"s": uniform_floats, "f": uniform_floats, "d": uniform_doubles},
+    "normal": {"s": normal_singles, "f": normal_floats, "d": normal_doubles},
 }
 
 
@@ -121,9 +137,8 @@ def compiled(function: Function, distribution, char, pattern, rank) -> Kernel:
     ``storage``.
     """
     storage, arrays = STORAGES[char], 1 + arrays_of(pattern)
-    make = functools.partial(
-        _drawing, function.body, DRAWS[distribution][storage.real], storage, pattern, rank
-    )
+    draw = DRAWS[distribution]["d" if char == "d" else "s" if function.single else "f"]
+    make = functools.partial(_drawing, function.body, draw, storage, pattern, rank)
     arguments = (
         types.UniTuple(INDEX, arrays),
         types.UniTuple(storage.real, max(1, pattern.count("n"))),

@@ -31,12 +31,15 @@ class Function:
         Whether its results are pairs of float64.
     kept : bool
         Whether its name says all that it depends on, so that machine code may be kept on disk.
+    single : bool
+        Whether it computes in float32 alone, and what is drawn for it and summed of it does, too.
     """
 
     name: str
     body: Callable
     gives_pairs: bool = False
     kept: bool = True
+    single: bool = False
 
 
 @functools.cache
@@ -51,18 +54,19 @@ def function_of(name, char, accuracy) -> Function:
     of, name = name, name.replace(".", "_")
     if not hasattr(formulas, f"{name}_f"):
         raise TypeError(f"{of}: there is no kernel for arrays on a device; expected an array in host memory")
-    precision = "d" if char == "d" else "f"
-    if char in "eb" or (char, accuracy) == ("f", "fast"):  # in one float32, where there is a formula
-        forms = "sh" if char in "eb" else "s"
-        precision = next((form for form in forms if hasattr(formulas, f"{name}_{form}")), precision)
-    return Function(f"{name}_{precision}", getattr(formulas, f"{name}_{precision}"))
+    single = char in "eb" or (char, accuracy) == ("f", "fast")
+    name = f"{name}_{'s' if single else char}"
+    return Function(name, getattr(formulas, name), single=single)
 
 
 @functools.cache
-def term_of(name, summed, char) -> Function:
+def term_of(name, summed, char, accuracy) -> Function:
     """The function whose results are summed: of a gradient of parameters without rounding, else as it is."""
-    name = f"{name.replace('.', '_')}{'_term' if summed else ''}_{'d' if char == 'd' else 'f'}"
-    return Function(name, getattr(formulas, name), summed and char == "d")
+    function = function_of(name, char, accuracy)
+    if function.single or not summed:
+        return function
+    name = f"{name.replace('.', '_')}_term_{char}"
+    return Function(name, getattr(formulas, name), gives_pairs=char == "d")
 
 
 @functools.cache

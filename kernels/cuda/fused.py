@@ -54,7 +54,7 @@ def forward(f, char, adds, drops) -> Function:
         return dropped(x, bias, *rest) + residual
 
     chosen = (dropped_and_added if adds else dropped) if drops else added if adds else plain
-    return Function(_named("fused", f, adds, drops), chosen, kept=f.kept)
+    return Function(_named("fused", f, adds, drops), chosen, kept=f.kept, single=f.single)
 
 
 @functools.cache
@@ -81,7 +81,9 @@ def gradient(f, char, from_y, drops) -> Function:
         dy = select(rest[-1] >= rest[-3], dy * rest[-2], ZERO)
         return plain(dy, source, beside, *rest[:-3])
 
-    return Function(_named("gradient", f, from_y, drops), dropped if drops else plain, kept=f.kept)
+    return Function(
+        _named("gradient", f, from_y, drops), dropped if drops else plain, kept=f.kept, single=f.single
+    )
 
 
 @functools.cache
@@ -93,7 +95,7 @@ def term(f) -> Function:
     def term(dy, x, bias, *parameters):
         return body(dy, x + bias, *parameters)
 
-    return Function(_named("term", f), term, f.gives_pairs, f.kept)
+    return Function(_named("term", f), term, f.gives_pairs, f.kept, f.single)
 
 
 @inline

@@ -1,8 +1,9 @@
 """Sums of a kernel's results: the gradient of what was broadcast, as a parameter of all or one of a channel.
 
-A block sums a part of what belongs to `width` neighbouring results, in float64 (for float64 with the errors
-of its additions), and leaves it in a workspace; a second kernel adds the parts.  Who adds what depends on
-the shape and the device only, so the bits are the same in every call.
+A block sums a part of what belongs to `width` neighbouring results and leaves it in a workspace; a second
+kernel adds the parts.  A sum has two parts, the second what additions have lost: of float32 where nothing
+else is computed in, else of float64, and there float32 loses nothing to speak of.  Who adds what depends on the
+shape and the device only, so the bits are the same in every call.
 """
 
 import functools
@@ -14,10 +15,15 @@ from .launch import THREADS, Kernel
 from .primitives import inline
 from .storage import STORAGES, VECTOR_BYTES, arrays_of, evaluated, loaded, located, stored
 
-__all__ = ["WIDTH", "finished", "partial"]
+__all__ = ["WIDTH", "finished", "is_single", "partial"]
 
 WIDTH = min(32, THREADS // 2)  # neighbouring results of a block, where they are what is contiguous
-INDEX, PAIRS = types.int64, STORAGES["d"]
+INDEX = types.int64
+
+
+def is_single(function, char):
+    """Whether a function's results of a dtype are summed in float32."""
+    return function.single or char in "eb"
 
 
 @inline
@@ -26,7 +32,7 @@ def add_number(total, lost, term):
 
 
 @inline
-def add_double(total, lost, term):
+def add_with_error(total, lost, term):
     s = total + term
     t = s - total
     return s, lost + ((total - (s - t)) + (term - t))
@@ -41,7 +47,7 @@ def add_pair(total, lost, term):
 
 @functools.cache
 def partial(function, char, pattern, kept_rank, summed_rank, keeps=False) -> Kernel:
-    """The kernel that leaves parts of sums in a workspace, 16 bytes each.
+    """The kernel that leaves parts of sums in a workspace, in 16 bytes each.
 
     If it `keeps` the terms they go to an array, the first of its places.
     """
@@ -62,8 +68,11 @@ def partial(function, char, pattern, kept_rank, summed_rank, keeps=False) -> Ker
 def _partial(f, storage, pattern, kept_rank, summed_rank, keeps):
     arrays = keeps + arrays_of(pattern)
     to_result, to_term = located(kept_rank, arrays), located(summed_rank, arrays)
-    value, put, wide = evaluated(f.body, storage, pattern), stored(PAIRS), types.float64
-    accumulate = add_pair if f.gives_pairs else add_double if storage.char == "d" else add_number
+    single = is_single(f, storage.char)
+    pairs = STORAGES["f" if single else "d"]
+    value, put, wide = evaluated(f.body, storage, pattern), stored(pairs), pairs.real
+    has_spare_digits = storage.char == "f" and not single
+    accumulate = add_pair if f.gives_pairs else add_number if has_spare_digits else add_with_error
     put_term = stored(storage)
 
     @inline
@@ -106,16 +115,16 @@ def _partial(f, storage, pattern, kept_rank, summed_rank, keeps):
 
 
 @functools.cache
-def finished(char, kept_rank) -> Kernel:
-    """The kernel that adds the parts, and rounds."""
+def finished(char, kept_rank, single=False) -> Kernel:
+    """The kernel that adds the parts, which `single` ones are of float32, and rounds."""
     lengths, strides = types.UniTuple(types.uint32, kept_rank - 1), types.UniTuple(INDEX, kept_rank)
     arguments = types.UniTuple(INDEX, 1), INDEX, INDEX, INDEX, lengths, strides
-    make = functools.partial(_finished, STORAGES[char], kept_rank)
-    return Kernel(f"{char}.{kept_rank}.finished", make, arguments)
+    make = functools.partial(_finished, STORAGES[char], kept_rank, STORAGES["f" if single else "d"])
+    return Kernel(f"{char}.{kept_rank}.finished{'.single' * single}", make, arguments)
 
 
-def _finished(storage, kept_rank):
-    find, read, put, wide = located(kept_rank, 1), loaded(PAIRS, 2), stored(storage), types.float64
+def _finished(storage, kept_rank, pairs):
+    find, read, put, wide = located(kept_rank, 1), loaded(pairs, 2), stored(storage), pairs.real
 
     def kernel(places, work, kept, parts, lengths, strides):
         column, step = types.int64(cuda.grid(1)), types.int64(cuda.gridsize(1))

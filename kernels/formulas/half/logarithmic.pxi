@@ -1,4 +1,4 @@
-# The gradient of logit's margin in one register for 16-bit types (half/gated.pxi).
+# The gradient of logit's margin in one register (half/gated.pxi).
 
 cdef inline V logit_wrt_eps_half(V x, V eps) noexcept nogil:
     cdef V c = logit_side(x)
