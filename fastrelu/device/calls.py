@@ -156,11 +156,13 @@ class Operands:
         return found
 
 
-@functools.lru_cache(maxsize=4096)
 def rounded(value, char):
     """A number as one of the dtype."""
-    if not value:
-        return value  # either zero: they are equal, and what is kept may be the other's
+    return _rounded(value, char) if value else value  # two zeros are equal, and what is kept may be the other
+
+
+@functools.lru_cache(maxsize=4096)
+def _rounded(value, char):
     with np.errstate(all="ignore"):
         if char != "b":
             return float(np.float64(value).astype(char))
