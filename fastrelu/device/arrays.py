@@ -19,10 +19,12 @@ __all__ = [
     "LIBRARIES",
     "SIZES",
     "Library",
+    "Unsuitable",
     "View",
     "c_strides",
     "dtype_name",
     "is_on_device",
+    "known",
     "library_of",
     "library_of_type",
     "view",
@@ -97,6 +99,14 @@ class Unsuitable(TypeError):
     """An array that no kernel takes: what it is and what was expected."""
 
 
+def known(char, integers=False):
+    """The character of a float dtype, or the name of one of integers where these are wanted."""
+    if char in FLOATS or (integers and char in INTEGERS):
+        return char
+    expected = " or ".join([*CHARS, *(["an integer dtype"] if integers else [])])
+    raise Unsuitable(f"of dtype {char}; expected {expected} on a device")
+
+
 @functools.lru_cache(maxsize=1024)
 def c_strides(shape, size):
     """Strides in bytes of an array in C order."""
@@ -138,10 +148,7 @@ class Library:
         except KeyError:
             name = str(dtype).removeprefix("torch.")
             char = self.chars[dtype] = CHARS.get(name, name)
-        if char in FLOATS or (integers and char in INTEGERS):
-            return char
-        expected = " or ".join([*CHARS, *(["an integer dtype"] if integers else [])])
-        raise Unsuitable(f"of dtype {char}; expected {expected} on a device")
+        return known(char, integers)
 
     def plain(self, array):
         """The place of a writeable array in C order, and size, character and device; None of any other."""
@@ -150,7 +157,11 @@ class Library:
         found = self.view(array)
         if not found.writeable or found.strides != c_strides(found.shape, SIZES[found.char]):
             return None
-        return found.place, (found.size, found.char, found.device)
+        return found.place, found.size, found.char, found.device
+
+    def alike(self, one, other) -> bool:
+        """Whether two arrays have one shape."""
+        return one.shape == other.shape
 
     def place(self, array) -> int:
         """The address of its first number."""
@@ -212,7 +223,7 @@ class Torch(Library):
             return None
         if array.requires_grad and self.module.is_grad_enabled():
             return None
-        return array.data_ptr(), (array.numel(), self.char(array), array.get_device())
+        return array.data_ptr(), array.numel(), self.char(array), array.get_device()
 
     def place(self, array):
         return array.data_ptr()
@@ -247,7 +258,7 @@ class Cupy(Library):
         if not array.flags.c_contiguous:
             return None
         data = array.data
-        return data.ptr, (array.size, self.char(array), data.device_id)
+        return data.ptr, array.size, self.char(array), data.device_id
 
     def place(self, array):
         return array.data.ptr
@@ -290,9 +301,9 @@ class Numba(Library):
 
 class Jax(Library):
     """JAX computes on streams of its own and shares none, so it has to have finished before a kernel begins,
-    and the kernel before JAX goes on: the one library with which a call waits for the device."""
-
-    waits = True
+    and the kernel before JAX goes on: the one library with which a call waits for the device.  Its arrays
+    are not written to by anyone else, and ``__cuda_array_interface__`` knows no bfloat16 of them.
+    """
 
     def is_on_device(self, array):
         if isinstance(array, sys.modules["jax"].core.Tracer):  # which is nowhere yet
@@ -303,8 +314,12 @@ class Jax(Library):
         return next(iter(array.devices())).local_hardware_id
 
     def view(self, array, integers=False):
-        array.block_until_ready()
-        return super().view(array, integers)
+        if (count := len(array.devices())) > 1:
+            raise Unsuitable(f"an array over {count} devices; expected one on one of them")
+        char, shape, place = self.char(array, integers), tuple(array.shape), 0
+        if array.size:
+            place = array.block_until_ready().unsafe_buffer_pointer()
+        return View(place, shape, c_strides(shape, SIZES[char]), char, self.device(array), False)
 
     def empty(self, array, shape, dtype=None):
         device = next(iter(array.devices()))
@@ -343,7 +358,9 @@ def library_of_type(kind) -> Library | None:
         library = LIBRARIES.get(base.__module__.partition(".")[0])
         if library is not None:
             return library
-    return None
+    from .standard import Standard, keeps_a_standard
+
+    return Standard(kind.__module__) if keeps_a_standard(kind) else None
 
 
 def library_of(array) -> Library | None:
@@ -354,9 +371,7 @@ def library_of(array) -> Library | None:
 def is_on_device(value) -> bool:
     """Whether this is an array in the memory of a CUDA device."""
     library = library_of_type(type(value))
-    if library is None:
-        return type(value) is not np.ndarray and hasattr(value, "__cuda_array_interface__")
-    return library.is_on_device(value)
+    return library is not None and library.is_on_device(value)
 
 
 def view(name, argument, array, integers=False) -> View:
@@ -365,14 +380,9 @@ def view(name, argument, array, integers=False) -> View:
     Raises
     ------
     TypeError
-        If its library or dtype is none that is supported.
+        If its library does not share it, or its dtype is none that is supported.
     """
-    library = library_of(array)
     try:
-        if library is None:
-            kinds = ", ".join(dict.fromkeys(one.package for one in LIBRARIES.values()))
-            kind = f"{type(array).__module__}.{type(array).__qualname__}"
-            raise Unsuitable(f"a {kind} on a device; expected an array of {kinds}")
-        return library.view(array, integers)
+        return library_of(array).view(array, integers)
     except Unsuitable as error:
         raise TypeError(f"{name}: argument {argument!r} is {error}") from None

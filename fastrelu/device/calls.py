@@ -17,6 +17,7 @@ from ..row import Kernel
 from .arrays import (
     INTEGERS,
     SIZES,
+    Unsuitable,
     View,
     c_strides,
     dtype_name,
@@ -317,10 +318,13 @@ def target_of(called, out, shape, like=None):
     if out is not None:
         return called.out("out", out, shape, like is not None), out
     library, array = called.library, called.array
-    if like is not None:
-        result = library.empty(like, shape)
-        return library.view(result), result
-    result = library.empty_like(array) if shape == called.lead.shape else library.empty(array, shape)
+    try:
+        if like is not None:
+            result = library.empty(like, shape)
+        else:
+            result = library.empty_like(array) if shape == called.lead.shape else library.empty(array, shape)
+    except Unsuitable as error:
+        raise TypeError(f"{called.f.__qualname__}: {error}") from None
     return library.view(result), result
 
 

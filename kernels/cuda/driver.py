@@ -8,7 +8,16 @@ from __future__ import annotations
 import functools
 import os
 
-__all__ = ["LOADS_WHILE_CAPTURING", "SIMULATED", "DriverError", "address", "call", "devices", "failed"]
+__all__ = [
+    "LOADS_WHILE_CAPTURING",
+    "SIMULATED",
+    "DriverError",
+    "address",
+    "call",
+    "device_of",
+    "devices",
+    "failed",
+]
 
 SIMULATED = (os.environ.get("NUMBA_ENABLE_CUDASIM") or "0") != "0"  # Numba's simulator runs in its place
 
@@ -66,3 +75,15 @@ def devices() -> int:
     except Exception as error:  # cuda.pathfinder's own, where the library is missing
         raise DriverError("no NVIDIA driver is installed") from error
     return call(driver.cuDeviceGetCount)
+
+
+def device_of(place) -> int:
+    """The device on which memory at an address lies; the first one for no memory."""
+    if SIMULATED or not place:
+        return 0
+    from cuda.bindings import driver
+
+    devices()
+    return call(
+        driver.cuPointerGetAttribute, driver.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL, place
+    )
