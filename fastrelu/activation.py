@@ -82,7 +82,7 @@ class Activation(TableCallable):
         given = {name: keywords.pop(name) for name in docstrings.UFUNC_ARGUMENTS if name in keywords}
         self._no_more(keywords)
 
-        if device_calls.any_on_device(x, given.get("out"), *parameters.values()):
+        if device_calls.any_on_device(x, given.get("out"), given.get("where"), *parameters.values()):
             return device_calls.forward(self, x, parameters, axis, given)
         if any(map(interop.has_array_ufunc, (x, given.get("out"), *parameters.values()))):
             return self.ufunc(x, *parameters.values(), **given)

@@ -28,6 +28,13 @@ class OnDevice:
     def __init__(self, kernel):
         self.kernel, self.__qualname__ = kernel, kernel.name
 
+    def __call__(self, *arguments, **keywords):
+        """The forward pass of the host."""
+        return logaddexp(*arguments, **keywords)
+
+
+FORWARD_ON_DEVICE, BACKWARD_ON_DEVICE = OnDevice(FORWARD), OnDevice(BACKWARD)
+
 
 def _floating(name, dtype):
     dtype = np.dtype(dtype)
@@ -115,8 +122,8 @@ class LogAddExp:
         alike = type(a) is type(b) is np.ndarray and a.dtype == b.dtype and a.shape == b.shape
         if alike and a.dtype.char in "efdg" and not keywords:
             return dispatch.elementwise(FORWARD)(a, b, **options)
-        if device_calls.any_on_device(a, b, out):
-            return device_pairs.forward(OnDevice(FORWARD), {"a": a, "b": b}, out, keywords)
+        if device_calls.any_on_device(a, b, out, keywords.get("where")):
+            return device_pairs.forward(FORWARD_ON_DEVICE, {"a": a, "b": b}, out, keywords)
         if any(map(interop.has_array_ufunc, (a, b, out))):
             return self.ufunc(a, b, **options)
         if any(map(interop.is_subclass, (a, b))):
@@ -274,7 +281,7 @@ class LogAddExp:
         if device_calls.any_on_device(dy, a, b, *(out if isinstance(out, tuple) else (out,))):
             kernels = {"a": (BACKWARD, ("a", "b")), "b": (BACKWARD, ("b", "a"))}
             outs = self._pair(name, out)
-            results = device_pairs.backward(OnDevice(BACKWARD), kernels, dy, {"a": a, "b": b}, outs)
+            results = device_pairs.backward(BACKWARD_ON_DEVICE, kernels, dy, {"a": a, "b": b}, outs)
             return tuple(results)
         arrays = _operands(name, a=a, b=b)
         shape = rowwise.broadcast_shapes(name, "b", *arrays)

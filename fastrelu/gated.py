@@ -94,7 +94,7 @@ class GatedUnit(Halving):
         if unknown := given.keys() - UFUNC_ARGUMENTS:
             raise TypeError(f"{self.__qualname__}: got an unexpected keyword argument {min(unknown)!r}")
         self._given_axis(gate, axis)
-        if device_calls.any_on_device(value, gate, given.get("out")):
+        if device_calls.any_on_device(value, gate, given.get("out"), given.get("where")):
             out = given.pop("out", None)
             if gate is None:
                 return device_pairs.forward_of_halves(self, value, axis, out, given)

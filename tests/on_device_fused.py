@@ -7,7 +7,7 @@ import numpy as np
 import own
 import pytest
 from on_device import DTYPES, each_dtype, wide
-from simulated import DeviceArray
+from simulated import DeviceArray, check_refusal
 
 import fastrelu as fr
 from fastrelu.kernels.cuda import launch
@@ -235,10 +235,4 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_refusals_come_before_any_launch(case):
-    kind, one, other, function = REFUSED[case]
-    before = len(launch.device(0).launched)
-    with pytest.raises(kind) as caught:
-        function()
-    assert caught.match(one)
-    assert caught.match(other)
-    assert len(launch.device(0).launched) == before
+    check_refusal(*REFUSED[case])

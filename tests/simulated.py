@@ -9,6 +9,7 @@ import os
 import sys
 
 import numpy as np
+import pytest
 
 from fastrelu.device import arrays as device
 
@@ -135,3 +136,15 @@ class Simulated(device.Library):
 
 
 LIBRARY = device.LIBRARIES[NAME] = Simulated(NAME)
+
+
+def check_refusal(kind, one, other, call, *arguments):
+    """A call that raises an error with two texts in its message, before anything is launched."""
+    from fastrelu.kernels.cuda import launch
+
+    before = len(launch.device(0).launched)
+    with pytest.raises(kind) as caught:
+        call(*arguments)
+    assert caught.match(one)
+    assert caught.match(other)
+    assert len(launch.device(0).launched) == before

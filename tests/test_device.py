@@ -38,7 +38,7 @@ def in_simulator(*command):
 
 @needs_numba_cuda
 def test_everything_on_the_simulator():
-    files = "on_device.py", "on_device_fused.py", "on_device_arrays.py"
+    files = "on_device.py", "on_device_dtypes.py", "on_device_fused.py", "on_device_arrays.py"
     done = in_simulator("-m", "pytest", "-q", "-p", "no:cacheprovider", *files)
     assert done.returncode == 0, done.stdout[-4000:]
     assert " passed" in done.stdout

@@ -16,6 +16,8 @@ import numpy as np
 
 __all__ = [
     "CHARS",
+    "EVERY",
+    "INTEGERS",
     "LIBRARIES",
     "SIZES",
     "Library",
@@ -35,10 +37,11 @@ SIZES = {"e": 2, "b": 2, "f": 4, "d": 8}
 NAMES = {"e": "float16", "b": "bfloat16", "f": "float32", "d": "float64"}
 CHARS = {name: char for char, name in NAMES.items()}
 FLOATS = frozenset(NAMES)
-# Integers, which only labels are, go by the names of their dtypes.
+# Integers and bool go by the names of their dtypes.
 INTEGERS = {f"{u}int{8 * size}": size for size in (1, 2, 4, 8) for u in ("", "u")}
-NAMES |= {name: name for name in INTEGERS}
-SIZES |= INTEGERS
+EVERY = {**INTEGERS, "bool": 1}
+NAMES |= {name: name for name in EVERY}
+SIZES |= EVERY
 
 
 def dtype_name(char) -> str:
@@ -99,12 +102,12 @@ class Unsuitable(TypeError):
     """An array that no kernel takes: what it is and what was expected."""
 
 
-def known(char, integers=False):
-    """The character of a float dtype, or the name of one of integers where these are wanted."""
-    if char in FLOATS or (integers and char in INTEGERS):
+def known(char, beside=()):
+    """The character of a float dtype, or the name of one `beside`, where these are wanted too."""
+    if char in FLOATS or char in beside:
         return char
-    expected = " or ".join([*CHARS, *(["an integer dtype"] if integers else [])])
-    raise Unsuitable(f"of dtype {char}; expected {expected} on a device")
+    more = ["an integer dtype"] * bool(beside) + ["bool"] * ("bool" in beside)
+    raise Unsuitable(f"of dtype {char}; expected {' or '.join([*CHARS, *more])} on a device")
 
 
 @functools.lru_cache(maxsize=1024)
@@ -140,21 +143,27 @@ class Library:
     def is_on_device(self, array) -> bool:
         return hasattr(array, "__cuda_array_interface__")
 
-    def char(self, array, integers=False):
-        """The character of its dtype."""
+    def name(self, array):
+        """The character of its dtype, or its name."""
         dtype = array.dtype
         try:
-            char = self.chars[dtype]
+            return self.chars[dtype]
         except KeyError:
             name = str(dtype).removeprefix("torch.")
-            char = self.chars[dtype] = CHARS.get(name, name)
-        return known(char, integers)
+            return self.chars.setdefault(dtype, CHARS.get(name, name))
+
+    def char(self, array, beside=()):
+        """The character of its dtype, floating or among those `beside`."""
+        return known(self.name(array), beside)
 
     def plain(self, array):
         """The place of a writeable array in C order, and size, character and device; None of any other."""
         if not self.is_on_device(array):
             return None
-        found = self.view(array)
+        try:
+            found = self.view(array)
+        except Unsuitable:  # a general call says why, or takes it
+            return None
         if not found.writeable or found.strides != c_strides(found.shape, SIZES[found.char]):
             return None
         return found.place, found.size, found.char, found.device
@@ -167,9 +176,9 @@ class Library:
         """The address of its first number."""
         return self.view(array).place
 
-    def view(self, array, integers=False) -> View:
-        """Where it lies; arrays of integers where these are wanted, too."""
-        char, found = self.char(array, integers), array.__cuda_array_interface__
+    def view(self, array, beside=()) -> View:
+        """Where it lies; arrays of dtypes `beside` the floating ones where these are wanted, too."""
+        char, found = self.char(array, beside), array.__cuda_array_interface__
         place, read_only = found["data"]
         shape = tuple(found["shape"])
         strides = found.get("strides") or c_strides(shape, SIZES[char])
@@ -208,13 +217,13 @@ class Torch(Library):
     def is_on_device(self, array):
         return array.is_cuda
 
-    def view(self, array, integers=False):
+    def view(self, array, beside=()):
         if array.requires_grad and self.module.is_grad_enabled():
             raise Unsuitable(
                 "a tensor that requires a gradient; expected one that does not: use .detach(), or a function "
                 "of fastrelu.torch"
             )
-        char, size = self.char(array, integers), array.element_size()
+        char, size = self.char(array, beside), array.element_size()
         strides = tuple([step * size for step in array.stride()])
         return View(array.data_ptr(), tuple(array.shape), strides, char, array.get_device())
 
@@ -223,7 +232,8 @@ class Torch(Library):
             return None
         if array.requires_grad and self.module.is_grad_enabled():
             return None
-        return array.data_ptr(), array.numel(), self.char(array), array.get_device()
+        char = self.name(array)
+        return (array.data_ptr(), array.numel(), char, array.get_device()) if char in FLOATS else None
 
     def place(self, array):
         return array.data_ptr()
@@ -257,8 +267,8 @@ class Cupy(Library):
     def plain(self, array):
         if not array.flags.c_contiguous:
             return None
-        data = array.data
-        return data.ptr, array.size, self.char(array), data.device_id
+        data, char = array.data, self.name(array)
+        return (data.ptr, array.size, char, data.device_id) if char in FLOATS else None
 
     def place(self, array):
         return array.data.ptr
@@ -313,10 +323,10 @@ class Jax(Library):
     def device(self, array):
         return next(iter(array.devices())).local_hardware_id
 
-    def view(self, array, integers=False):
+    def view(self, array, beside=()):
         if (count := len(array.devices())) > 1:
             raise Unsuitable(f"an array over {count} devices; expected one on one of them")
-        char, shape, place = self.char(array, integers), tuple(array.shape), 0
+        char, shape, place = self.char(array, beside), tuple(array.shape), 0
         if array.size:
             place = array.block_until_ready().unsafe_buffer_pointer()
         return View(place, shape, c_strides(shape, SIZES[char]), char, self.device(array), False)
@@ -374,8 +384,8 @@ def is_on_device(value) -> bool:
     return library is not None and library.is_on_device(value)
 
 
-def view(name, argument, array, integers=False) -> View:
-    """Where a device array lies, one of integers where these are wanted too.
+def view(name, argument, array, beside=()) -> View:
+    """Where a device array lies, one of dtypes `beside` the floating ones where these are wanted too.
 
     Raises
     ------
@@ -383,6 +393,6 @@ def view(name, argument, array, integers=False) -> View:
         If its library does not share it, or its dtype is none that is supported.
     """
     try:
-        return library_of(array).view(array, integers)
+        return library_of(array).view(array, beside)
     except Unsuitable as error:
         raise TypeError(f"{name}: argument {argument!r} is {error}") from None

@@ -14,7 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ..row import Kernel
+from . import dtypes
 from .arrays import (
+    EVERY,
     INTEGERS,
     SIZES,
     Unsuitable,
@@ -31,6 +33,7 @@ __all__ = [
     "Gradient",
     "Operands",
     "aligned",
+    "alone",
     "any_on_device",
     "backward",
     "explained",
@@ -38,17 +41,15 @@ __all__ = [
     "gradients",
     "launches",
     "launching",
-    "only_ordinary",
     "rounded",
     "run",
+    "run_forward",
     "run_function",
     "run_sums",
     "target_of",
 ]
 
 HOST = {np.ndarray, float, int, type(None), list, tuple, str, bool, np.float32, np.float64}
-# Keywords of ufuncs, with what they may say here.
-ORDINARY = {"where": (True,), "casting": ("no", "equiv", "safe", "same_kind", "unsafe"), "order": ("K",)}
 UNKNOWN = np.array([math.nan])  # for an array of which nothing is fetched
 
 
@@ -87,16 +88,21 @@ class Operands:
     array : object
         The caller's array, whose kind the result has.
     lead : View
+    every : bool
+        Whether arrays may have any dtype, integers and bools included.
+    char : str
+        The dtype that numbers are rounded to: that which is computed in.
     """
 
-    def __init__(self, f, argument, array, others):
-        self.f, self.argument, self.array = f, argument, array
+    def __init__(self, f, argument, array, others, every=False):
+        self.f, self.argument, self.array, self.every = f, argument, array, every
         if not is_on_device(array):
             name, other = next((n, o) for n, o in others.items() if any_on_device(o))
             expected = f"an array on a device, as argument {name!r} is, a {_kind(other)}"
             f._fail(TypeError, argument, f"a {_kind(array)} in host memory", expected)
         self.library = library_of(array)
-        self.lead = view(f.__qualname__, argument, array)
+        self.lead = view(f.__qualname__, argument, array, EVERY if every else ())
+        self.char = self.lead.char
 
     def view(self, argument, array, integers=False, mixed=False) -> View:
         """An array beside the first one, of its dtype, or of integers or any where these are taken too."""
@@ -108,10 +114,11 @@ class Operands:
             f._fail(TypeError, argument, f"a {_kind(array)} in host memory", f"an array on {beside}")
         if library_of(array) is not self.library:
             f._fail(TypeError, argument, f"a {_kind(array)}", f"a {_kind(self.array)}, as {self.argument}")
-        found = view(f.__qualname__, argument, array, integers)
+        found = view(f.__qualname__, argument, array, EVERY if self.every else INTEGERS if integers else ())
         if found.device != lead.device:
             f._fail(ValueError, argument, f"on device {found.device}", beside)
-        if found.char != lead.char and not mixed and not (integers and found.char in INTEGERS):
+        mixed = mixed or self.every or (integers and found.char in INTEGERS)
+        if found.char != lead.char and not mixed:
             expected = f"{dtype_name(lead.char)}, that of {self.argument}"
             f._fail(TypeError, argument, f"of dtype {dtype_name(found.char)}", expected)
         return found
@@ -119,10 +126,10 @@ class Operands:
     def number(self, argument, value, mixed=False):
         """A number of the host, rounded to the dtype, or an array beside the first one, see `view`."""
         if type(value) is float:
-            return np.float64(rounded(value, self.lead.char))
+            return np.float64(rounded(value, self.char))
         if is_on_device(value) or np.ndim(value):
             return self.view(argument, value, mixed=mixed)
-        return np.float64(rounded(float(self.f._real(argument, value)), self.lead.char))
+        return np.float64(rounded(float(self.f._real(argument, value)), self.char))
 
     def parameter(self, p, value):
         number = self.number(p.name, value, mixed=True)
@@ -141,6 +148,16 @@ class Operands:
             expected = "one where each has its own"
             f._fail(ValueError, argument, "an array whose numbers share memory", expected)
         return found
+
+    def char_of_out(self, out):
+        """The dtype of memory that was given."""
+        return None if out is None else self.view("out", out).char
+
+    def gradient(self, out, shape, char):
+        """Where a gradient of a dtype goes, and the array that the caller gets."""
+        if out is not None:
+            dtypes.check_out(self.f, self.view("out", out).char, char)
+        return target_of(self, out, shape, char=char)
 
     def overlaps(self, target, views):
         """Whether a result lies where an operand does: over all of it as it is, or it is an error."""
@@ -175,43 +192,43 @@ def _rounded(value, char):
         return float(np.uint32(bits).view(np.float32))
 
 
-def only_ordinary(f, lead, given):
-    """Refuse keywords of ufuncs that would have to do something."""
-    for name, value in given.items():
-        asked = name == "dtype" and value is not None and np.dtype(value).name != dtype_name(lead.char)
-        if asked or (name in ORDINARY and not any(value is o or value == o for o in ORDINARY[name])):
-            expected = f"nothing but its default for an array of {dtype_name(lead.char)} on a device"
-            f._fail(TypeError, name, repr(value), expected)
-
-
 # Launching
 
 
 def divided(operands, char):
-    """The pattern of views and numbers (``kernels/cuda/storage.py``), each kind by itself."""
+    """The pattern of views and numbers (``kernels/cuda/operands.py``), each kind by itself."""
     views = [o for o in operands if type(o) is View]
     letters = ("n" if type(o) is not View else "a" if o.char == char else _letter(o) for o in operands)
     return "".join(letters), views, [float(o) for o in operands if type(o) is not View]
 
 
 def _letter(view):
-    return view.char if view.rounded else view.char.upper()
+    from fastrelu.kernels.cuda.operands import LETTERS
+
+    return LETTERS.get(view.char) or (view.char if view.rounded else view.char.upper())
 
 
-def launches(function, cost, out, operands):
-    """What runs a function of numbers: kernels, blocks, and the values of their arguments."""
+def launches(function, cost, out, operands, char=None, ends=(), where=True):
+    """What runs a function of numbers: kernels, blocks, and the values of their arguments.
+
+    `char` is the dtype that is computed in, by default that of `out`; `ends` and `where` are as
+    ``dtypes`` gives them.
+    """
     from fastrelu.kernels.cuda import elementwise
 
-    launch = launching()
+    launch, char = launching(), char or out.char
     on = launch.device(out.device)
-    pattern, views, numbers = divided(operands, out.char)
-    for one in passes(out, tuple(broadcast(v, out.shape) for v in views)):
+    pattern, views, numbers = divided(operands, char)
+    if where is not True:
+        pattern, views = f"{pattern}w", [*views, where]
+    stretched = tuple(kind == "a" for kind in pattern if kind != "n")
+    for one in passes(out, tuple(broadcast(v, out.shape) for v in views), stretched):
         letters = pattern
         if one.alike:
             which = iter(one.alike)
-            letters = "".join("s" if kind == "a" and next(which) else kind for kind in pattern)
+            letters = "".join("s" if kind != "n" and next(which) else kind for kind in pattern)
         by_vectors = one.alike is not None
-        compiled = elementwise.compiled(function, cost, out.char, letters, one.rank, by_vectors)
+        compiled = elementwise.compiled(function, cost, char, letters, one.rank, by_vectors, ends)
         blocks = min(-(-one.items // compiled.threads), on.processors * launch.BLOCKS_A_PROCESSOR)
         yield compiled, blocks, (*one.places, *numbers, *one.rest)
 
@@ -225,36 +242,38 @@ def aligned(f, views):
             )
 
 
-def run(f, kernel, out, operands, stream):
-    """Launch a kernel of the table over views and numbers."""
+def run(f, kernel, out, operands, stream, char=None, ends=(), where=True):
+    """Launch a kernel of the table over views and numbers; see `launches`."""
     on = launching().device(out.device)
-    run_function(f, f._on_device(kernel, out.char, on.cc), kernel.cost, out, operands, stream)
+    function = f._on_device(kernel, char or out.char, on.cc)
+    if where is not False:
+        run_function(f, function, kernel.cost, out, operands, stream, char, ends, where)
 
 
-def run_function(f, function, cost, out, operands, stream):
-    """Launch a device function over views and numbers, on behalf of `f`."""
-    aligned(f, [out, *(o for o in operands if type(o) is View)])
-    for compiled, blocks, values in launches(function, cost, out, operands):
+def run_function(f, function, cost, out, operands, stream, char=None, ends=(), where=True):
+    """Launch a device function over views and numbers, on behalf of `f`; see `launches`."""
+    aligned(f, [out, *(o for o in (*operands, where) if type(o) is View)])
+    for compiled, blocks, values in launches(function, cost, out, operands, char, ends, where):
         launching().device(out.device).launch(compiled, blocks, stream, values)
 
 
 def _run_sums(f, kernel, out, operands, shape, kept_shape, called, stream):
     """Sum the results of a kernel of the table."""
     on = launching().device(out.device)
-    function = f._summed_on_device(kernel, out.char, on.cc)
+    function = f._summed_on_device(kernel, called.char, on.cc)
     run_sums(f, function, out, operands, shape, kept_shape, called, stream)
 
 
 def run_sums(f, function, out, operands, shape, kept_shape, called, stream, terms=None):
     """Sum a function's results of `shape` over the axes that `kept_shape` lacks, into `out`.
 
-    They are those of a dtype of `called`, and the results themselves go to `terms`, if that is given.
+    They are computed in the dtype of `called`, and the results themselves go to `terms`, if that is given.
     """
     from fastrelu.kernels.cuda import sums
 
     targets = () if terms is None else (terms,)
     aligned(f, [out, *targets, *(o for o in operands if type(o) is View)])
-    launch, char = launching(), called.lead.char
+    launch, char = launching(), called.char
     on = launch.device(out.device)
     pattern, views, numbers = divided(operands, char)
     plan = summation(
@@ -290,42 +309,69 @@ def _plain(f, plain, arrays, out, parameters):
 
 def forward(f, x, parameters, axis, given):
     """The forward pass, its arguments as `Activation._call` has sorted them."""
-    out = given.pop("out", None)
+    out = alone(f, given.pop("out", None))
     if not given and axis is None:
         result = _plain(f, f.on_device, (x,), out, parameters)
         if result is not None:
             return result
-    called = Operands(f, "x", x, {**parameters, "out": out})
-    only_ordinary(f, called.lead, given)
+    where = given.pop("where", True)
+    called = Operands(f, "x", x, {**parameters, "out": out, "where": where}, every=True)
+    computed = dtypes.forward(f, called.lead.char, given, called.char_of_out(out))
+    called.char = computed.char
     cast = [called.parameter(p, parameters[p.name]) for p in f.row.parameters]
     f._check_order(cast)
     if axis is not None:
         cast = [f._along_channels(c, axis, called.lead.shape) for c in cast]
     shape = f._result_shape(called.lead, cast)
-    if isinstance(out, tuple):
-        if len(out) != 1:
-            f._fail(ValueError, "out", f"a tuple of {len(out)}", "one array")
-        (out,) = out
-    target, result = target_of(called, out, shape)
+    return run_forward(called, (called.lead, *cast), shape, computed, out, where)
+
+
+def alone(f, out):
+    """The `out` of a call with one result, which may come in a tuple."""
+    if not isinstance(out, tuple):
+        return out
+    if len(out) != 1:
+        f._fail(ValueError, "out", f"a tuple of {len(out)}", "one array")
+    return out[0]
+
+
+def run_forward(called, operands, shape, computed, out, where):
+    """Launch the kernel of a forward pass whose operands broadcast to `shape`; the result."""
+    f = called.f
+    where = dtypes.where(called, where, out)
+    if type(where) is View:
+        try:
+            shape = np.broadcast_shapes(shape, where.shape)
+        except ValueError:
+            expected = f"a shape that broadcasts with {shape}, that of the result"
+            f._fail(ValueError, "where", f"of shape {where.shape}", expected)
+    target, result = target_of(called, out, shape, char=computed.result)
+    views = [broadcast(v, shape) for v in (*operands, where) if type(v) is View]
     if out is not None:
-        called.overlaps(target, [broadcast(v, shape) for v in (called.lead, *cast) if type(v) is View])
-    run(f, f.kernel, target, (called.lead, *cast), called.library.stream(x))
+        called.overlaps(target, views)
+    stream = called.library.stream(called.array)
+    run(f, f.kernel, target, operands, stream, computed.char, computed.ends(target.char), where)
     return result
 
 
-def target_of(called, out, shape, like=None):
-    """Where a result goes, and the array that the caller gets: of the dtype of `like`, or of the call."""
+def target_of(called, out, shape, like=None, char=None):
+    """Where a result goes, and the array that the caller gets.
+
+    That is of the dtype of an array that it is `like`, of one by its `char`, or of that of the call.
+    """
     if out is not None:
         return called.out("out", out, shape, like is not None), out
     library, array = called.library, called.array
     try:
         if like is not None:
             result = library.empty(like, shape)
+        elif char is not None and char != called.lead.char:
+            result = library.empty(array, shape, dtype_name(char))
         else:
             result = library.empty_like(array) if shape == called.lead.shape else library.empty(array, shape)
     except Unsuitable as error:
         raise TypeError(f"{called.f.__qualname__}: {error}") from None
-    return library.view(result), result
+    return library.view(result, EVERY), result
 
 
 def backward(f, dy, source_name, source, parameters, axis, at_zero, pass_, wanted, wrt, out):
@@ -335,8 +381,9 @@ def backward(f, dy, source_name, source, parameters, axis, at_zero, pass_, wante
         result = _plain(f, f.on_device[pass_], (dy, source), outs["x"], parameters)
         if result is not None:
             return f._result([result], wrt)
-    called = Operands(f, source_name, source, {"dy": dy, **parameters, "out": out})
+    called = Operands(f, source_name, source, {"dy": dy, **parameters, "out": out}, every=True)
     gradient = called.view("dy", dy)
+    called.char, result = dtypes.backward(called.lead.char, gradient.char)
     cast = [called.parameter(p, parameters[p.name]) for p in f.row.parameters]
     names = [p.name for p in f.row.parameters]
     shapes = {"x": called.lead.shape} | {n: c.shape for n, c in zip(names, cast, strict=True)}
@@ -357,7 +404,7 @@ def backward(f, dy, source_name, source, parameters, axis, at_zero, pass_, wante
             f.kernels[passes_of[name]],
             (*inputs, *knots) if name == "x" else inputs,
             kept[name],
-            *target_of(called, outs[name], shapes[name]),
+            *called.gradient(outs[name], shapes[name], result),
             outs[name] is not None,
         )
         for name in wanted
@@ -396,8 +443,10 @@ def gradients(f, called, jobs, shape):
         kernel, operands, kept, target, *_ = jobs[name]
         if kept == shape:
             target = target if target.shape == shape else target.reshape(shape)
-            run(f, kernel, target, operands, stream)
+            ends = (target.char,) if target.char != called.char else ()
+            run(f, kernel, target, operands, stream, called.char, ends)
         else:
+            operands = replace(operands[0], rounded=False), *operands[1:]  # dy: only sums are rounded
             _run_sums(f, kernel, target, operands, shape, kept, called, stream)
     return [job.result for job in jobs.values()]
 
@@ -406,24 +455,28 @@ def explained(f, kernel, arrays, out):
     """What `explain` says of a call: size, dtype, architecture, path, threads and reasons."""
     given = dict(zip(kernel.inputs, arrays, strict=False))
     lead = kernel.arguments[0]
-    called = Operands(f, lead, given[lead], given)
+    called = Operands(f, lead, given[lead], given, every=True)
     if "gate" in kernel.inputs and "gate" not in given:  # halves of one array
         given |= zip(("value", "gate"), halves(called.lead, f._axis("value", called.lead, -1)), strict=True)
     views = [
         value if type(value) is View else called.number(name, value)
         for name, value in ((name, given.get(name, 1.0)) for name in kernel.inputs)
     ]
+    computed = dtypes.explained(f, kernel, views, called.char_of_out(out))
+    char, result = computed
     shape = np.broadcast_shapes(*(v.shape for v in views))
     if out is not None:
         target = called.out("out", out, shape)
     else:
-        whole = replace(called.lead, place=0)
-        dense = shape == whole.shape and [one.rank for one in passes(whole, ())] == [0]
-        target = whole if dense else replace(whole, shape=shape, strides=c_strides(shape, SIZES[whole.char]))
+        whole = replace(called.lead, place=0, char=result)
+        dense = shape == whole.shape and [one.rank for one in passes(called.lead, ())] == [0]
+        strides = whole.strides if dense and result == called.lead.char else c_strides(shape, SIZES[result])
+        target = replace(whole, shape=shape, strides=strides)
+    ends = computed.ends(target.char)
     on = launching().device(target.device)
-    made = list(launches(f._on_device(kernel, target.char, on.cc), kernel.cost, target, views))
+    made = list(launches(f._on_device(kernel, char, on.cc), kernel.cost, target, views, char, ends))
     views = tuple(broadcast(v, shape) for v in views if type(v) is View)
-    over = list(passes(target, views))
+    over = list(passes(target, views, tuple(v.char == char for v in views)))
     ranks = [one.rank for one in over]
     by_vectors = bool(made) and ranks[0] == 0 and made[0][2][-1] > 0
     threads = max((blocks * compiled.threads for compiled, blocks, _ in made), default=0)

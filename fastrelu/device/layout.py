@@ -21,7 +21,6 @@ __all__ = [
     "Summation",
     "axes_of",
     "broadcast",
-    "contiguous",
     "halves",
     "merged",
     "passes",
@@ -109,45 +108,56 @@ def merged(shape, strides) -> Axes:
     return Axes(tuple(lengths), tuple(map(tuple, kept)))
 
 
-def passes(out: View, arrays: tuple[View, ...]):
-    """The launches that go over arrays of the shape of `out`; none where there is no number."""
-    size, places = SIZES[out.char], (out.place, *(a.place for a in arrays))
+def passes(out: View, arrays: tuple[View, ...], stretched=None):
+    """The launches that go over arrays of the shape of `out`; none where there is no number.
+
+    `stretched` says which arrays may have one number for a whole vector of the others: by default those of
+    the dtype of `out`.
+    """
+    sizes, places = tuple(SIZES[a.char] for a in (out, *arrays)), (out.place, *(a.place for a in arrays))
     if not out.size:
         return
     axes = axes_of(out.shape, (out.strides, *(a.strides for a in arrays)))
-    if len(axes.lengths) == 1 and (axes.lengths == (1,) or all(step == (size,) for step in axes.strides)):
-        yield contiguous(places, axes.lengths[0], size)
+    dense = all(step == (size,) for step, size in zip(axes.strides, sizes, strict=True))
+    if len(axes.lengths) == 1 and (axes.lengths == (1,) or dense):
+        yield _contiguous(places, axes.lengths[0], sizes)
     else:
-        lanes = VECTOR_BYTES // size if all(a.char == out.char for a in arrays) else 0
-        yield from _strided(places, axes, lanes)
+        stretched = tuple(a.char == out.char for a in arrays) if stretched is None else stretched
+        yield from _strided(places, axes, sizes, (False, *stretched))
 
 
-def contiguous(places, n, size) -> Pass:
-    """One launch over `n` numbers behind each other, which begin at each of `places`."""
-    head, lanes = -places[0] % VECTOR_BYTES // size, VECTOR_BYTES // size
-    alike = len({place % VECTOR_BYTES for place in places}) == 1
-    vectors = max(0, n - head) // lanes if alike else 0
+def _contiguous(places, n, sizes):
+    """One launch over `n` numbers behind each other, which begin at each of `places`.
+
+    Vectors have as many of them as 16 bytes hold of the largest.
+    """
+    lanes = VECTOR_BYTES // max(sizes)
+    ahead = {-(place // size) % lanes for place, size in zip(places, sizes, strict=True)}
+    head = max(ahead)
+    vectors = max(0, n - head) // lanes if len(ahead) == 1 else 0
     return Pass(0, places, (n, head, vectors), max(vectors, n - vectors * lanes))
 
 
-def _by_vectors(places, axes, lanes):
+def _by_vectors(places, axes, sizes, stretched):
     """The axes in vectors along the last one, and which arrays have one number there; else None."""
-    size = VECTOR_BYTES // lanes
-    if axes.lengths[-1] % lanes or axes.strides[0][-1] != size:
+    lanes = VECTOR_BYTES // max(sizes)
+    if axes.lengths[-1] % lanes:
         return None
-    for place, (*outer, last) in zip(places, axes.strides, strict=True):
-        if last and (last != size or any(step % VECTOR_BYTES for step in (place, *outer))):
+    for place, size, single, (*outer, last) in zip(places, sizes, stretched, axes.strides, strict=True):
+        if not last and single:
+            continue
+        if last != size or any(step % (lanes * size) for step in (place, *outer)):
             return None
     alike = tuple(not strides[-1] for strides in axes.strides[1:])
     strides = tuple((*outer, last * lanes) for *outer, last in axes.strides)
     return Axes((*axes.lengths[:-1], axes.lengths[-1] // lanes), strides), alike
 
 
-def _strided(places, axes, lanes):
-    """`lanes`: numbers of a vector, 0 where arrays are not of one dtype."""
+def _strided(places, axes, sizes, stretched):
+    """`stretched`: which arrays may have one number for a whole vector."""
     n, rank = math.prod(axes.lengths), len(axes.lengths)
     if rank <= MOST_AXES and n <= MOST_NUMBERS:
-        axes, alike = (lanes and _by_vectors(places, axes, lanes)) or (axes, None)
+        axes, alike = _by_vectors(places, axes, sizes, stretched) or (axes, None)
         n = math.prod(axes.lengths)
         steps = tuple(step for strides in axes.strides for step in strides)
         yield Pass(rank, places, (n, *axes.lengths[1:], *steps), n, alike)
@@ -160,7 +170,7 @@ def _strided(places, axes, lanes):
         moved = tuple(p + start * s[0] for p, s in zip(places, axes.strides, strict=True))
         inner = Axes(tuple(others), tuple(s[1:] for s in axes.strides))
         rest = inner if length == 1 and others else Axes((length, *others), axes.strides)
-        yield from _strided(moved, rest, lanes)
+        yield from _strided(moved, rest, sizes, stretched)
 
 
 @dataclass(frozen=True, slots=True)

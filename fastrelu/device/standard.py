@@ -30,19 +30,19 @@ class Standard(Library):
             return True
         return hasattr(array, "__dlpack_device__") and array.__dlpack_device__()[0] in ON_DEVICE
 
-    def view(self, array, integers=False):
+    def view(self, array, beside=()):
         found = getattr(array, "__cuda_array_interface__", None)
         if found is None:
             try:
                 one = lent(array, LEGACY)
             except (BufferError, Unreadable) as error:
                 raise Unsuitable(f"an array that cannot be shared: {error}") from error
-            char = known(CHARS.get(one.dtype, one.dtype), integers)
+            char = known(CHARS.get(one.dtype, one.dtype), beside)
             strides = one.strides or c_strides(one.shape, one.size)
             return View(one.place, one.shape, strides, char, self.device(array), one.writeable)
         dtype = np.dtype(found["typestr"])
         name = str(array.dtype) if dtype.kind == "V" else dtype.name
-        char = known(CHARS.get(name, name), integers)
+        char = known(CHARS.get(name, name), beside)
         place, read_only = found["data"]
         shape = tuple(found["shape"])
         strides = found.get("strides") or c_strides(shape, dtype.itemsize)

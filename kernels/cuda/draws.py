@@ -12,8 +12,9 @@ from numba import cuda, types
 from . import formulas, pair
 from .elementwise import Function
 from .launch import Kernel
+from .operands import applied, arrays_of
 from .primitives import inline
-from .storage import STORAGES, applied, arrays_of, located
+from .storage import STORAGES, located
 
 __all__ = ["COUNTERS", "GROUP", "compiled", "themselves"]
 

@@ -6,12 +6,31 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from .primitives import simulated
+from .primitives import inline, simulated
+from .scalar import larger, smaller
 
-__all__ = ["INTEGERS", "integer_at", "integer_to"]
+__all__ = ["INTEGERS", "KEPT", "clipped", "integer_at", "integer_to"]
 
 # Bytes and sign, by the name of the dtype.
 INTEGERS = {f"{u}int{8 * size}": (size, not u) for size in (1, 2, 4, 8) for u in ("", "u")}
+
+KEPT = {"relu": None, "relu6": 6}  # activations that keep integers, and their largest value
+
+
+def clipped(dtype, most):
+    """A function of an integer, or of a bool: what of it lies between 0 and `most`."""
+    value = np.dtype("uint8" if dtype == "bool" else dtype).type
+    zero, bound = value(0), value(most or 0)
+
+    @inline
+    def positive(x):
+        return larger(x, zero)
+
+    @inline
+    def between(x):
+        return smaller(larger(x, zero), bound)
+
+    return positive if most is None else between
 
 
 def integer_at(dtype):

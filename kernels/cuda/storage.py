@@ -1,15 +1,7 @@
-"""How numbers lie in device memory: 16 bytes at once or one by one, as the float32 or float64 computed in.
+"""How numbers lie in device memory: up to 16 bytes at once or one by one, as the numbers computed in.
 
-A kernel never sees a pointer: it hands over places, addresses of the result and of each array, and
-`applied` makes of a function of numbers one that loads, computes and stores.
-
-A *pattern* says for each argument of a function where its numbers come from:
-
-    a    an array of the dtype of the call
-    s    the same, but one number for all that a vector of the others holds
-    n    a number that is the same for all
-    e, b, f, d    an array of this other dtype, whose numbers are rounded to that of the call
-    E, B, F, D    one whose numbers are taken as they are, as far as what is computed in holds them
+A kernel never sees a pointer: it hands over places, addresses of the result and of each array.  Floating
+numbers are computed in float32 or float64, integers in their own type and bools as uint8.
 """
 
 import ctypes
@@ -19,15 +11,15 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
+from .integers import INTEGERS
 from .primitives import simulated
 
 __all__ = [
     "STORAGES",
     "VECTOR_BYTES",
     "Storage",
-    "applied",
-    "arrays_of",
-    "evaluated",
+    "converted",
+    "converted_in_python",
     "loaded",
     "located",
     "some_of",
@@ -46,7 +38,7 @@ class Storage:
     Attributes
     ----------
     char : str
-        NumPy's character; "b" for bfloat16.
+        NumPy's character; "b" for bfloat16, and the names of integers and of bool.
     size : int
         Bytes of a number.
     real : numba type
@@ -55,77 +47,101 @@ class Storage:
 
     char: str
     size: int
-    real: types.Float
+    real: types.Number
 
     @property
     def lanes(self):
         """Numbers in a vector."""
         return VECTOR_BYTES // self.size
 
+    @property
+    def integral(self):
+        return isinstance(self.real, types.Integer)
+
     # As LLVM code
 
+    @property
+    def kind(self):
+        """The type in memory."""
+        return {"f": ir.FloatType(), "d": ir.DoubleType()}.get(self.char, ir.IntType(8 * self.size))
+
+    @property
+    def computed(self):
+        """The type computed in."""
+        return ir.FloatType() if self.real == types.float32 else self.kind
+
     def load(self, builder, place, lanes, space=GLOBAL):
-        """The numbers at an address: one, or a vector of them."""
-        if self.size > 2:
-            kind = ir.FloatType() if self.size == 4 else ir.DoubleType()
-            if lanes == 1:
-                return [self._from(builder, place, kind, space)]
-            vector = self._from(builder, place, ir.VectorType(kind, lanes), space)
-            return [builder.extract_element(vector, WORD(i)) for i in range(lanes)]
+        """The numbers at an address: one, or a vector."""
         if lanes == 1:
-            bits = self._from(builder, place, ir.IntType(16), space)
-            return [self.widened(builder, bits)]
-        words = self._from(builder, place, ir.VectorType(WORD, lanes // 2), space)
+            return [self.widened(builder, self._from(builder, place, self.kind, 1, space))]
+        if self.size > 2:
+            vector = self._from(builder, place, ir.VectorType(self.kind, lanes), lanes, space)
+            return [builder.extract_element(vector, WORD(i)) for i in range(lanes)]
+        word, count = self._words(lanes)
+        kind = ir.VectorType(word, count) if count > 1 else word
+        words = self._from(builder, place, kind, lanes, space)
         found = []
-        for i in range(lanes // 2):
-            word = builder.extract_element(words, WORD(i))
-            for part in (word, builder.lshr(word, WORD(16))):
-                found.append(self.widened(builder, builder.trunc(part, ir.IntType(16))))
+        for i in range(count):
+            one = builder.extract_element(words, WORD(i)) if count > 1 else words
+            shifts = range(self.kind.width, word.width, self.kind.width)
+            for part in (one, *(builder.lshr(one, word(shift)) for shift in shifts)):
+                found.append(self.widened(builder, builder.trunc(part, self.kind)))
         return found
 
     def store(self, builder, place, numbers, space=GLOBAL):
-        if self.size > 2:
-            if len(numbers) == 1:
-                return self._to(builder, place, numbers[0], space)
-            vector = ir.Constant(ir.VectorType(numbers[0].type, len(numbers)), ir.Undefined)
-            for i, number in enumerate(numbers):
-                vector = builder.insert_element(vector, number, WORD(i))
-            return self._to(builder, place, vector, space)
         # in shared memory there is what has been read from an array
         narrowed = self.narrowed if space == GLOBAL else self.shortened
-        halves = [narrowed(builder, number) for number in numbers]
-        if len(halves) == 1:
-            return self._to(builder, place, halves[0], space)
-        words = ir.Constant(ir.VectorType(WORD, len(halves) // 2), ir.Undefined)
-        for i in range(len(halves) // 2):
-            low, high = (builder.zext(half, WORD) for half in halves[2 * i : 2 * i + 2])
-            word = builder.or_(low, builder.shl(high, WORD(16)))
-            words = builder.insert_element(words, word, WORD(i))
-        return self._to(builder, place, words, space)
+        numbers, lanes = [narrowed(builder, number) for number in numbers], len(numbers)
+        if lanes == 1:
+            return self._to(builder, place, numbers[0], 1, space)
+        if self.size > 2:
+            vector = ir.Constant(ir.VectorType(self.kind, lanes), ir.Undefined)
+            for i, number in enumerate(numbers):
+                vector = builder.insert_element(vector, number, WORD(i))
+            return self._to(builder, place, vector, lanes, space)
+        word, count = self._words(lanes)
+        words = ir.Constant(ir.VectorType(word, count), ir.Undefined)
+        for i in range(count):
+            one, *others = (
+                builder.zext(number, word)
+                for number in numbers[i * lanes // count : (i + 1) * lanes // count]
+            )
+            for j, other in enumerate(others, 1):
+                one = builder.or_(one, builder.shl(other, word(j * self.kind.width)))
+            words = builder.insert_element(words, one, WORD(i)) if count > 1 else one
+        return self._to(builder, place, words, lanes, space)
+
+    def _words(self, lanes):
+        """How so many numbers of at most 16 bits are read and written: of what type, and how many."""
+        bits = lanes * self.kind.width
+        return ir.IntType(min(bits, 32)), max(1, bits // 32)
 
     def _pointer(self, builder, place, kind, space):
         return builder.inttoptr(place, ir.PointerType(kind, space))
 
-    def _from(self, builder, place, kind, space):
+    def _from(self, builder, place, kind, lanes, space):
         loaded = builder.load(self._pointer(builder, place, kind, space))
-        loaded.align = self._alignment(kind)
+        loaded.align = lanes * self.size
         return loaded
 
-    def _to(self, builder, place, value, space):
+    def _to(self, builder, place, value, lanes, space):
         stored = builder.store(value, self._pointer(builder, place, value.type, space))
-        stored.align = self._alignment(value.type)
-
-    def _alignment(self, kind):
-        return kind.count * max(self.size, 4) if isinstance(kind, ir.VectorType) else self.size
+        stored.align = lanes * self.size
 
     def widened(self, builder, bits):
-        """The float32 of 16 bits."""
+        """What is in memory as the number computed in: the float32 of 16 bits."""
+        if self.char == "bool":
+            return builder.zext(builder.icmp_unsigned("!=", bits, bits.type(0)), bits.type)
+        if self.kind == self.computed:
+            return bits
         if self.char == "e":
             return builder.fpext(builder.bitcast(bits, ir.HalfType()), ir.FloatType())
         return builder.bitcast(builder.shl(builder.zext(bits, WORD), WORD(16)), ir.FloatType())
 
     def narrowed(self, builder, number):
-        """A float32 rounded to 16 bits, half to even."""
+        """A number computed in as it is in memory: a float32 rounded to 16 bits, half to even."""
+        if self.kind == self.computed:
+            return number
         if self.char == "e":
             return builder.bitcast(builder.fptrunc(number, ir.HalfType()), ir.IntType(16))
         bits = builder.bitcast(number, WORD)
@@ -137,7 +153,7 @@ class Storage:
 
     def shortened(self, builder, number):
         """A float32 that 16 bits hold."""
-        if self.char == "e":
+        if self.char != "b":
             return self.narrowed(builder, number)
         return builder.trunc(builder.lshr(builder.bitcast(number, WORD), WORD(16)), ir.IntType(16))
 
@@ -168,137 +184,39 @@ STORAGES = {
     "b": Storage("b", 2, types.float32),
     "f": Storage("f", 4, types.float32),
     "d": Storage("d", 8, types.float64),
-}
+    "bool": Storage("bool", 1, types.uint8),
+} | {name: Storage(name, size, getattr(types, name)) for name, (size, _) in INTEGERS.items()}
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where one argument's numbers come from, by its letter in a pattern."""
+def converted(builder, number, of: Storage, to: Storage, rounds=True):
+    """A number of one dtype as what another one is computed in, as LLVM code; rounded to that dtype or not.
 
-    kind: str
-    to: Storage  # of the call
-
-    @property
-    def storage(self):
-        return self.to if self.kind in "as" else STORAGES[self.kind.lower()]
-
-    @property
-    def rounds(self):
-        return self.kind in STORAGES and self.to.size == 2
-
-    def load(self, builder, place, lanes):
-        """A number for each lane, as LLVM code."""
-        found = self.storage.load(builder, place, 1 if self.kind == "s" else lanes)
-        if self.storage.real != self.to.real and self.to.real == types.float32:
-            found = [builder.fptrunc(one, ir.FloatType()) for one in found]
-        elif self.storage.real != self.to.real:
-            found = [builder.fpext(one, ir.DoubleType()) for one in found]
-        if self.rounds:
-            found = [self.to.widened(builder, self.to.narrowed(builder, one)) for one in found]
-        return found * (lanes // len(found))
-
-    def read(self, place, lanes):
-        """The same as Python."""
-        found = self.storage.read(place, 1 if self.kind == "s" else lanes)
-        found = np.array(found, str(self.to.real))
-        if self.rounds:
-            found = found.astype(self.to.dtype).astype(str(self.to.real))
-        return list(found) * (lanes // len(found))
-
-
-def arrays_of(pattern):
-    """How many arrays it has."""
-    return len(pattern) - pattern.count("n")
-
-
-def _sources(storage, pattern):
-    return [Source(kind, storage) for kind in pattern if kind != "n"]
-
-
-def applied(f, storage, pattern, lanes=1, count=1):
-    """An intrinsic ``run(places, numbers, offset, step)`` that stores what `f` makes of what it loads.
-
-    Parameters
-    ----------
-    f : function
-        Of numbers, compiled for the device.
-    storage : Storage
-    pattern : str
-        Where its arguments come from.
-    lanes : int
-        1 or `storage.lanes`.
-    count : int
-        Vectors that are loaded before any is computed: at `offset` bytes from each place, and every `step`.
+    NumPy rounds once, but for bfloat16, which it reaches by way of float32.
     """
-    sources = _sources(storage, pattern)
-
-    def twin(places, numbers, offset, step):
-        out, *arrays = places
-        with np.errstate(all="ignore"):
-            found = [
-                [one.read(int(p + offset + k * step), lanes) for one, p in zip(sources, arrays, strict=True)]
-                for k in range(count)
-            ]
-            for k, loaded in enumerate(found):
-                each = zip(*loaded, strict=True) if loaded else [()] * lanes
-                results = [f(*_arguments(pattern, lane, numbers)) for lane in each]
-                storage.write(int(out + offset + k * step), results)
-
-    @simulated(twin)
-    def run(context, places, numbers, offset, step):
-        def write(target, builder, signature, arguments):
-            places, numbers, offset, step = arguments
-            callee, resolved = _callee(context, target, f, (storage.real,) * len(pattern))
-            of_all = [builder.extract_value(numbers, i) for i in range(pattern.count("n"))]
-            bases = [builder.extract_value(places, i) for i in range(1 + len(sources))]
-            offsets = [offset]
-            for _ in range(1, count):
-                offsets.append(builder.add(offsets[-1], step))
-            loaded = [
-                [
-                    one.load(builder, builder.add(base, at), lanes)
-                    for one, base in zip(sources, bases[1:], strict=True)
-                ]
-                for at in offsets
-            ]
-            for at, vectors in zip(offsets, loaded, strict=True):
-                results = []
-                for lane in zip(*vectors, strict=True) if vectors else [()] * lanes:
-                    result = callee(builder, _arguments(pattern, lane, of_all))
-                    results.append(target.cast(builder, result, resolved, storage.real))
-                storage.store(builder, builder.add(bases[0], at), results)
-            return target.get_dummy_value()
-
-        return types.void(places, numbers, offset, step), write
-
-    return run
+    if to.char == "bool":
+        unequal = builder.icmp_unsigned if of.integral else builder.fcmp_unordered
+        return builder.zext(unequal("!=", number, ir.Constant(number.type, 0)), to.kind)
+    if to.integral and of.integral:
+        if of.size >= to.size:
+            return number if of.size == to.size else builder.trunc(number, to.kind)
+        return (builder.sext if of.real.signed else builder.zext)(number, to.kind)
+    if to.integral:
+        return (builder.fptosi if to.real.signed else builder.fptoui)(number, to.kind)
+    if of.integral:
+        number = (builder.sitofp if of.real.signed else builder.uitofp)(number, to.computed)
+    elif rounds and (of.char, to.char) == ("d", "e"):
+        return builder.fpext(builder.fptrunc(number, ir.HalfType()), to.computed)
+    elif of.real != to.real:
+        number = (builder.fptrunc if of.real == types.float64 else builder.fpext)(number, to.computed)
+    if rounds and to.size == 2:
+        return to.widened(builder, to.narrowed(builder, number))
+    return number
 
 
-def evaluated(f, storage, pattern):
-    """An intrinsic ``value(places, numbers)``: what `f` makes of one number of each array; see `applied`."""
-    sources = _sources(storage, pattern)
-
-    def twin(places, numbers):
-        with np.errstate(all="ignore"):
-            found = [one.read(int(p), 1)[0] for one, p in zip(sources, places, strict=True)]
-            return f(*_arguments(pattern, found, numbers))
-
-    @simulated(twin)
-    def value(context, places, numbers):
-        arguments = (storage.real,) * len(pattern)
-        result = context.resolve_value_type(f).get_call_type(context, arguments, {}).return_type
-
-        def write(target, builder, signature, arguments):
-            places, numbers = arguments
-            callee, _ = _callee(context, target, f, (storage.real,) * len(pattern))
-            of_all = [builder.extract_value(numbers, i) for i in range(pattern.count("n"))]
-            bases = [builder.extract_value(places, i) for i in range(len(sources))]
-            loaded = [one.load(builder, base, 1)[0] for one, base in zip(sources, bases, strict=True)]
-            return callee(builder, _arguments(pattern, loaded, of_all))
-
-        return result(places, numbers), write
-
-    return value
+def converted_in_python(numbers, of: Storage, to: Storage, rounds=True):
+    """The same of several numbers as Python."""
+    numbers = np.array(numbers, str(of.real))
+    return list((numbers.astype(to.dtype) if rounds else numbers).astype(str(to.real)))
 
 
 def loaded(storage, lanes=1):
@@ -347,27 +265,6 @@ def some_of(first, count):
         return types.UniTuple(numbers.dtype, count)(numbers), write
 
     return some
-
-
-def _arguments(pattern, arrays, numbers):
-    """A function's arguments in their order, from those of each kind."""
-    arrays, numbers = iter(arrays), iter(numbers)
-    return [next(numbers if kind == "n" else arrays) for kind in pattern]
-
-
-def _callee(context, target, f, arguments):
-    """A device function for arguments of these types as something to call while building, and its result."""
-    kind = context.resolve_value_type(f)
-    signature = kind.get_call_type(context, arguments, {})
-    function, (*_, last) = target.get_function(kind, signature), signature.args
-
-    def call(builder, values):
-        if isinstance(last, (types.StarArgTuple, types.StarArgUniTuple)):  # def f(a, *others)
-            alone = len(signature.args) - 1
-            values = [*values[:alone], target.make_tuple(builder, last, values[alone:])]
-        return function(builder, values)
-
-    return call, signature.return_type
 
 
 def located(rank, count):

@@ -12,8 +12,9 @@ from numba import cuda, types
 
 from . import pair
 from .launch import THREADS, Kernel
+from .operands import arrays_of, evaluated
 from .primitives import inline
-from .storage import STORAGES, VECTOR_BYTES, arrays_of, evaluated, loaded, located, stored
+from .storage import STORAGES, VECTOR_BYTES, loaded, located, stored
 
 __all__ = ["WIDTH", "finished", "is_single", "partial"]
 
