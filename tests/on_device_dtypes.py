@@ -111,7 +111,7 @@ def test_what_the_host_refuses():
         assert len(launch.device(0).launched) == before
 
 
-WIDE = np.random.default_rng(1).normal(0, 3, (6, 4, 16))
+WIDE = np.random.default_rng(1).normal(0, 3, (2, 3, 16))
 LAYOUTS = {
     "contiguous": lambda a: a,
     "off a vector": lambda a: np.pad(a, ((0, 0), (0, 0), (1, 2)))[..., 1:-2],
@@ -124,10 +124,10 @@ def laid(a, how):
     return DeviceArray(LAYOUTS[how](a))
 
 
-@pytest.mark.parametrize("dtype", [*FLOATING, np.dtype("?")], ids=str)
+@pytest.mark.parametrize("dtype", [np.dtype(char) for char in "ef?"], ids=str)
 def test_where(dtype):
     x, mask = WIDE.astype(dtype), WIDE > -1
-    for (how, other), out in itertools.product(itertools.pairwise([*LAYOUTS, "contiguous"]), "fe"):
+    for (how, other), out in zip(itertools.pairwise([*LAYOUTS, "contiguous"]), "fefe", strict=True):
         for wanted in (mask, mask[0], mask[:, :1], mask[..., :1]):
             expected = np.full(x.shape, 7, out)
             with np.errstate(over="ignore"):

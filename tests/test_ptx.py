@@ -4,6 +4,7 @@ Every forward and backward pass is compiled for one dtype, in turn; `bench/cuda_
 """
 
 import re
+from collections import Counter
 
 import own
 import pytest
@@ -96,6 +97,47 @@ def test_sums(char, accuracy):
         assert not function.single or ".f64" not in ptx.text
         check_arguments(kernel, ptx.text)
         assert compiling.assembled(ptx, CC).spilled == 0
+
+
+def of_memory(ptx):
+    """How often a kernel's text has each instruction that reads or writes arrays."""
+    return Counter(re.findall(r"(?:ld|st)\.global\S*", ptx.text))
+
+
+@pytest.mark.parametrize("char", "ef")
+def test_dtypes_of_plain_kernels_cost_nothing(char):
+    """Arrays of one dtype are read and written whole, and nothing of them is converted."""
+    from fastrelu.kernels.cuda import elementwise
+
+    function = elementwise.function_of("relu", char, "high")
+    plain = elementwise.compiled(function, 1, char, "a", 2, True).ptx(CC)
+    kinds = {"e": "v4.u32", "f": "v4.f32"}
+    counted = of_memory(plain)
+    (load,), (store,) = ([k for k in counted if k.startswith(way)] for way in ("ld", "st"))
+    assert (load, store) == (f"ld.global.{kinds[char]}", f"st.global.{kinds[char]}")
+    assert counted[load] == counted[store]
+    assert char == "e" or not re.findall(r"cvt\S*\.f\d+\.", plain.text)
+
+
+@pytest.mark.parametrize(
+    ("char", "pattern", "ends", "widths"),
+    [
+        ("f", "b", (), ("ld.global.v2.u32", "st.global.v4.f32")),
+        ("e", "d", (), ("ld.global.v2.f64", "st.global.u32")),
+        ("f", "qw", ("b",), ("ld.global.v2.u64", "ld.global.u16", "st.global.u32")),
+        ("int8", "a", ("e",), ("ld.global.v2.u32", "st.global.v4.u32")),
+    ],
+)
+def test_several_dtypes_go_by_vectors(char, pattern, ends, widths):
+    from fastrelu.kernels.cuda import compiling, elementwise
+
+    function = elementwise.function_of("relu", char, "high")
+    kernel = elementwise.compiled(function, 1, char, pattern, 2, True, ends)
+    ptx = kernel.ptx(CC)
+    check(ptx.text)
+    check_arguments(kernel, ptx.text)
+    assert set(widths) <= set(of_memory(ptx))
+    assert compiling.assembled(ptx, CC).spilled == 0
 
 
 def others(char):
