@@ -25,7 +25,13 @@ ROOT = Path(__file__).resolve().parent.parent
 PYTEST = sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"
 ON_DEVICE = (
     *PYTEST,
-    *("on_device.py", "on_device_fused.py", "on_device_rows.py", "on_device_weighted.py"),
+    *(
+        "on_device.py",
+        "on_device_dtypes.py",
+        "on_device_fused.py",
+        "on_device_rows.py",
+        "on_device_weighted.py",
+    ),
 )
 SANITIZER = "compute-sanitizer", "--error-exitcode", "9"
 DTYPES = {

@@ -138,6 +138,12 @@ def test_where(dtype):
             assert np.array_equal(got.host, expected)
 
 
+def test_memory_that_is_larger_than_the_result():
+    x, larger = WIDE[0].astype("f"), np.zeros(WIDE.shape, "f")
+    check(lambda place: fr.relu(place(x), out=place(larger)))
+    check(lambda place: fr.reglu(place(x[0]), place(x), out=place(larger)))
+
+
 def test_where_of_other_calls():
     x, mask = WIDE.astype("f"), WIDE > 0
     for call in (

@@ -345,6 +345,8 @@ def run_forward(called, operands, shape, computed, out, where):
         except ValueError:
             expected = f"a shape that broadcasts with {shape}, that of the result"
             f._fail(ValueError, "where", f"of shape {where.shape}", expected)
+    if out is not None:
+        shape = _as_large_as(called.view("out", out).shape, shape)
     target, result = target_of(called, out, shape, char=computed.result)
     views = [broadcast(v, shape) for v in (*operands, where) if type(v) is View]
     if out is not None:
@@ -352,6 +354,14 @@ def run_forward(called, operands, shape, computed, out, where):
     stream = called.library.stream(called.array)
     run(f, f.kernel, target, operands, stream, computed.char, computed.ends(target.char), where)
     return result
+
+
+def _as_large_as(memory, shape):
+    """The shape of memory that a result of `shape` broadcasts to, as that of a ufunc does; else `shape`."""
+    try:
+        return memory if np.broadcast_shapes(shape, memory) == memory else shape
+    except ValueError:
+        return shape
 
 
 def target_of(called, out, shape, like=None, char=None):
