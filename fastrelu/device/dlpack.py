@@ -90,6 +90,7 @@ def lent(array, stream) -> Lent:
         raise Unreadable(f"shared by a capsule {name!r}; expected one of DLPack")
     size = tensor.bits * tensor.lanes // 8
     kind = KINDS.get(tensor.code, f"DLPack code {tensor.code}, ") + str(tensor.bits)
+    kind = "bool" if kind == "bool8" else kind
     dtype = kind if tensor.lanes == 1 else f"{kind} in {tensor.lanes} lanes"
     shape = tuple(tensor.shape[: tensor.ndim])
     strides = tuple(size * step for step in tensor.strides[: tensor.ndim]) if tensor.strides else None
