@@ -133,7 +133,7 @@ BACKEND = _Setting("backend", _default_backend())
 ACCURACY = _Setting(
     "accuracy", _choice("FASTRELU_ACCURACY", os.environ.get("FASTRELU_ACCURACY") or "high", ACCURACIES)
 )
-# Whether cross_entropy of device arrays fetches labels and weights, to say which of them is wrong.
+# Whether cross_entropy's labels and weights, and maxout's index, are fetched from a device to say what is wrong.
 CHECKS_LABELS = (
     _choice("FASTRELU_CHECK_LABELS", os.environ.get("FASTRELU_CHECK_LABELS") or "0", ("0", "1")) == "1"
 )

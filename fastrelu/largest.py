@@ -170,7 +170,8 @@ def _backward(dy, x=None, pieces=None, axis=-1, *, index=None, out=None):
     pieces = _integer(name, "pieces", pieces)
     if device_largest.any_on_device(dy, x, index, out):
         checks = functools.partial(_axis, name, axis), functools.partial(_grouped, name, pieces)
-        return device_largest.backward(name, dy, x, index, pieces, *checks, out)
+        of_index = functools.partial(_index, name, pieces=pieces)
+        return device_largest.backward(name, dy, x, index, pieces, *checks, of_index, out)
     gradient = _real(name, "dy", dy)
     if x is not None:
         array = _real(name, "x", x)

@@ -10,6 +10,7 @@ from on_device import DTYPES, each_dtype, wide
 from simulated import DeviceArray, check_refusal
 
 import fastrelu as fr
+from fastrelu import control
 from fastrelu.kernels.cuda import launch
 
 D = DeviceArray
@@ -129,6 +130,15 @@ def test_maxout(dtype):
         assert same(fr.maxout.backward(D(dy), pieces=pieces, axis=axis, index=index).host, gradient)
     a = D(x.copy())
     assert fr.maxout.backward(D(numbers(dtype, 3, 3, 4)), a, 2, 1, out=a) is a
+
+
+def test_what_is_no_index_can_be_asked_for(monkeypatch):
+    monkeypatch.setattr(control, "CHECKS_LABELS", True)
+    dy, before = D(np.ones(3, "f")), len(launch.device(0).launched)
+    with pytest.raises(ValueError, match=r"maxout.backward: argument 'index' is .*7"):
+        fr.maxout.backward(dy, pieces=2, index=D(np.array([0, 7, -1])))
+    assert len(launch.device(0).launched) == before
+    assert fr.maxout.backward(dy, pieces=2, index=D(np.array([0, 1, 1]))).shape == (6,)
 
 
 def test_maxout_with_what_is_no_index_or_nothing():

@@ -4,9 +4,11 @@ import importlib.util
 import itertools
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +54,56 @@ def test_the_backend_says_why_it_is_not_there():
     cuda = fr.backends()["cuda"]
     reasons = ("not installed", "no NVIDIA driver", "no device")
     assert cuda.available or any(reason in cuda.detail for reason in reasons)
+
+
+class FakeDriver:
+    """The bindings of a driver with one device, as far as looking for it goes."""
+
+    CUDA_VERSION, CUresult = 13050, int
+    cuInit = staticmethod(lambda flags: (0,))
+    cuDriverGetVersion = staticmethod(lambda: (0, 13000))
+    cuDeviceGetCount = staticmethod(lambda: (0, 1))
+    cuGetErrorString = staticmethod(lambda status: (0, b"as it says"))
+
+
+def raises(flags):
+    raise OSError("libcuda.so.1 not found")
+
+
+REASONS = {
+    "a device": ({}, "1 device, for arrays"),
+    "no driver": ({"cuInit": raises}, "no NVIDIA driver is installed"),
+    "a driver that fails": ({"cuInit": lambda flags: (100,)}, r"no device that can be used \(.*as it says\)"),
+    "no device": ({"cuDeviceGetCount": lambda: (0, 0)}, "no device that can be used"),
+    "an old driver": ({"cuDriverGetVersion": lambda: (0, 12080)}, r"too old, one for CUDA 12, .*\[cu12\]"),
+}
+
+
+@pytest.mark.parametrize("case", REASONS)
+def test_every_reason_why_the_backend_is_not_there(case, monkeypatch):
+    from fastrelu.backends import cuda
+    from fastrelu.kernels.cuda import driver
+
+    changed, reason = REASONS[case]
+    bindings = types.ModuleType("cuda.bindings")
+    bindings.driver = type("Driver", (FakeDriver,), {k: staticmethod(v) for k, v in changed.items()})
+    monkeypatch.setitem(sys.modules, "cuda", types.ModuleType("cuda"))
+    monkeypatch.setitem(sys.modules, "cuda.bindings", bindings)
+    monkeypatch.setattr(cuda, "_missing", lambda: None)
+    monkeypatch.setattr(driver, "devices", driver.devices.__wrapped__)
+    found = cuda.record.__wrapped__()
+    assert found.available == (case == "a device")
+    assert re.search(reason, found.detail)
+
+
+@pytest.mark.parametrize("module", ["numba", "numba_cuda", "cuda.bindings"])
+def test_a_package_that_is_missing_is_named(module, monkeypatch):
+    from fastrelu.backends import cuda
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == module else "found")
+    found = cuda.record.__wrapped__()
+    assert not found.available
+    assert found.detail == f"{cuda.NEEDED[module]} is not installed: pip install 'fastrelu[cuda]'"
 
 
 def test_nothing_of_cuda_is_imported_before_it_is_needed():

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from .. import control
 from .arrays import INTEGERS, dtype_name
 from .calls import aligned, any_on_device, launching, target_of
 from .layout import merged
@@ -59,8 +60,8 @@ def forward(name, x, pieces, axis_of, grouped, out, indexed):
     return result, index
 
 
-def backward(name, dy, x, index, pieces, axis_of, grouped, out):
-    """The gradient, by the entries or by the index."""
+def backward(name, dy, x, index, pieces, axis_of, grouped, checked_index, out):
+    """The gradient, by the entries or by the index, which is fetched and checked if that is asked for."""
     from fastrelu.kernels.cuda import largest
 
     argument, source = ("x", x) if index is None else ("dy", dy)
@@ -76,6 +77,8 @@ def backward(name, dy, x, index, pieces, axis_of, grouped, out):
             called.f._fail(TypeError, "index", f"of dtype {dtype_name(dtype)}", "an integer dtype")
         if pieces < 1:
             called.f._fail(ValueError, "pieces", pieces, "at least 1")
+        if control.CHECKS_LABELS:
+            checked_index(called.library.to_host(index))
         shape = tuple(n * pieces if i == axis else n for i, n in enumerate(result_shape))
     if flow.shape != result_shape:
         expected = f"the shape of the forward result, {result_shape}"

@@ -62,7 +62,7 @@ def devices() -> int:
     Raises
     ------
     DriverError
-        If there is no driver, or no device; the message says which.
+        If there is no driver or no device, or it is older than CUDA's packages; the message says which.
     """
     if SIMULATED:
         return 1
@@ -74,7 +74,15 @@ def devices() -> int:
         raise DriverError(f"there is no device that can be used ({error})") from error
     except Exception as error:  # cuda.pathfinder's own, where the library is missing
         raise DriverError("no NVIDIA driver is installed") from error
-    return call(driver.cuDeviceGetCount)
+    version, wanted = call(driver.cuDriverGetVersion) // 1000, driver.CUDA_VERSION // 1000
+    if version < wanted:
+        raise DriverError(
+            f"the NVIDIA driver is too old, one for CUDA {version}, and the packages are for CUDA {wanted}: "
+            f"update it, or pip install 'numba-cuda[cu{version}]'"
+        )
+    if not (count := call(driver.cuDeviceGetCount)):
+        raise DriverError("there is no device that can be used (none is visible)")
+    return count
 
 
 def device_of(place) -> int:
