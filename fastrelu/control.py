@@ -133,7 +133,7 @@ BACKEND = _Setting("backend", _default_backend())
 ACCURACY = _Setting(
     "accuracy", _choice("FASTRELU_ACCURACY", os.environ.get("FASTRELU_ACCURACY") or "high", ACCURACIES)
 )
-# Whether cross_entropy's labels and weights, and maxout's index, are fetched from a device to say what is wrong.
+# Whether labels and weights of cross_entropy, and maxout's index, are fetched from a device to be checked.
 CHECKS_LABELS = (
     _choice("FASTRELU_CHECK_LABELS", os.environ.get("FASTRELU_CHECK_LABELS") or "0", ("0", "1")) == "1"
 )
