@@ -102,7 +102,7 @@ def machine_code(operation, char, how, role):
     from fastrelu.kernels.cuda import compiling, row_kernels
 
     count = row_kernels.entries_of_thread(operation.few, char, how, 10**6)
-    kernel = row_kernels.kernel_of(operation, char, how, count, role, 512 >> operation.small)
+    kernel = row_kernels.kernel_of(operation, char, how, count, role, 512 >> (char in operation.small))
     ptx = kernel.ptx(CC)
     check(ptx.text)
     made = compiling.assembled(ptx, CC)

@@ -103,7 +103,13 @@ class Rows:
         char = self.called.lead.char
         try:
             return row_plan(
-                self.shape, self.axes, char, strides, X, by_vectors, _block(operation.few, operation.small)
+                self.shape,
+                self.axes,
+                char,
+                strides,
+                X,
+                by_vectors,
+                _block(operation.few, char in operation.small),
             )
         except TooManyStrides as error:
             self.called.f._fail(ValueError, "axis", f"along {error} strides", "axes along two at most")

@@ -103,6 +103,7 @@ def operation(loss):
         keeps=loss.gradient,
         has_special=True,
         few=loss.by_entry,
+        small="d" if loss.by_entry else "",
         sums=4 if loss.by_entry else 2,
         more_places=5,
         more_strides=3,

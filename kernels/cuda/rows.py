@@ -46,6 +46,7 @@ __all__ = [
     "forward_sums",
     "log_of_sum",
     "no_options",
+    "share_of_terms",
 ]
 
 OUT, X, DY, STATES = range(4)  # places
@@ -77,8 +78,9 @@ class Operation:
         What is read behind the end of a row, where it counts for nothing.
     few : bool
         A thread has registers for half as many entries as others.
-    small : bool
-        It needs more registers than blocks of all the threads there may be leave: they have half as many.
+    small : str
+        The dtypes for which it needs more registers than blocks of all the threads there may be leave: they
+        have half as many.
     sums : int
         Wide numbers of a state, 2 or 4.
     more_places, more_strides : int
@@ -96,7 +98,7 @@ class Operation:
     has_special: bool = False
     beyond: float = -math.inf
     few: bool = False
-    small: bool = False
+    small: str = ""
     sums: int = 2
     more_places: int = 0
     more_strides: int = 0
@@ -170,6 +172,22 @@ def log_of_sum(reals):
         return add(mul(e, constant(HIGH, LOW)), log_of_excess(v))
 
     return log_of_sum
+
+
+def share_of_terms(reals):
+    """A function of a row's state: shift and exponent of its terms, and in two parts 1 over their sum."""
+    w = reals.words
+    reference, _, to_units = entries(reals)
+    add, div, normalised, parts = w.add, w.div, w.normalised, w.parts
+
+    @inline
+    def share_of_terms(state):
+        shift, exponent, excess = reference(state[0])
+        total = normalised(add(state[2], state[3]))
+        high, low = parts(div(to_units(state[0], shift, exponent, excess), total))
+        return shift, exponent, high, low
+
+    return share_of_terms
 
 
 def forward_sums(reals, count, across, zero, keeps):
@@ -246,8 +264,7 @@ def _shares(reals, storage, count, across, pieces, access, zero=False, for_gradi
     """
     w, value = reals.words, reals.value
     sums, merged = forward_sums(reals, count, across, zero, not pieces)
-    reference, term_of, to_units = entries(reals)
-    add, div, normalised, parts, is_one = w.add, w.div, w.normalised, w.parts, w.is_one
+    term_of, share_of, is_one = entries(reals)[1], share_of_terms(reals), w.is_one
     load, place_of_row = access.load, access.place_of_row
     ZERO, ONE, INF, NAN = value(0), value(1), value(math.inf), value(math.nan)
 
@@ -260,12 +277,9 @@ def _shares(reals, storage, count, across, pieces, access, zero=False, for_gradi
 
     @inline
     def settled(state, given, places, options):
-        top = state[0]
-        shift, exponent, excess = reference(top)
-        total = normalised(add(state[2], state[3]))
-        high, low = parts(div(to_units(top, shift, exponent, excess), total))
-        one_hot = (top == INF) & is_one(state[2])
-        return abs(top) < INF, one_hot, shift, exponent, high, low, given[0]
+        shift, exponent, high, low = share_of(state)
+        one_hot = (state[0] == INF) & is_one(state[2])
+        return abs(state[0]) < INF, one_hot, shift, exponent, high, low, given[0]
 
     @inline
     def term(x, numbers):

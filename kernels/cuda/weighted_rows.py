@@ -21,7 +21,7 @@ from .elementwise import Function
 from .formulas import LN2
 from .primitives import by_width, fma, inline, nearest_integer_to_product, power_of_two, select
 from .reals import larger_or_nan
-from .rows import DY, OUT, STATES, Operation, bundle, entries, log_of_sum
+from .rows import DY, OUT, STATES, Operation, bundle, entries, log_of_sum, share_of_terms
 from .team import cooperative
 
 __all__ = ["sign_of_log", "weighted"]
@@ -219,11 +219,10 @@ def _of_row(reals, storage, count, across, pieces, access, zero=False, signed=Fa
 
 def _gradient(reals, storage, count, across, pieces, access, zero=False):
     """dy b exp(x) / sum(b exp(x))."""
-    w, value = reals.words, reals.value
+    value = reals.value
     sums, merged = weighted_sums(reals, count, across, zero)
     is_term, _, _, term, _, is_hot = terms(reals)
-    reference, _, to_units = entries(reals)
-    add, div, parts, normalised = w.add, w.div, w.parts, w.normalised
+    share_of = share_of_terms(reals)
     load, place_of_row = access.load, access.place_of_row
     ZERO, ONE, INF, NAN = value(0), value(1), value(math.inf), value(math.nan)
 
@@ -240,11 +239,8 @@ def _gradient(reals, storage, count, across, pieces, access, zero=False):
 
     @inline
     def settled(state, given, places, options):
-        top = state[0]
-        shift, exponent, excess = reference(top)
-        total = normalised(add(state[2], state[3]))
-        high, low = parts(div(to_units(top, shift, exponent, excess), total))
-        return abs(top) < INF, top, shift, exponent, exponent + state[1], high, low, given[0]
+        shift, exponent, high, low = share_of(state)
+        return abs(state[0]) < INF, state[0], shift, exponent, exponent + state[1], high, low, given[0]
 
     @inline
     def result(x, b, i, numbers, places, options):
@@ -277,7 +273,7 @@ def weighted():
     """The operations of this module by name."""
     made = []
     for name, zero in (("logsumexp", False), ("logsumexp0", True)):
-        shared = {"reads_dy": True, "few": True, "small": True, "more_places": 1, "more_strides": 1}
+        shared = {"reads_dy": True, "few": True, "small": "ebfd", "more_places": 1, "more_strides": 1}
         for suffix, signed in ((".weighted", False), (".weighted.signed", True)):
             of_row = functools.partial(_of_row, zero=zero, signed=signed)
             made.append(Operation(name + suffix, of_row, of_row=True, of_entries=False, **shared))
