@@ -114,8 +114,8 @@ class Translator:
     def single(self, kernel):
         """Add a `Kernel` in one register of float32, as ``<name>_s``: for accuracy "fast" and 16-bit types.
 
-        Its formula ends in ``_fast``, which the CPU has, too, or in ``_half``, unless one register is all that
-        it ever takes; or in ``_times_half``, which takes dy, where a slope may be out of range.
+        Its formula ends in ``_fast``, which the CPU has, too, or in ``_half``, unless it never takes more than
+        one register; in ``_times_half``, with dy before the rest, where a slope may be out of range.
         """
         product = f"{kernel.formula}_times_half"
         forms = [f"{kernel.formula}{end}" for end in ("_fast", "_half", "")]
@@ -125,9 +125,7 @@ class Translator:
             self.add(head, [f"return {self.formula(product, 'vec_f')}({', '.join(kernel.inputs)})"])
             return
         if KINDS[self.functions[formula].returns.id] == KINDS["W"]:
-            raise ValueError(
-                f"{formula} has no form in one register: expected {formula}_half in kernels/formulas/half"
-            )
+            raise ValueError(f"{formula} needs a form in one register: {formula}_half in kernels/formulas/half")
         values = {i: i for i in kernel.inputs}
         slope = f"{self.formula(formula, 'vec_f')}({', '.join(kernel.arguments)})"
         body = list(self.at_knots(kernel, "vec_f", values, slope))
