@@ -52,12 +52,13 @@ def value(table, entry, point, d):
 
 @pytest.mark.parametrize("table", tables.TABLES, ids=lambda table: table.name)
 def test_entries_say_what_the_function_is(table, generator):
-    """At every 23rd entry, in its middle, at its ends and where an interpolant is worst."""
+    """At every 23rd entry and the last, in its middle, at its ends and where an interpolant is worst."""
     stored = tables.words(DATA)[table.name]
-    f, step = getattr(generator, table.function), mp.mpf(2) ** -table.steps
+    f = getattr(generator, table.function)
     skipped = (table.zero_first, table.one_last)
-    for index in range(int(skipped[0]), table.entries - int(skipped[1]), 23):
-        point = mp.mpf(table.first) + index * step
+    chosen = range(int(skipped[0]), table.entries - int(skipped[1]))
+    for index in {*chosen[::23], *chosen[-1:]}:
+        point, step = mp.mpf(table.point(index)), mp.mpf(table.step(index))
         size = abs(f(point)) + abs(f(point + step / 2))
         if table.type == "d" and table.function in SLOPES_WITH_A_ROOT and -2 < point < 0:
             size = max(size, mp.mpf(1) / 2)

@@ -104,9 +104,34 @@ def exp(x):
     return mp.exp(x)
 
 
-def tanhshrink_ratio(x):
-    """(x - tanh(x)) / x^3."""
-    return (x - mp.tanh(x)) / x**3 if x else mp.mpf(1) / 3
+def tanhshrink(x):
+    return x - mp.tanh(x)
+
+
+def tanhshrink_slope(x):
+    return mp.tanh(x) ** 2
+
+
+def log1mexp(x):
+    return mp.log(-mp.expm1(-x))
+
+
+def log1mexp_slope(x):
+    return 1 / mp.expm1(x)
+
+
+def logit_ratio(x):
+    """logit(x) / (x - 1/2), which no table comes near the root of."""
+    return mp.log(x / (1 - x)) / (x - 0.5) if x != 0.5 else mp.mpf(4)
+
+
+def softplus_inverse_ratio(x):
+    """softplus_inverse(x) / (x - log(2)), which no table comes near the root of."""
+    return mp.log(mp.expm1(x)) / (x - mp.log(2))
+
+
+def softplus_inverse_slope(x):
+    return -1 / mp.expm1(-x)
 
 
 def selu_ratio(x):
@@ -152,14 +177,15 @@ def fit(table, index):
     kind, columns = table.type, SPEC.COLUMNS[table.type]
     if (table.zero_first and index == 0) or (table.one_last and index == table.entries - 1):
         return [word(1.0 if index else 0.0, kind)] + [0] * (columns - 1), mp.mpf(0)
-    step = mp.mpf(2) ** -table.steps
-    point = mp.mpf(table.first) + index * step
+    step, point = mp.mpf(table.step(index)), mp.mpf(table.point(index))
     scale = table.scale if point < table.scaled_below else 1
     f = globals()[table.function]
-    nodes = [mp.cos(mp.pi * (2 * i + 1) / (2 * columns)) * step / 2 for i in range(columns)]
+    unit = [mp.cos(mp.pi * (2 * i + 1) / (2 * columns)) for i in range(columns)]
+    nodes = [u * step / 2 for u in unit]
     ends = [d ** (columns - 1) * ((point * d - table.bend) if table.bend else 1) for d in nodes]
     values = [f(point + d) * scale for d in nodes]
     powers = [[d**j for j in range(columns - 1)] for d in nodes]
+    even = mp.matrix([[u**j for j in range(columns - 1)] for u in unit])  # well conditioned for any step
     interpolant = mp.lu_solve(
         mp.matrix([[*row, end] for row, end in zip(powers, ends, strict=True)]), mp.matrix(values)
     )
@@ -167,8 +193,8 @@ def fit(table, index):
     for _ in range(3):
         last = unword(bits, kind)
         rest = [y - last * end for y, end in zip(values, ends, strict=True)]
-        solved = mp.lu_solve(mp.matrix(powers), mp.matrix(rest))  # least squares
-        kept = [rounded(c, kind) for c in solved]
+        solved = mp.lu_solve(even, mp.matrix(rest))  # least squares
+        kept = [rounded(c / (step / 2) ** j, kind) for j, c in enumerate(solved)]
         missing = [
             y - sum(c * p for c, p in zip(kept[1:], row[1:], strict=True))
             for y, row in zip(rest, powers, strict=True)
@@ -218,7 +244,7 @@ def main():
                 continue
             data += b"".join(entries)
             worst, where = max((error, index) for index, (_, error) in enumerate(fitted))
-            x = table.first + where * 2.0**-table.steps
+            x = table.point(where)
             size = len(entries) * len(entries[0]) / 1024
             error = f"2^{float(mp.log(worst, 2)):.1f}"
             print(

@@ -32,11 +32,14 @@ def tables_pxi():
         below = table.scaled_below if table.scaled_below > -math.inf else table.first
         lower = str(table.formula_below).lower()
         grid = magic[table.type] / 2**table.steps
-        # the offset of the first entry: the low bits of `grid` as stored, times an entry's bytes
+        # the offset of the first entry: its number, in the low bits of what is stored, times an entry's bytes
         size = made.COLUMNS[table.type] * {"f": 4, "d": 8}[table.type]
-        origin = struct.unpack("<I", struct.pack(f"<{table.type}", grid)[:4])[0] * size % 2**32
+        upper = str(table.formula_above).lower()
+        dropped = table.dropped_bits
+        low_bits = struct.pack(f"<{table.type}", table.first if dropped else grid)
+        origin = (int.from_bytes(low_bits, "little") >> dropped) * size % 2**32
         values = f"{table.first}, {table.last}, {grid - table.first!r}"
-        values += f", {table.bend}, {below}, {1 / table.scale!r}, {lower}, {origin}u"
+        values += f", {table.bend}, {below}, {1 / table.scale!r}, {lower}, {upper}, {dropped}, {origin}u"
         names.append((name, ctype, f"{name} = {{ENTRIES({name}_ENTRIES), {values}}};"))
     lines = [HEADER, 'cdef extern from * nogil:\n    """']
     lines += ["    #if LOOK_UP", *entries, "    #define ENTRIES(name) name", "    #else"]

@@ -105,9 +105,10 @@ def numba_block(kernel, kinds, suffix):
     else:
         called += [None, None]
     (read_from,) = (t for t in tables().TABLES if t.name == f"{forms[0].table}_{suffix}")
-    below = formula if read_from.formula_below or kernel in gated() else None
+    outside = read_from.formula_below or read_from.formula_above or kernel in gated()
     called.insert(2, " and ".join(tests) or None)
-    called += [f"fetch_{read_from.name}", below, f"tabulated.WORDS_{suffix.upper()}", "operands", likes]
+    called += [f"fetch_{read_from.name}", formula if outside else None]
+    called += [f"tabulated.WORDS_{suffix.upper()}", "operands", likes]
     return ["    tabulated.run(", *(f"        {argument}," for argument in called), "    )"]
 
 

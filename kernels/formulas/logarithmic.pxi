@@ -35,6 +35,16 @@ cdef inline V logit(V x, V eps) noexcept nogil:
     cdef V y = plain_log_ratio(k - lift(c), m - rest, splat(x, 0.0) - lost, total, total_low)
     return if_a_margin(eps, turn_sign(on_positive(c, splat(x, -INFINITY), y), splat(x, 0.5) - x))
 
+cdef inline V logit_position(V x, V eps) noexcept nogil:
+    return larger(eps, logit_side(x))
+
+# c - 1/2 times the entry.
+cdef inline V logit_from_logit_ratio(V x, V eps, V at, V high, V low, V scale) noexcept nogil:
+    cdef V half = splat(x, 0.5)
+    cdef V away = at - half
+    cdef V lost = short_sum_error(splat(x, -0.5), at, away)
+    return if_a_margin(eps, turn_sign(times_entry_sum(away, lost, high, low), half - x))
+
 # 1 / (c (1 - c)).
 cdef inline V logit_steepness(V c) noexcept nogil:
     cdef V rest = splat(c, 1.0) - c
@@ -82,6 +92,9 @@ cdef inline V log1mexp(V x) noexcept nogil:
     y = y * power_of_two(k - plain_head(k))
     return on_positive(x, splat(x, -INFINITY), turn_sign(magnitude(y), splat(x, -1.0)))
 
+cdef inline V log1mexp_from_table(V x, V at, V high, V low, V scale) noexcept nogil:
+    return entry_sum(high, low, scale)
+
 # 1 - exp(-x) and what it has lost.
 cdef inline V complement(V x) noexcept nogil:
     cdef V c = larger(plain_floor(x), negative_magnitude(x))
@@ -113,9 +126,15 @@ cdef inline V log1mexp_slope(V x) noexcept nogil:
     cdef V y = bounded_quotient(e, e_low, complement(x), complement_lost(x))
     return on_positive(x, splat(x, INFINITY), (y * plain_power(k)) * power_of_two(k - plain_head(k)))
 
+cdef inline V log1mexp_slope_from_table(V x, V at, V high, V low, V scale) noexcept nogil:
+    return entry_sum(high, low, scale)
+
 cdef inline V softplus_inverse_slope(V x) noexcept nogil:
     cdef V y = bounded_quotient(splat(x, 1.0), splat(x, 0.0), complement(x), complement_lost(x))
     return on_positive(x, splat(x, INFINITY), y)
+
+cdef inline V softplus_inverse_slope_from_table(V x, V at, V high, V low, V scale) noexcept nogil:
+    return entry_sum(high, low, scale)
 
 
 # log(exp(x) - 1).  One exponential serves three sides: exp(x) - 1 itself for small x; around its value 1,
@@ -156,3 +175,13 @@ cdef inline V softplus_inverse(V x) noexcept nogil:
     exponent = where_gt(x, low_end, zero, exponent - lift(e))
     cdef V y = plain_log_ratio(exponent, difference, m_low, total, total_low)
     return on_positive(x, splat(x, -INFINITY), where_gt(x, high_end, x + y, y))
+
+cdef inline V softplus_inverse_position(V x) noexcept nogil:
+    return x
+
+# x - log 2, of which nothing may be lost, times the entry.
+cdef inline V softplus_inverse_from_softplus_inverse_ratio(V x, V at, V high, V low, V scale) noexcept nogil:
+    cdef V root = splat(x, -LN2[0])
+    cdef V away = x + root
+    cdef V lost = sum_error(x, root, away) - constant_low(x, LN2)
+    return where_gt(x, at, x, times_entry_sum(away, lost, high, low))

@@ -138,17 +138,10 @@ cdef inline W tanhshrink(W x) noexcept nogil:
 cdef inline V tanhshrink_position(V x) noexcept nogil:
     return magnitude(x)
 
-# x^3 times the entry, 2^32 times as large for what the cube has lost; beyond the table tanh(x) is 1.
-cdef inline V tanhshrink_from_tanhshrink_ratio(V x, V at, V high, V low, V scale) noexcept nogil:
+# Beyond the table tanh(x) is 1.
+cdef inline V tanhshrink_from_table(V x, V at, V high, V low, V scale) noexcept nogil:
     cdef V z = magnitude(x)
-    cdef V u = z * z
-    cdef V large = z * splat(x, 4294967296.0)
-    cdef V cube = large * u
-    cdef V rest = fused(large, product_error(z, z, u), product_error(large, u, cube))
-    cdef V total = high + low
-    cdef V lost = short_sum_error(high, low, total)
-    cdef V y = fused(cube, total, fused(cube, lost, rest * total)) * splat(x, 1.0 / 4294967296.0)
-    return turn_sign(where_gt(z, at, z - splat(x, 1.0), y), x)
+    return turn_sign(where_gt(z, at, z - splat(x, 1.0), entry_sum(high, low, scale)), x)
 
 # The square doubles the error of tanh, which is less by way of x - tanh(x) for small x.
 cdef inline W tanhshrink_slope(W x) noexcept nogil:
@@ -159,8 +152,5 @@ cdef inline W tanhshrink_slope(W x) noexcept nogil:
 cdef inline V tanhshrink_slope_position(V x) noexcept nogil:
     return magnitude(x)
 
-cdef inline V tanhshrink_slope_from_tanh_ratio(V x, V at, V high, V low, V scale) noexcept nogil:
-    cdef V total = fused(at, high, at * low)
-    cdef V lost = fused(at, high, splat(x, 0.0) - total) + at * low
-    cdef V y = fused(total, total, splat(x, 2.0) * total * lost)
-    return where_gt(magnitude(x), at, splat(x, 1.0), y)  # what the table's end is short of 1 would count twice
+cdef inline V tanhshrink_slope_from_table(V x, V at, V high, V low, V scale) noexcept nogil:
+    return entry_sum(high, low, scale)

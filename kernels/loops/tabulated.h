@@ -30,6 +30,8 @@ template<class T> struct Table {
     T scaled_below;      // entries before this point are multiplied by `scale`
     T unscale;           // 1 / scale
     bool formula_below;  // before `first` the arithmetic formula takes over, in those lanes only
+    bool formula_above;  // and after `last`
+    int dropped;         // 0, or how many bits the points' mantissas lack: then these are its entries' points
     uint32_t origin;     // the offset of the first entry as `store_offsets` computes it
 };
 
@@ -55,13 +57,23 @@ template<class T> ALWAYS_INLINE vec<T> series(const Table<T>& table, vec<T> d, v
     return fused(d, fused(fused(upper, square, fused(c[3], d, c[2])), d, c[1]), low_part(c[7]));
 }
 
+// In the low bits the number of an entry, of a position inside the table; and the entry's point.
+template<class T> ALWAYS_INLINE vec<T> entry_number(const Table<T>& table, vec<T> at) {
+    return table.dropped ? kept_bits(at, table.dropped) : at + broadcast(table.magic);
+}
+template<class T> ALWAYS_INLINE vec<T> entry_point(const Table<T>& table, vec<T> at) {
+    if (table.dropped) return without_last_bits(at, table.dropped);
+    const vec<T> magic = broadcast(table.magic);
+    return (at + magic) - magic;
+}
+
 // `position` may be NaN, then low is.  What its own rounding lost, if it is `rounded`, counts inside the
 // table.
 template<class T> ALWAYS_INLINE Found<T> find(const Table<T>& table, const uint32_t* offsets, vec<T> position,
                                               bool rounded, vec<T> error) {
-    const vec<T> first = broadcast(table.first), last = broadcast(table.last), magic = broadcast(table.magic);
+    const vec<T> first = broadcast(table.first), last = broadcast(table.last);
     vec<T> at = smaller(last, table.first == 0 ? position : larger(first, position));
-    vec<T> point = (at + magic) - magic;
+    vec<T> point = entry_point(table, at);
     vec<T> d = at - point;
     if (rounded) d = d + where_eq(at, position, error, broadcast((T)0));
     vec<T> c[sizeof(T)];
@@ -93,7 +105,7 @@ ALWAYS_INLINE void for_each_entry(const Table<T>& table, ptrdiff_t registers, co
     for (ptrdiff_t start = 0; start < registers; start += AT_ONCE) {
         const ptrdiff_t end = start + AT_ONCE < registers ? start + AT_ONCE : registers;
         for (ptrdiff_t i = start; i < end; i++) {
-            vec<T> t = clamp_to_table(table, where(i)) + broadcast(table.magic);
+            vec<T> t = entry_number(table, clamp_to_table(table, where(i)));
             store_offsets(offsets + (i - start) * LANES, t);
         }
         for (ptrdiff_t i = start; i < end; i++) {
@@ -103,13 +115,18 @@ ALWAYS_INLINE void for_each_entry(const Table<T>& table, ptrdiff_t registers, co
     }
 }
 
-// y, but in the lanes before the table what the arithmetic formula says.
+// y, but in the lanes outside the table, as it says, the arithmetic formula.
 template<int FIRST, class T, class W, class... A>
 ALWAYS_INLINE vec<T> or_formula(const Table<T>& table, vec<T> x, vec<T> y, W (*formula)(A...),
                                 const Operands& o, ptrdiff_t i) {
-    const vec<T> first = broadcast(table.first);
-    if (table.formula_below && __builtin_expect(any_gt(first, x), 0))
-        y = where_gt(first, x, narrow(apply<FIRST, T>(formula, o, i, std::index_sequence_for<A...>())), y);
+    const vec<T> first = broadcast(table.first), last = broadcast(table.last);
+    const bool below = table.formula_below && any_gt(first, x);
+    const bool above = table.formula_above && any_gt(x, last);
+    if (__builtin_expect(below || above, 0)) {
+        vec<T> z = narrow(apply<FIRST, T>(formula, o, i, std::index_sequence_for<A...>()));
+        y = where_gt(first, x, z, y);
+        if (table.formula_above) y = where_gt(x, last, z, y);
+    }
     return y;
 }
 #endif

@@ -31,7 +31,7 @@ ENTRY = 4  # words of an entry that are loaded at once
 class Table(NamedTuple):
     """What is reckoned with, in the table's type.
 
-    Row 0 is no entry: it says that the arithmetic formula takes over, as it does below some tables.
+    Row 0 is no entry: it says that the arithmetic formula takes over, as it does below and above some tables.
     """
 
     first: float
@@ -42,6 +42,8 @@ class Table(NamedTuple):
     scaled_below: float
     unscale: float
     formula_below: bool
+    formula_above: bool
+    dropped: int  # 0, or how many bits the points' mantissas lack: then these are the points
 
 
 def table(function: str, char: str, beyond_first: bool = False) -> Table:
@@ -57,24 +59,44 @@ def table(function: str, char: str, beyond_first: bool = False) -> Table:
         "scaled_below": made.scaled_below,
         "unscale": 1 / made.scale,
     }
-    origin = int(real(grid).view(bits)) % 2**32 - 1
+    dropped = made.dropped_bits
+    origin = (int(real(made.first if dropped else grid).view(bits)) >> dropped) % 2**32 - 1
     return Table(
         origin=np.int32(origin - 2**32 if origin >= 2**31 else origin),
         formula_below=made.formula_below or beyond_first,
+        formula_above=made.formula_above,
+        dropped=dropped,
         **{name: real(number) for name, number in numbers.items()},
     )
 
 
 @intrinsic
-def low_bits(typing, a):
-    """The last 32 bits of a number, as an integer."""
+def low_bits(typing, a, dropped):
+    """The last 32 bits of a number but for those `dropped`, as an integer."""
 
     def build(context, builder, signature, arguments):
-        bits = ir.IntType(signature.args[0].bitwidth)
-        word = builder.bitcast(arguments[0], bits)
-        return word if bits.width == 32 else builder.trunc(word, ir.IntType(32))
+        a, dropped = arguments
+        bits = ir.IntType(64 if a.type == ir.DoubleType() else 32)
+        if bits.width == 32:
+            return builder.lshr(builder.bitcast(a, bits), builder.trunc(dropped, bits))
+        return builder.trunc(builder.lshr(builder.bitcast(a, bits), dropped), ir.IntType(32))
 
-    return types.int32(a), build
+    return types.int32(a, types.int64), build
+
+
+@intrinsic
+def without_last_bits(typing, a, count):
+    """a > 0 rounded to a mantissa that lacks its last `count` bits, of which there is one at least."""
+
+    def build(context, builder, signature, arguments):
+        a, count = arguments
+        bits = ir.IntType(64 if a.type == ir.DoubleType() else 32)
+        count = builder.trunc(count, bits) if bits.width == 32 else count
+        half = builder.shl(bits(1), builder.sub(count, bits(1)))
+        kept = builder.lshr(builder.add(builder.bitcast(a, bits), half), count)
+        return builder.bitcast(builder.shl(kept, count), a.type)
+
+    return a(a, types.int64), build
 
 
 @intrinsic
@@ -94,15 +116,18 @@ def low_part(typing, last):
 def row_of(table, position):
     """The row of a position's entry; of NaN that of any."""
     at = smaller(larger(position, table.first), table.last)
-    row = low_bits(at + table.magic) - table.origin
-    return select(table.formula_below and table.first > position, types.int32(0), types.int32(row))
+    place = at + table.magic if table.dropped == 0 else without_last_bits(at, table.dropped)
+    outside = table.formula_below and table.first > position
+    outside |= table.formula_above and position > table.last
+    row = low_bits(place, table.dropped) - table.origin
+    return select(outside, types.int32(0), types.int32(row))
 
 
 @inline
 def _place(table, position, error):
     """Where the table is read, the point there, the distance from it, and the entry's scale."""
     at = smaller(table.last, larger(table.first, position))
-    point = (at + table.magic) - table.magic
+    point = (at + table.magic) - table.magic if table.dropped == 0 else without_last_bits(at, table.dropped)
     d = (at - point) + where_eq(at, position, error, table.first - table.first)
     one = table.unscale / table.unscale
     return at, point, d, where_gt(table.scaled_below, point, table.unscale, one)

@@ -18,6 +18,24 @@ static ALWAYS_INLINE void store_offsets(uint32_t* to, vec<double> t) {
     _mm_store_si128((__m128i*)to, _mm_slli_epi32(index, 6));
 }
 
+// a > 0 rounded to a mantissa without its last bits, as that number and as those bits alone.
+static ALWAYS_INLINE vec<float> without_last_bits(vec<float> a, int bits) {
+    __m256i sum = _mm256_add_epi32(_mm256_castps_si256(a.v), _mm256_set1_epi32(1 << (bits - 1)));
+    return {_mm256_castsi256_ps(_mm256_and_si256(sum, _mm256_set1_epi32(-(1 << bits))))};
+}
+static ALWAYS_INLINE vec<double> without_last_bits(vec<double> a, int bits) {
+    __m256i sum = _mm256_add_epi64(_mm256_castpd_si256(a.v), _mm256_set1_epi64x(1ll << (bits - 1)));
+    return {_mm256_castsi256_pd(_mm256_and_si256(sum, _mm256_set1_epi64x(-(1ll << bits))))};
+}
+static ALWAYS_INLINE vec<float> kept_bits(vec<float> a, int bits) {
+    __m256i sum = _mm256_add_epi32(_mm256_castps_si256(a.v), _mm256_set1_epi32(1 << (bits - 1)));
+    return {_mm256_castsi256_ps(_mm256_srli_epi32(sum, bits))};
+}
+static ALWAYS_INLINE vec<double> kept_bits(vec<double> a, int bits) {
+    __m256i sum = _mm256_add_epi64(_mm256_castpd_si256(a.v), _mm256_set1_epi64x(1ll << (bits - 1)));
+    return {_mm256_castsi256_pd(_mm256_srli_epi64(sum, bits))};
+}
+
 // The columns of the entries of all lanes.
 static ALWAYS_INLINE void load_entries(const char* base, const uint32_t* offsets, vec<float> (&c)[4]) {
     __m256 rows[4];

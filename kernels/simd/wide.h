@@ -45,6 +45,7 @@ template<class T> wide<T> square_root(wide<T> a);
 static ALWAYS_INLINE wide_f widen(vec<float> a) { return {lower_half(a), upper_half(a)}; }
 static ALWAYS_INLINE wide_d widen(vec<double> a) { return {a, splat(a, 0.0)}; }
 
+template<class T> ALWAYS_INLINE vec<T> narrow(vec<T> a) { return a; }
 static ALWAYS_INLINE vec<float> narrow(wide_f a) { return join_halves(a.lower, a.upper); }
 static ALWAYS_INLINE vec<double> narrow(wide_d a) {
     vd sum = a.hi + a.lo, zero = splat(a.hi, 0.0);
