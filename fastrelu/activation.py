@@ -111,11 +111,7 @@ class Activation(TableCallable):
             result = function(array, *cast, **given)
         if out is not None:
             return out
-        if interop.is_foreign(x):
-            return interop.like(x, result)
-        if hasattr(x, "__array_wrap__") and not isinstance(x, (np.ndarray, np.generic)):
-            return x.__array_wrap__(np.asanyarray(result), None, False)
-        return result
+        return interop.as_kind_of((x,), result)
 
     def with_mask(self, x, *, at_zero=None, out=None, **parameters):
         """The result, and one bit an element from which ``backward(dy, mask=mask)`` computes.

@@ -15,7 +15,7 @@ from .device import calls as device_calls
 from .device.plain import Plain
 from .row import Row
 
-__all__ = ["Backward", "sum_to", "three_lengths"]
+__all__ = ["Backward", "each", "sum_to", "three_lengths"]
 
 
 class Backward(TableCallable):
@@ -79,11 +79,11 @@ class Backward(TableCallable):
         wanted = self._wanted(wrt)
         pass_, source_name, source = self._source(x, y, at_zero, wanted)
 
-        if device_calls.any_on_device(dy, source, *parameters.values(), *_each(out)):
+        if device_calls.any_on_device(dy, source, *parameters.values(), *each(out)):
             return device_calls.backward(
                 self, dy, source_name, source, parameters, axis, at_zero, pass_, wanted, wrt, out
             )
-        if any(map(interop.has_array_ufunc, (dy, source, *parameters.values(), *_each(out)))):
+        if any(map(interop.has_array_ufunc, (dy, source, *parameters.values(), *each(out)))):
             return self._by_ufunc(dy, source, parameters, at_zero, pass_, wanted, wrt, out)
         gradient, array = self._real("dy", dy), self._real(source_name, source)
         dtype = float_type(array)
@@ -203,7 +203,7 @@ class Backward(TableCallable):
     def _by_ufunc(self, dy, source, parameters, at_zero, pass_, wanted, wrt, out):
         """For operands that take ufuncs over: each gradient is one call, its shape theirs to see to."""
         gradients = []
-        for name, target in zip(wanted, itertools.chain(_each(out), itertools.repeat(None)), strict=False):
+        for name, target in zip(wanted, itertools.chain(each(out), itertools.repeat(None)), strict=False):
             kernel = self.kernels[pass_ if name == "x" else f"backward_wrt_{name}"]
             extra = () if at_zero is None or name != "x" else (at_zero,)
             keywords = {} if target is None else {"out": target}
@@ -277,7 +277,8 @@ class Backward(TableCallable):
         return outs
 
 
-def _each(out):
+def each(out):
+    """The arrays of an `out`, of which a tuple has several."""
     return out if isinstance(out, tuple) else (out,)
 
 

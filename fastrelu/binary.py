@@ -7,7 +7,7 @@ import numpy as np
 from . import control, dispatch, interop, rowwise
 from .arguments import TableCallable, check_apart, float_type, is_extension
 from .backends import cython, numba
-from .backward import sum_to
+from .backward import each, sum_to
 from .device import calls as device_calls
 from .device import pairs as device_pairs
 from .reductions import logsumexp
@@ -110,17 +110,14 @@ class LogAddExp:
         RuntimeError
             If nothing was compiled: the reference has no ufuncs.
         """
-        if cython.ISA:
-            cython.meet_bfloat16()
-            return cython.UFUNCS[FORWARD]
-        if numba.BACKEND.available:
-            return numba.ufunc(FORWARD)
-        raise RuntimeError(f"logaddexp.ufunc needs compiled kernels: {cython.BACKEND.detail}")
+        return _ufunc(FORWARD, "logaddexp")
 
-    def __call__(self, a, b, /, out=None, **keywords):
-        options = keywords if out is None else keywords | {"out": out}
+    def __call__(self, a, b, /, *out, **keywords):
+        options = keywords | _named_out(out, keywords)
+        out = options.get("out")
         alike = type(a) is type(b) is np.ndarray and a.dtype == b.dtype and a.shape == b.shape
-        if alike and a.dtype.char in "efdg" and not keywords:
+        plain = not options or (len(options) == 1 and type(out) is np.ndarray)
+        if alike and plain and a.dtype.char in "efdg":
             return dispatch.elementwise(FORWARD)(a, b, **options)
         if device_calls.any_on_device(a, b, out, keywords.get("where")):
             return device_pairs.forward(FORWARD_ON_DEVICE, {"a": a, "b": b}, out, keywords)
@@ -134,16 +131,14 @@ class LogAddExp:
         if interop.is_foreign(out):
             options["out"] = interop.to_numpy("logaddexp", "out", out)
         if is_extension(dtype):
+            keywords.pop("out", None)
             result = dispatch.elementwise(FORWARD)(*(v.astype(np.float32) for v in arrays), **keywords)
             result = result.astype(keywords.get("dtype", dtype))
             if out is not None:
                 np.copyto(options["out"], result, casting="same_kind")
         else:
             result = dispatch.elementwise(FORWARD)(*arrays, **({"dtype": dtype} | options))
-        if out is not None:
-            return out
-        foreign = next((v for v in (a, b) if interop.is_foreign(v)), None)
-        return result if foreign is None else interop.like(foreign, result)
+        return interop.as_kind_of((a, b), result) if out is None else out
 
     def reduce(self, a, axis=0, dtype=None, out=None, keepdims=False, initial=-np.inf, where=True):
         """Log of the sum of exponentials along an axis: `logsumexp`, with the arguments of a ufunc's reduce.
@@ -278,11 +273,15 @@ class LogAddExp:
         [0.5 0.5] 1.0
         """
         name = "logaddexp.backward"
-        if device_calls.any_on_device(dy, a, b, *(out if isinstance(out, tuple) else (out,))):
+        if device_calls.any_on_device(dy, a, b, *each(out)):
             kernels = {"a": (BACKWARD, ("a", "b")), "b": (BACKWARD, ("b", "a"))}
             outs = self._pair(name, out)
             results = device_pairs.backward(BACKWARD_ON_DEVICE, kernels, dy, {"a": a, "b": b}, outs)
             return tuple(results)
+        if any(map(interop.has_array_ufunc, (dy, a, b, *each(out)))):
+            ufunc = _ufunc(BACKWARD, name)
+            options = [{} if o is None else {"out": o} for o in self._pair(name, out).values()]
+            return ufunc(dy, a, b, **options[0]), ufunc(dy, b, a, **options[1])
         arrays = _operands(name, a=a, b=b)
         shape = rowwise.broadcast_shapes(name, "b", *arrays)
         dy = rowwise.check_dy(name, dy, shape)
@@ -317,6 +316,29 @@ class LogAddExp:
         ]
         check_apart(name, dict(zip("ab", targets, strict=True)))
         return targets
+
+
+def _ufunc(kernel, name):
+    if cython.ISA:
+        cython.meet_bfloat16()
+        return cython.UFUNCS[kernel]
+    if numba.BACKEND.available:
+        return numba.ufunc(kernel)
+    raise RuntimeError(f"{name}.ufunc needs compiled kernels: {cython.BACKEND.detail}")
+
+
+def _named_out(out, keywords):
+    """What follows the arrays of a ufunc's call, as keywords: one `out`, of which a tuple has one."""
+    if len(out) > 1:
+        raise TypeError(f"logaddexp: got {2 + len(out)} positional arguments; expected a, b and out")
+    if out and "out" in keywords:
+        raise TypeError("logaddexp: got multiple values for argument 'out'")
+    given = out[0] if out else keywords.get("out")
+    if isinstance(given, tuple):
+        if len(given) != 1:
+            rowwise.fail("logaddexp", ValueError, "out", f"a tuple of {len(given)}", "one array")
+        (given,) = given
+    return {"out": given} if out or "out" in keywords else {}
 
 
 def _operands(name, **given):

@@ -7,7 +7,7 @@ import numpy as np
 from . import dispatch, docstrings_gated, interop
 from .arguments import TableCallable, check_apart, float_type, is_extension
 from .backends import cython
-from .backward import sum_to
+from .backward import each, sum_to
 from .binary import promoted
 from .device import calls as device_calls
 from .device import pairs as device_pairs
@@ -99,12 +99,12 @@ class GatedUnit(Halving):
             if gate is None:
                 return device_pairs.forward_of_halves(self, value, axis, out, given)
             return device_pairs.forward(self, {"value": value, "gate": gate}, out, given)
-        source, name = value, "gate"
+        given_arrays, name = (value,) if gate is None else (value, gate), "gate"
         if gate is None:
             array = value if interop.has_array_ufunc(value) else self._real("value", value)
             value, gate = halves(array, self._axis("value", array, axis))
             name = "value"
-        if any(map(interop.has_array_ufunc, (value, gate, given.get("out")))):
+        if any(map(interop.has_array_ufunc, (value, gate, *each(given.get("out"))))):
             return self.ufunc(value, gate, **given)
         arrays = self._real("value", value), self._real(name, gate)
         shape = self._shape(*arrays)
@@ -127,7 +127,7 @@ class GatedUnit(Halving):
             result = function(*arrays, **given)
         if out is not None:
             return out
-        return interop.like(source, result) if interop.is_foreign(source) else result
+        return interop.as_kind_of(given_arrays, result)
 
     def _in_extension(self, function, arrays, given, target):
         """bfloat16: by its own kernels, or by way of float32."""
@@ -155,6 +155,10 @@ class GatedBackward(Halving):
         self.__signature__ = docstrings_gated.backward_signature()
         self.__doc__ = docstrings_gated.backward_doc(gate)
 
+    @property
+    def ufunc(self):
+        raise AttributeError(f"{self.__qualname__} has no ufunc: it gives two gradients")
+
     def operands(self, dy, value, gate=None):
         """What the kernels are run on, for `explain`."""
         return (
@@ -176,6 +180,14 @@ class GatedBackward(Halving):
         if device_calls.any_on_device(dy, value, gate, *outs.values()):
             kernels = {name: (self.kernels[f"backward_{name}"], ("value", "gate")) for name in wanted}
             results = device_pairs.backward(self, kernels, dy, given, outs)
+            return tuple(results) if wrt is None or isinstance(wrt, (tuple, list)) else results[0]
+        if any(map(interop.has_array_ufunc, (dy, value, gate, *outs.values()))):
+            results = [
+                self._ufunc_of(self.kernels[f"backward_{name}"])(
+                    dy, value, gate, **({} if o is None else {"out": o})
+                )
+                for name, o in outs.items()
+            ]
             return tuple(results) if wrt is None or isinstance(wrt, (tuple, list)) else results[0]
         arrays = {name: self._real(name, v) for name, v in given.items()}
         shape = self._shape(*arrays.values())

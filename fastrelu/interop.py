@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 
-__all__ = ["has_array_ufunc", "is_foreign", "is_subclass", "like", "to_numpy"]
+__all__ = ["as_kind_of", "has_array_ufunc", "is_foreign", "is_subclass", "like", "to_numpy"]
 
 
 def has_array_ufunc(value) -> bool:
@@ -71,3 +71,13 @@ def like(value, array):
     if library.__name__.startswith("jax"):
         library = sys.modules["jax.numpy"]
     return library.from_dlpack(np.asarray(array))
+
+
+def as_kind_of(operands, result):
+    """`result` as the kind of array that the first operand is which is another library's or wraps results."""
+    for value in operands:
+        if is_foreign(value):
+            return like(value, result)
+        if hasattr(value, "__array_wrap__") and not isinstance(value, (np.ndarray, np.generic)):
+            return value.__array_wrap__(np.asanyarray(result), None, False)
+    return result

@@ -104,6 +104,21 @@ def plain(row, kernel):
     return lambda *inputs, **keywords: call(*inputs[:count], *numbers, **keywords)
 
 
+def _gradient_of_a(dy, a, b, out=None):
+    """`logaddexp.backward` as the public calls of kernels are: one gradient."""
+    return fr.logaddexp.backward(dy, a, b, out=out if out is None else (out, None))[0]
+
+
+def public_call(name):
+    """The public call of an elementwise function, how many arrays it takes, and numbers for what follows."""
+    if name not in ALL:
+        return (fr.logaddexp, 2, ()) if name == "logaddexp" else (_gradient_of_a, 3, ())
+    row, kernel = ALL[name]
+    numbers = parameter_sets(row)[0]
+    rest = (*numbers, 0.5) if kernel.knots else numbers
+    return public(row, kernel), len(kernel.inputs) - len(rest), rest
+
+
 CALLS = {"ufunc": lambda row, kernel: function(kernel), "public": public, "plain": plain}
 
 
@@ -141,6 +156,8 @@ FORWARD = [name for name, (_, kernel) in BY_NAME.items() if kernel.pass_ == "for
 each_kernel = pytest.mark.parametrize("name", BY_NAME)
 each_elementwise = pytest.mark.parametrize("name", ALL)
 each_forward = pytest.mark.parametrize("name", FORWARD)
+EVERY = [*ALL, "logaddexp", "logaddexp.backward"]  # the functions of two arrays that are no rows included
+EVERY_FORWARD = [name for name in EVERY if "backward" not in name]
 each_elementwise_forward = pytest.mark.parametrize("name", [*FORWARD, *(n for n in GATED if "." not in n)])
 each_dtype = pytest.mark.parametrize("dtype", KERNEL_FLOATS, ids=lambda d: np.dtype(d).name)
 each_call = pytest.mark.parametrize(("name", "via"), ways(ALL))

@@ -9,11 +9,13 @@ import warnings
 
 import numpy as np
 import pytest
-from calls import agree, public
-from cases import BY_NAME, parameter_sets, same_bits
+from calls import EVERY, EVERY_FORWARD, agree, public_call
+from cases import ALL, BY_NAME, same_bits
 
 import fastrelu as fr
 from fastrelu.backends import cython
+from fastrelu.binary import BACKWARD, FORWARD
+from fastrelu.table import GATES
 
 pytestmark = pytest.mark.every_backend
 
@@ -21,9 +23,18 @@ OBJECTS = {}
 for _row, _ in BY_NAME.values():
     _f = fr.ACTIVATIONS[_row.family].variants[_row.option[1]] if _row.option else fr.ACTIVATIONS[_row.family]
     OBJECTS |= {_f.__qualname__: _f, _f.backward.__qualname__: _f.backward}
-FORWARD = [name for name, (_, kernel) in BY_NAME.items() if kernel.pass_ == "forward"]
-GRADIENTS = [name for name, (_, kernel) in BY_NAME.items() if kernel.inputs[0] == "dy"]
-each_forward = pytest.mark.parametrize("name", FORWARD)
+for _f in (getattr(fr, gate.name) for gate in GATES):
+    OBJECTS |= {_f.__qualname__: _f, _f.backward.__qualname__: _f.backward}
+OBJECTS["logaddexp"] = fr.logaddexp
+TWO_RESULTS = {f"{gate.name}.backward" for gate in GATES}  # no ufunc gives both
+WITH_UFUNC = OBJECTS.keys() - TWO_RESULTS if cython.ISA else ()
+UFUNCS = {name: kernel for name, (_, kernel) in ALL.items()} | {
+    "logaddexp": FORWARD,
+    "logaddexp.backward": BACKWARD,
+}
+GRADIENTS = [name for name, kernel in UFUNCS.items() if kernel.inputs[0] == "dy"]
+each = pytest.mark.parametrize("name", EVERY)
+each_forward = pytest.mark.parametrize("name", EVERY_FORWARD)
 
 
 # __array_ufunc__
@@ -38,11 +49,11 @@ class Recorder:
 
 @each_forward
 def test_only_the_given_keywords_reach_array_ufunc(name, kernels_only):
-    row, kernel = BY_NAME[name]
-    f, odd, x = public(row, kernel), Recorder(), np.ones(3)
-    ufunc, parameters = OBJECTS[name].ufunc, parameter_sets(row)[0]
+    odd, x = Recorder(), np.ones(3)
+    f, count, parameters = public_call(name)
+    ufunc, rest = OBJECTS[name].ufunc, (*[x] * (count - 1), *parameters)
     assert isinstance(ufunc, np.ufunc)
-    assert f(odd, *parameters) == (ufunc, "__call__", (odd, *parameters), {})
+    assert f(odd, *rest) == (ufunc, "__call__", (odd, *rest), {})
     for keywords in (
         {"dtype": np.float32},
         {"order": "K"},
@@ -50,32 +61,31 @@ def test_only_the_given_keywords_reach_array_ufunc(name, kernels_only):
         {"where": x > 0, "casting": "same_kind"},
         {"subok": True, "order": "C"},
     ):
-        _, method, inputs, got = f(odd, *parameters, **keywords)
-        assert (method, inputs, got) == ("__call__", (odd, *parameters), keywords)
-    assert f(x, *parameters, out=odd) == (ufunc, "__call__", (x, *parameters), {"out": (odd,)})
-    assert f(x, *parameters, out=(odd,)) == (ufunc, "__call__", (x, *parameters), {"out": (odd,)})
-    assert f(odd, *parameters, out=None)[3] in ({}, {"out": (None,)})
-    for j, p in enumerate(row.parameters):
-        given = dict(zip((q.name for q in row.parameters), parameters, strict=True)) | {p.name: odd}
+        _, method, inputs, got = f(odd, *rest, **keywords)
+        assert (method, inputs, got) == ("__call__", (odd, *rest), keywords)
+    assert f(x, *rest, out=odd) == (ufunc, "__call__", (x, *rest), {"out": (odd,)})
+    assert f(x, *rest, out=(odd,)) == (ufunc, "__call__", (x, *rest), {"out": (odd,)})
+    assert f(odd, *rest, out=None)[3] in ({}, {"out": (None,)})
+    for j in range(count - 1):
+        assert f(x, *rest[:j], odd, *rest[j + 1 :])[2] == (x, *rest[:j], odd, *rest[j + 1 :])
+    names = [p.name for p in BY_NAME[name][0].parameters] if name in BY_NAME else []
+    for j, n in enumerate(names):
+        given = dict(zip(names, parameters, strict=True)) | {n: odd}
         assert OBJECTS[name](x, **given)[2] == (x, *parameters[:j], odd, *parameters[j + 1 :])
 
 
 @pytest.mark.parametrize("name", GRADIENTS)
 def test_gradients_reach_array_ufunc(name, kernels_only):
-    row, kernel = BY_NAME[name]
     odd, x = Recorder(), np.ones(3)
-    parameters = parameter_sets(row)[0]
-    rest = (*parameters, 0.5) if kernel.knots else parameters
-    call = public(row, kernel)
-    for dy, first in ((odd, odd), (x, odd), (odd, x)):
-        ufunc, method, inputs, keywords = call(dy, first, *rest)
-        assert ufunc is cython.UFUNCS[kernel]
+    call, count, rest = public_call(name)
+    for arrays in ((odd,) * count, *((*[x] * j, odd, *[x] * (count - j - 1)) for j in range(count))):
+        ufunc, method, inputs, keywords = call(*arrays, *rest)
+        assert ufunc is cython.UFUNCS[UFUNCS[name]]
         assert method == "__call__"
-        assert inputs[0] is dy
-        assert inputs[1] is first
-        assert inputs[2:] == rest
+        assert all(got is given for got, given in zip(inputs, arrays, strict=False))
+        assert inputs[count:] == rest
         assert keywords == {}
-    assert call(x, x, *rest, out=odd)[3] == {"out": (odd,)}
+    assert call(*[x] * count, *rest, out=odd)[3] == {"out": (odd,)}
 
 
 @each_forward
@@ -87,12 +97,12 @@ def test_a_type_may_decline(name):
     class Opaque:
         __array_ufunc__ = None
 
-    call = public(*BY_NAME[name])
+    call, count, parameters = public_call(name)
     for odd in (Declines(), Opaque()):
         with pytest.raises(TypeError):
             np.exp(odd)
         with pytest.raises(TypeError):
-            call(odd, *parameter_sets(BY_NAME[name][0])[0])
+            call(odd, *[np.ones(3)] * (count - 1), *parameters)
 
 
 # Subclasses, and objects that know how to become arrays
@@ -105,27 +115,24 @@ class Tagged(np.ndarray):
         self.tag = getattr(other, "tag", None)
 
 
-@pytest.mark.parametrize("name", BY_NAME)
+@each
 def test_subclasses_stay(name):
-    row, kernel = BY_NAME[name]
-    call = public(row, kernel)
+    call, count, rest = public_call(name)
     x = np.linspace(0, 1, 6).view(Tagged)
     x.tag = "mine"
     for view in (x, x[::2], x.reshape(2, 3).T):
-        full = [np.full(view.shape, p) for p in parameter_sets(row)[0]]
-        rest = [*full, 0.5] if kernel.knots else full
-        arrays = [view] if kernel.pass_ == "forward" else [view, view]
-        got = call(*arrays, *rest)
+        arrays, full = [view] * count, [np.full(view.shape, p) for p in rest]
+        got = call(*arrays, *full)
         assert type(got) is Tagged
         assert got.tag == "mine"
-        agree(np.asarray(got), call(*map(np.asarray, arrays), *rest))
+        agree(np.asarray(got), call(*map(np.asarray, arrays), *full))
 
 
 @each_forward
 def test_masked_arrays_keep_their_mask(name):
-    row, kernel = BY_NAME[name]
+    call, count, parameters = public_call(name)
     x = np.ma.masked_array([1.0, -2.0, 3.0], mask=[False, True, False])
-    got, model = public(row, kernel)(x, *parameter_sets(row)[0]), np.positive(x)
+    got, model = call(*[x] * count, *parameters), np.positive(x)
     assert type(got) is type(model)
     np.testing.assert_array_equal(got.mask, model.mask)
 
@@ -140,16 +147,15 @@ def test_objects_with_an_array_inside(name):
         def __array_wrap__(self, array, context=None, return_scalar=False):
             return "wrapped", array
 
-    row, kernel = BY_NAME[name]
-    call, parameters = public(row, kernel), parameter_sets(row)[0]
-    expected = call(np.array([1.0, -2.0]), *parameters)
-    assert same_bits(call(Holder(), *parameters), expected)
+    call, count, parameters = public_call(name)
+    expected = call(*[np.array([1.0, -2.0])] * count, *parameters)
+    assert same_bits(call(*[Holder()] * count, *parameters), expected)
     assert np.exp(Wrapper())[0] == "wrapped"
-    kind, array = call(Wrapper(), *parameters)
+    kind, array = call(*[Wrapper()] * count, *parameters)
     assert kind == "wrapped"
     assert same_bits(array, expected)
     buffer = memoryview(np.array([1.0, -2.0]))
-    assert same_bits(call(buffer, *parameters), expected)
+    assert same_bits(call(*[buffer] * count, *parameters), expected)
 
 
 # `where` without `out`
@@ -164,15 +170,16 @@ def warned(call):
 
 @each_forward
 def test_where_without_out_warns_as_numpy_does(name):
-    row, kernel = BY_NAME[name]
-    call, parameters = public(row, kernel), parameter_sets(row)[0]
+    call, count, parameters = public_call(name)
     for x in (np.ones(3), np.ones(3, np.float32), np.ones((2, 3))[:, ::2], [1.0, 2.0, 3.0]):
         mask = np.broadcast_to(np.array([True, False, True])[: np.shape(x)[-1]], np.shape(x))
         for keywords in ({"where": mask}, {"where": mask, "out": None}, {"where": True}, {}):
             expected = [w[:2] for w in warned(lambda x=x, k=keywords: np.exp(x, **k))]
-            assert [w[:2] for w in warned(lambda x=x, k=keywords: call(x, *parameters, **k))] == expected
+            assert [
+                w[:2] for w in warned(lambda x=x, k=keywords: call(*[x] * count, *parameters, **k))
+            ] == expected
     out = np.zeros(3)
-    assert warned(lambda: call(np.ones(3), *parameters, where=[True, False, True], out=out)) == []
+    assert warned(lambda: call(*[np.ones(3)] * count, *parameters, where=[True, False, True], out=out)) == []
 
 
 # Copies
@@ -181,7 +188,7 @@ def test_where_without_out_warns_as_numpy_does(name):
 @pytest.mark.parametrize("name", OBJECTS)
 def test_copies_are_the_object_itself(name):
     one = OBJECTS[name]
-    for thing in (one, one.ufunc) if cython.ISA else (one,):
+    for thing in (one, one.ufunc) if name in WITH_UFUNC else (one,):
         for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
             assert pickle.loads(pickle.dumps(thing, protocol)) is thing
         assert copy.copy(thing) is thing
@@ -190,7 +197,7 @@ def test_copies_are_the_object_itself(name):
 
 
 def test_pickles_mean_the_same_in_another_process():
-    things = [*OBJECTS.values(), *([f.ufunc for f in OBJECTS.values()] if cython.ISA else [])]
+    things = [*OBJECTS.values(), *(OBJECTS[name].ufunc for name in WITH_UFUNC)]
     code = (
         "import pickle, sys; things = pickle.load(sys.stdin.buffer)\n"
         "import fastrelu as fr\n"
@@ -227,13 +234,13 @@ class Foreign:
         return self.array.__dlpack__(**keywords)
 
 
-class OnDevice(Foreign):
-    device = (2, 0)
-
-
 class Unwilling(Foreign):
     def __dlpack__(self, **keywords):
         raise BufferError("not mine to share")
+
+
+class OnDevice(Unwilling):
+    device = (2, 0)
 
 
 @pytest.fixture
@@ -246,21 +253,18 @@ def library(monkeypatch):
         monkeypatch.setattr(kind, "__module__", "anotherlibrary.core")
 
 
-@pytest.mark.parametrize("name", BY_NAME)
+@each
 def test_foreign_arrays_come_back_as_their_kind(name, library):
-    row, kernel = BY_NAME[name]
-    call, parameters = public(row, kernel), parameter_sets(row)[0]
+    call, count, rest = public_call(name)
     for dtype in (np.float32, np.float64):
         x = np.linspace(0.1, 0.9, 5, dtype=dtype)
         before = x.tobytes()
-        inputs = [x, *parameters] if kernel.pass_ == "forward" else [x, x, *parameters]
-        if kernel.knots:
-            inputs.append(0.5)
+        inputs = [*[x] * count, *rest]
         expected = call(*inputs)
         foreign = [Foreign(a) if a is x else a for a in inputs]
         got = call(*foreign)
         assert x.tobytes() == before
-        if "_wrt_" in kernel.pass_:  # of a number, which belongs to no library
+        if "_wrt_" in name:  # of a number, which belongs to no library
             assert float(got.array if type(got) is Foreign else got) == expected
             continue
         assert type(got) is Foreign
@@ -286,17 +290,11 @@ def test_foreign_arrays_of_draws_and_of_logaddexps_methods(library):
     assert same_bits(out.array, fr.logaddexp.accumulate(x))
 
 
-@pytest.mark.parametrize("name", BY_NAME)
+@each
 def test_foreign_arrays_are_written_without_a_copy(name, library):
-    row, kernel = BY_NAME[name]
-    x = np.linspace(0.1, 0.9, 5)
-    full = [np.full(5, p) for p in parameter_sets(row)[0]]
-    inputs = [
-        *([x] if kernel.pass_ == "forward" else [x, x]),
-        *full,
-        *([0.5] if kernel.knots else []),
-    ]
-    call, memory = public(row, kernel), np.zeros(5)
+    call, count, rest = public_call(name)
+    x, memory = np.linspace(0.1, 0.9, 5), np.zeros(5)
+    inputs = [*[x] * count, *(np.full(5, p) for p in rest)]
     out = Foreign(memory)
     assert call(*inputs, out=out) is out
     assert same_bits(memory, call(*inputs))
@@ -305,13 +303,15 @@ def test_foreign_arrays_are_written_without_a_copy(name, library):
     assert same_bits(in_place.array, memory)
 
 
-@pytest.mark.parametrize("name", ["gelu", "leaky_relu", "relu.backward", "elu.backward_from_y"])
+SOME = ["gelu", "leaky_relu", "relu.backward", "elu.backward_from_y", "swiglu", "swiglu.backward_gate"]
+
+
+@pytest.mark.parametrize("name", [*SOME, "logaddexp", "logaddexp.backward"])
 def test_foreign_arrays_that_cannot_be_shared(name, library):
-    row, kernel = BY_NAME[name]
-    call, parameters, x = public(row, kernel), parameter_sets(row)[0], np.linspace(0.1, 0.9, 5)
-    count = 1 if kernel.pass_ == "forward" else 2
+    (call, count, parameters), x = public_call(name), np.linspace(0.1, 0.9, 5)
+    names = {"logaddexp": ("a", "b"), "logaddexp.backward": ("dy", "a", "b")}.get(name, UFUNCS[name].inputs)
     for odd, words in (
-        (OnDevice(x), "device"),
+        (OnDevice(x), "device|not mine to share"),
         (Unwilling(x), "not mine to share"),
         (types.SimpleNamespace(__cuda_array_interface__={}, __len__=lambda: 5), "device"),
     ):
@@ -320,13 +320,12 @@ def test_foreign_arrays_that_cannot_be_shared(name, library):
             inputs[position] = odd
             with pytest.raises(TypeError, match=words) as caught:
                 call(*inputs, *parameters)
-            argument = "x" if count == 1 else ("dy", kernel.arguments[0])[position]
-            assert f"'{argument}'" in str(caught.value)
+            assert f"'{names[position]}'" in str(caught.value)
             assert type(odd).__qualname__ in str(caught.value)
         with pytest.raises(TypeError, match="'out'"):
             call(*[x] * count, *parameters, out=odd)
-        for p in row.parameters:
-            with pytest.raises(TypeError, match=f"'{p.name}'"):
+        for parameter in names[count : count + len(parameters)] if name == "leaky_relu" else ():
+            with pytest.raises(TypeError, match=f"'{parameter}'"):
                 call(*[x] * count, odd)
 
 

@@ -36,7 +36,8 @@ class Standard(Library):
             try:
                 one = lent(array, LEGACY)
             except (BufferError, Unreadable) as error:
-                raise Unsuitable(f"an array that cannot be shared: {error}") from error
+                kind = f"{type(array).__module__}.{type(array).__qualname__}"
+                raise Unsuitable(f"a {kind} that cannot be shared: {error}") from error
             char = known(CHARS.get(one.dtype, one.dtype), beside)
             strides = one.strides or c_strides(one.shape, one.size)
             return View(one.place, one.shape, strides, char, self.device(array), one.writeable)
