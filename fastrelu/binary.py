@@ -10,6 +10,7 @@ from .backends import cython, numba
 from .backward import each, sum_to
 from .device import calls as device_calls
 from .device import pairs as device_pairs
+from .docstrings import UFUNC_ARGUMENTS
 from .reductions import logsumexp
 from .reference.rows import result_dtype
 from .table import LOGADDEXP
@@ -119,6 +120,9 @@ class LogAddExp:
         plain = not options or (len(options) == 1 and type(out) is np.ndarray)
         if alike and plain and a.dtype.char in "efdg":
             return dispatch.elementwise(FORWARD)(a, b, **options)
+        if unknown := options.keys() - UFUNC_ARGUMENTS:
+            raise TypeError(f"logaddexp: got an unexpected keyword argument {min(unknown)!r}")
+        keywords.pop("out", None)
         if device_calls.any_on_device(a, b, out, keywords.get("where")):
             return device_pairs.forward(FORWARD_ON_DEVICE, {"a": a, "b": b}, out, keywords)
         if any(map(interop.has_array_ufunc, (a, b, out))):
@@ -131,7 +135,6 @@ class LogAddExp:
         if interop.is_foreign(out):
             options["out"] = interop.to_numpy("logaddexp", "out", out)
         if is_extension(dtype):
-            keywords.pop("out", None)
             result = dispatch.elementwise(FORWARD)(*(v.astype(np.float32) for v in arrays), **keywords)
             result = result.astype(keywords.get("dtype", dtype))
             if out is not None:

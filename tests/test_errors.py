@@ -6,8 +6,8 @@ what was expected.
 
 import numpy as np
 import pytest
-from calls import refused
-from cases import KERNELS, parameter_sets
+from calls import EVERY, public_call, refused
+from cases import BY_NAME, GATED, KERNELS, parameter_sets
 
 import fastrelu as fr
 from fastrelu.backends import cython
@@ -167,6 +167,73 @@ def test_two_gradients_in_one_memory(name):
         np.testing.assert_array_equal(got, one)
 
 
+# Functions of two arrays, and their gradients: by their public calls, as the kernels have them
+
+PAIRS = {  # the names of their arrays
+    name: GATED[name][1].inputs if name in GATED else ("dy", "a", "b")[3 - public_call(name)[1] :]
+    for name in EVERY
+    if name not in BY_NAME
+}
+each_pair = pytest.mark.parametrize("name", PAIRS)
+
+
+def of_pair(name):
+    """Its call, the function's name as errors have it, the names of its arrays."""
+    return public_call(name)[0], name.removesuffix("_value").removesuffix("_gate"), PAIRS[name]
+
+
+@each_pair
+def test_pairs_take_real_arrays_only(name):
+    (call, function, names), x = of_pair(name), np.linspace(-1, 1, 3)
+    out = np.full(3, 7.0)
+    for position, argument in enumerate(names):
+        for bad in (*NOT_REAL, 1j, "1", b"1", object, {}, [1, None]):
+            given = [bad if i == position else x for i in range(len(names))]
+            shown = bad.dtype if isinstance(bad, np.ndarray) else "expected a real"
+            with refused(TypeError, function, f"'{argument}'", shown, untouched=[x, out]):
+                call(*given, out=out)
+            with refused(TypeError, function, f"'{argument}'", shown, untouched=[x]):
+                call(*given)
+
+
+@each_pair
+def test_shapes_of_pairs(name):
+    (call, function, names), x = of_pair(name), np.linspace(-3, 3, 12).reshape(3, 4)
+    good, last = [x] * len(names), names[-1]
+    for shape in ((4, 3), (12,), (3, 1), (1, 4), (3, 5), (0,), ()):
+        out = np.full(shape, 7.0)
+        with refused(ValueError, untouched=[x, out]):
+            call(*good, out=out)
+        if names[0] == "dy":
+            with refused(ValueError, function, "'dy'", shape, (3, 4), untouched=[x, out]):
+                call(out, *good[1:])
+    with refused(ValueError, function, f"'{last}'", (5, 4), (3, 4), untouched=[x]):
+        call(*good[:-1], np.ones((5, 4)))
+    if names[0] != "dy":
+        with refused(TypeError, function, "nonsense", untouched=[x]):
+            call(*good, nonsense=1)
+
+
+@each_pair
+def test_outs_of_pairs(name):
+    (call, _, names), x = of_pair(name), np.linspace(-3, 3, 4)
+    good = [x] * len(names)
+    frozen = np.full(4, 7.0)
+    frozen.flags.writeable = False
+    with refused(ValueError, "read-only", untouched=[x, frozen]):
+        call(*good, out=frozen)
+    for bad in ([0.0] * 4, 7.0, "out", bytearray(32)):
+        with refused(TypeError, untouched=[x]):
+            call(*good, out=bad)
+    for dtype in (np.int64, np.bool_, np.uint8):
+        out = np.full(4, 1, dtype)
+        with refused(TypeError, "out", out.dtype.name, untouched=[x, out]):
+            call(*good, out=out)
+    for outs in ((), (np.empty(4), np.empty(4))):
+        with refused((ValueError, TypeError), "out", untouched=[x, *outs]):
+            call(*good, out=outs)
+
+
 # Names and numbers of arguments
 
 
@@ -296,19 +363,23 @@ def test_an_unknown_variant(name):
     ],
     ids=str,
 )
-@each
+@pytest.mark.parametrize("name", [*ACTIVATIONS, *(n for n in PAIRS if "backward" not in n)])
 def test_keywords_fail_as_for_numpy(name, keywords):
-    f, x, out = ACTIVATIONS[name], np.linspace(-3, 3, 4), np.full(4, 7.0)
+    x, out = np.linspace(-3, 3, 4), np.full(4, 7.0)
+    if name in PAIRS:
+        f, given, arrays = public_call(name)[0], {}, (x, x)
+    else:
+        f, given, arrays = ACTIVATIONS[name], parameters(ACTIVATIONS[name]), (x,)
     try:
         np.exp(x, out=out.copy(), **keywords)
         expected = None
     except Exception as error:
         expected = TypeError if isinstance(error, TypeError) else type(error)
     if expected is None:
-        assert f(x, out=out, **keywords, **parameters(f)) is out
+        assert f(*arrays, out=out, **keywords, **given) is out
     else:
         with refused(expected, untouched=[x, out]):
-            f(x, out=out, **keywords, **parameters(f))
+            f(*arrays, out=out, **keywords, **given)
 
 
 # The backward pass
