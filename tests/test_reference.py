@@ -11,23 +11,25 @@ import itertools
 import mpmath as mp
 import numpy as np
 import pytest
-from truth import DIGITS, KERNELS, TRUE, lanes, selu_constants, truth
+from truth import DIGITS, KERNELS, TRUE, TRUE_GATED, lanes, points, selu_constants, truth
 from ulp import HAS_EXTENDED, error, exact
 
 from fastrelu import reference
-from fastrelu.table import ROWS
+from fastrelu.table import GATES, ROWS
 
 ORACLE_ULP = 2.0**-6
 FAST_ULP = 4.0
 NEAR_ROOT = 0.5  # within this distance of a root the error of a float64 derivative is absolute:
 ABSOLUTE = 2.0**-56  # ... what the contract allows the kernels
 DTYPES = [np.float32, np.float64, np.longdouble]
+GATED = {kernel.formula: (gate, kernel) for gate in GATES for kernel in gate.kernels().values()}
 needs_extended = pytest.mark.skipif(not HAS_EXTENDED, reason="long double is no wider than double")
 
 
 def test_every_formula_of_the_table_is_here():
     assert set(TRUE) == set(KERNELS)
-    assert all(callable(getattr(reference, name)) for name in KERNELS)
+    assert set(TRUE_GATED) == set(GATED)
+    assert all(callable(getattr(reference, name)) for name in KERNELS | GATED)
 
 
 def worst(formula, dtype, got, unit_of=None, root_floor=0.0):
@@ -90,6 +92,31 @@ def test_oracle(formula, dtype):
     got = call(formula, *(column.astype(wide) for column in lanes(formula, dtype)))
     ulps, where = worst(formula, dtype, got, unit_of=dtype, root_floor=ABSOLUTE * 2**52)
     assert ulps <= ORACLE_ULP, where
+
+
+@needs_extended
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=lambda d: np.dtype(d).name)
+@pytest.mark.parametrize("formula", GATED)
+def test_gated_units(formula, dtype):
+    """The three promises, for values of every size: unrounded, rounded once from there, and as it is."""
+    gate, kernel = GATED[formula]
+    info, rng = np.finfo(dtype), np.random.default_rng(9)
+    gates = rng.choice(points(gate.activation, dtype), 200)
+    binades = np.ldexp(rng.uniform(1, 2, 200), rng.integers(info.minexp - info.nmant, info.maxexp, 200))
+    values = np.where(rng.random(200) < 0.5, rng.normal(0, 3, 200), binades).astype(dtype)
+    inputs = [dtype(1), values, gates][3 - len(kernel.inputs) :]
+    oracle = call(formula, values.astype(np.longdouble), gates.astype(np.longdouble))
+    rounded, alone = reference.evaluate(kernel, *inputs, work=np.longdouble), call(formula, values, gates)
+    assert rounded.dtype == alone.dtype == dtype
+    limit = gate.ulp["forward" if kernel.pass_ == "forward" else "backward"]
+    sloped = gate.roots if kernel.pass_ == "backward_gate" else ()
+    with mp.workdps(DIGITS):
+        for value, x, *got in zip(values, gates, oracle, rounded, alone, strict=True):
+            true = mp.mpf(TRUE_GATED[formula](exact(value), exact(x)))
+            near = abs(float(value)) if any(abs(float(x) - root) < NEAR_ROOT for root in sloped) else 0
+            assert error(got[0], true, dtype, near * ABSOLUTE * 2**52) <= ORACLE_ULP, (value, x)
+            assert error(got[1], true, None, near * ABSOLUTE * 2**52) <= limit, (value, x)
+            assert error(got[2], true, None, near / 2) <= FAST_ULP, (value, x)
 
 
 # The oracle itself
