@@ -291,6 +291,8 @@ class LogAddExp:
         dtypes = [float_type(v) for v in arrays]
         targets = self._targets(name, out, arrays, dtypes)
         work = np.result_type(*(np.float32 if is_extension(d) else d for d in dtypes))
+        if any(v.shape != shape for v in arrays):
+            work = np.promote_types(work, np.float64)  # so that a sum rounds once
         dy, *values = (np.asarray(v).astype(work, copy=False) for v in (dy, *arrays))
         function, gradients = dispatch.elementwise(BACKWARD), []
         for x1, x2 in (values, values[::-1]):

@@ -10,6 +10,7 @@ from cases import BY_NAME, KERNELS, ON_KERNELS, REFERENCE_ULP, function, paramet
 
 import fastrelu as fr
 from fastrelu import reference
+from fastrelu.table import GATES
 
 pytestmark = pytest.mark.every_backend
 
@@ -339,3 +340,52 @@ def test_both_gradients_where_summed_axes_lie_between(shape, kept):
     dx, dweight = fr.prelu.backward(dy, x, weight=weight)
     np.testing.assert_array_equal(dx, fr.prelu.backward(dy, x, weight=weight, wrt="x"))
     np.testing.assert_allclose(dweight, fr.prelu.backward(dy, x, weight=weight, wrt="weight"), rtol=1e-15)
+
+
+# Functions of two arrays
+
+PAIRS = {gate.name: getattr(fr, gate.name) for gate in GATES} | {"logaddexp": fr.logaddexp}
+SLOPES = {name: [f"{name}_value_slope", f"{name}_gate_slope"] for name in PAIRS} | {
+    "logaddexp": ["logaddexp_slope"] * 2
+}
+each_pair = pytest.mark.parametrize("name", PAIRS)
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=lambda d: np.dtype(d).name)
+@each_pair
+def test_gradients_of_pairs_have_the_dtypes_of_the_operands(name, dtype):
+    f, a, dy = PAIRS[name], normal(3, 5, dtype=dtype), normal(3, 5, seed=1)
+    for other in FLOATS:
+        b = normal(3, 5, dtype=other, seed=2)
+        made = f.backward(dy, a, b)
+        assert [one.dtype for one in made] == [dtype, other]
+        for layout in ("strided", "unaligned", "byte-swapped"):
+            arranged = f.backward(*map(LAYOUTS[layout], (dy, a, b)))
+            for got, one in zip(arranged, made, strict=True):
+                agree(got, one, layout)
+    whole = np.arange(3).astype("bBhHiIlLqQ"[FLOATS.index(dtype)])
+    for got, one in zip(
+        f.backward(whole, whole, b[0, :3]), f.backward(whole, whole * 1.0, b[0, :3]), strict=True
+    ):
+        np.testing.assert_allclose(got, one, rtol=4 * np.finfo(got.dtype).eps)
+    assert [np.ndim(one) for one in f.backward(2.0, 1, dtype(0.5))] == [0, 0]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64], ids=lambda d: np.dtype(d).name)
+@pytest.mark.parametrize(("x_shape", "p_shape"), SUMMED, ids=str)
+@each_pair
+def test_sums_of_pairs_lose_nothing(name, x_shape, p_shape, dtype):
+    """As those of parameters; an error of a term counts up to twice in units of the sum."""
+    shape, rng = np.broadcast_shapes(x_shape, p_shape), np.random.default_rng(4)
+    operands = normal(*x_shape, dtype=dtype), abs(normal(*p_shape, dtype=dtype, seed=1))  # no root of f'
+    dy = rng.normal(size=shape).astype(dtype)
+    wide = [np.broadcast_to(a, shape).astype(np.longdouble) for a in operands]
+    for j, got in enumerate(PAIRS[name].backward(dy, *operands)):
+        order = wide[::-1] if name == "logaddexp" and j else wide
+        terms = reference.backward(getattr(reference, SLOPES[name][j]), dy.astype(np.longdouble), *order)
+        kept = operands[j].shape
+        unit = np.spacing(exact_sums(abs(terms), kept).astype(dtype)).astype(np.longdouble)
+        assert (got.dtype, np.shape(got)) == (dtype, kept)
+        error = abs(got - exact_sums(terms, kept)) / unit
+        fine = dtype != np.float64 and kept != shape
+        assert np.all(error <= (0.51 if fine else 2.5 if ON_KERNELS else 2 * REFERENCE_ULP)), error.max()
