@@ -106,7 +106,7 @@ def test_what_is_wrong_with_a_loan(monkeypatch):
     launched = len(launch.device(0).launched)
     for change, message in (
         ({"code": 5}, r"'x' is of dtype DLPack code 5, 32; expected float16"),
-        ({"code": 0}, r"'x' is of dtype int32; expected float16"),
+        ({"code": 6}, r"'x' is of dtype bool32; expected float16"),
         ({"version": (1, 0), "__dlpack__": lambda self, **_: None}, "capsule|PyCapsule"),
         ({"__dlpack__": lambda self, **_: _raise(BufferError("not now"))}, "cannot be shared: not now"),
     ):

@@ -71,7 +71,8 @@ def shared_memory(self, shape, dtype):
     if shape == 0:
         return self._dynshared.view(dtype)
     caller = sys._getframe(1)
-    return self._allocations.setdefault((caller.f_code, caller.f_lineno), np.empty(shape, dtype))
+    kind = dtype if isinstance(dtype, (type, np.dtype)) else str(dtype)  # one of Numba's
+    return self._allocations.setdefault((caller.f_code, caller.f_lineno), np.empty(shape, kind))
 
 
 if os.environ.get("NUMBA_ENABLE_CUDASIM"):

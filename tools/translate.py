@@ -125,7 +125,9 @@ class Translator:
             self.add(head, [f"return {self.formula(product, 'vec_f')}({', '.join(kernel.inputs)})"])
             return
         if KINDS[self.functions[formula].returns.id] == KINDS["W"]:
-            raise ValueError(f"{formula} needs a form in one register: {formula}_half in kernels/formulas/half")
+            raise ValueError(
+                f"{formula} needs a form in one register: {formula}_half in kernels/formulas/half"
+            )
         values = {i: i for i in kernel.inputs}
         slope = f"{self.formula(formula, 'vec_f')}({', '.join(kernel.arguments)})"
         body = list(self.at_knots(kernel, "vec_f", values, slope))

@@ -66,7 +66,7 @@ def _kernel(name, each, char, numbers, rank, reads):
 def _over_bytes(each, char, rank, reads):
     storage, value = STORAGES[char], REALS[char].value
     lanes, size, contiguous = storage.lanes, storage.size, rank == 0
-    load_vector, store_vector = vector_into(storage)
+    load_vector, store_vector = vector_into(storage, lanes)
     load, store = number_at(storage)
     load_byte, store_byte = integer_at("uint8"), integer_to("uint8")
     find, ZERO = located(max(1, rank), 2), value(0)
