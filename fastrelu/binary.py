@@ -135,10 +135,11 @@ class LogAddExp:
         if interop.is_foreign(out):
             options["out"] = interop.to_numpy("logaddexp", "out", out)
         if is_extension(dtype):
+            where = True if out is None else keywords.pop("where", True)
             result = dispatch.elementwise(FORWARD)(*(v.astype(np.float32) for v in arrays), **keywords)
             result = result.astype(keywords.get("dtype", dtype))
             if out is not None:
-                np.copyto(options["out"], result, casting="same_kind")
+                np.copyto(options["out"], result, casting=keywords.get("casting", "same_kind"), where=where)
         else:
             result = dispatch.elementwise(FORWARD)(*arrays, **({"dtype": dtype} | options))
         return interop.as_kind_of((a, b), result) if out is None else out

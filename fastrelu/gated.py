@@ -135,10 +135,11 @@ class GatedUnit(Halving):
         if self._reads(*arrays):
             return function(*arrays, **given)
         given.pop("out", None)
+        where = True if target is None else given.pop("where", True)
         result = function(*(a.astype(np.float32) for a in arrays), **given)
         result = np.asanyarray(result).astype(dtype)[()]
         if target is not None:
-            np.copyto(target, result, casting="same_kind", where=given.get("where", True))
+            np.copyto(target, result, casting="same_kind", where=where)
         return result
 
 

@@ -138,6 +138,18 @@ def test_where(dtype):
             assert np.array_equal(got.host, expected)
 
 
+def test_offsets_of_two_dtypes():
+    """Nothing beside the result is touched, and vectors begin where all arrays allow it."""
+    x, mask = X.astype("e"), X > 0
+    for n, at, to, aside in itertools.product((1, 7, 13), (0, 1, 3), (0, 1, 3), (0, 1)):
+        memory = shared(np.full(24, 7, "f"))
+        expected = memory.copy()
+        fr.relu(x[at : at + n], out=expected[to : to + n], where=mask[aside : aside + n])
+        wanted = DeviceArray(mask[aside : aside + n])
+        fr.relu(DeviceArray(x[at : at + n]), out=DeviceArray(memory[to : to + n]), where=wanted)
+        assert np.array_equal(DeviceArray(memory).host, expected)
+
+
 def test_memory_that_is_larger_than_the_result():
     x, larger = WIDE[0].astype("f"), np.zeros(WIDE.shape, "f")
     check(lambda place: fr.relu(place(x), out=place(larger)))

@@ -108,6 +108,12 @@ def test_bfloat16():
     got = fr.logaddexp(a, b)
     assert got.dtype == bfloat16
     np.testing.assert_array_equal(got, np.logaddexp(a.astype(float), b.astype(float)).astype(bfloat16))
+    mask, out = np.array([True, False, True]), np.full(3, 7, bfloat16)
+    assert fr.logaddexp(a, b, out=out, where=mask) is out
+    np.testing.assert_array_equal(out, np.where(mask, got, bfloat16(7)))
+    out[:] = 7
+    assert fr.swiglu(a.astype("f"), b, out=out, where=mask, dtype=bfloat16) is out
+    np.testing.assert_array_equal(out, np.where(mask, fr.swiglu(a, b), bfloat16(7)))
     out = np.zeros_like(a)
     assert fr.logaddexp(a, b, out=out) is out
     np.testing.assert_array_equal(out, got)
