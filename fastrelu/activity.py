@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +12,7 @@ from . import interop
 from .arguments import is_extension
 from .backends import cython
 from .backward import three_lengths
+from .device import activity as device_activity
 from .reference import fused as reference_fused
 from .reference.arithmetic import two_sum
 
@@ -80,13 +83,30 @@ def _real(function, y):
     return array
 
 
-def _window(function, y, axis):
-    """What the samples along `axis` of `y` add up to."""
-    array = _real(function, y)
-    axes = range(array.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+def _axes(function, axis, ndim):
+    """The axes of the samples, as positions."""
+    axes = range(ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     if any(isinstance(a, bool) or not hasattr(a, "__index__") for a in axes):
         raise TypeError(f"{function}: argument 'axis' is {axis!r}; expected an integer, a tuple or None")
-    axes = np.lib.array_utils.normalize_axis_tuple(axes, array.ndim, "axis")
+    return np.lib.array_utils.normalize_axis_tuple(axes, ndim, "axis")
+
+
+def _on_device(function, y, axis, counted=lambda called, shape: device_activity.Tallies(called, shape)):
+    """Count the outputs of an array on a device, which nothing waits for."""
+    return device_activity.tally(function, y, lambda ndim: _axes(function, axis, ndim), counted)
+
+
+def _read(tallies):
+    """What was counted on a device."""
+    return _Window(tallies.on_host(), tallies.samples, tallies.shape)
+
+
+def _window(function, y, axis):
+    """What the samples along `axis` of `y` add up to."""
+    if device_activity.any_on_device(y):
+        return _read(_on_device(function, y, axis))
+    array = _real(function, y)
+    axes = _axes(function, axis, array.ndim)
     shape = tuple(n for a, n in enumerate(array.shape) if a not in axes)
     kept = tuple(1 if a in axes else n for a, n in enumerate(array.shape))
     lengths, order = three_lengths(array.shape, kept)
@@ -110,6 +130,7 @@ def activity(y, axis=0):
     ----------
     y : array_like
         Outputs of an activation (or its inputs: of a rectifier both are positive on the same samples); real.
+        Those on a device are counted there; the result is on the host, which waits for it.
     axis : int, tuple of int or None, default 0
         The axes of the samples; the others are units. (0, 2, 3) for channels of images.
 
@@ -145,7 +166,9 @@ class ActivityMonitor:
     """The activity of one layer over a training run, epoch by epoch.
 
     Show it outputs with `update`, or give it to `bias_act` as ``monitor=``, which counts on the way;
-    `end_epoch` begins the next. Monitors of workers merge; they pickle.
+    `end_epoch` begins the next. Monitors of workers merge; they pickle. Arrays on a device are counted there,
+    and nothing waits for it until somebody looks: at a result, the end of an epoch, a merge, a pickle. The
+    calls that count on one device belong on one stream.
 
     Attributes
     ----------
@@ -163,6 +186,10 @@ class ActivityMonitor:
 
     def __init__(self):
         self._ended, self._now = [], None
+        self._there = {}  # what has been counted on devices since, by library and device
+
+    def __getstate__(self):
+        return {"_ended": self._ended, "_now": self._present(), "_there": {}}
 
     def __repr__(self):
         return f"<fastrelu.ActivityMonitor: {len(self._ended)} epochs; now {self.result()}>"
@@ -179,17 +206,33 @@ class ActivityMonitor:
         ValueError
             If there are other units than before.
         """
-        self._add(_window("ActivityMonitor.update", y, axis), "update")
+        function = "ActivityMonitor.update"
+        if device_activity.any_on_device(y):
+            _on_device(function, y, axis, self.counted_on_device)
+        else:
+            self._add(_window(function, y, axis), "update")
 
     def add_tallies(self, tallies, samples):
         """Count what was summed elsewhere: of each unit two parts of its sum, and how often it was active."""
         self._add(_Window(tallies, samples, (len(tallies[0]),)), "add_tallies")
 
+    def counted_on_device(self, called, shape):
+        """The `Tallies` for units of a shape where the arrays of a call are."""
+        self._check(shape, "update")
+        where = called.library.package, called.lead.device
+        return self._there.get(where) or self._there.setdefault(where, device_activity.Tallies(called, shape))
+
+    def _present(self):
+        """What the present epoch has seen so far, wherever, or None."""
+        found = [] if self._now is None else [self._now]
+        found += map(_read, self._there.values())
+        return functools.reduce(operator.add, found) if found else None
+
     @property
     def _units(self):
         """The shape of the units seen so far, or None."""
-        before = self._ended[-1:] if self._now is None else [self._now]
-        return before[0].shape if before else None
+        before = [*self._ended[-1:], *self._there.values(), *([] if self._now is None else [self._now])]
+        return before[-1].shape if before else None
 
     def _add(self, window, method):
         self._check(window.shape, method)
@@ -204,14 +247,15 @@ class ActivityMonitor:
     def result(self):
         """The `Activity` of the present epoch so far."""
         empty = _Window(np.zeros((3, 0)), 0, (0,))
-        return (self._now or empty).result()
+        return (self._present() or empty).result()
 
     def end_epoch(self):
         """Begin the next epoch; returns the `Activity` of the one that ends."""
-        found = self.result()
-        if self._now is not None:
-            self._ended.append(self._now)
-        self._now = None
+        present = self._present()
+        found = self.result() if present is None else present.result()
+        if present is not None:
+            self._ended.append(present)
+        self._now, self._there = None, {}
         return found
 
     def merge(self, other):
@@ -233,8 +277,9 @@ class ActivityMonitor:
             self._check(other._units, "merge")
         for i, window in enumerate(other._ended):
             self._ended[i : i + 1] = [self._ended[i] + window if i < len(self._ended) else window]
-        if other._now is not None:
-            self._add(other._now, "merge")
+        present = other._present()
+        if present is not None:
+            self._add(present, "merge")
 
     def plot(self, axes=None):
         """Draw the active share of the units, its spread, and the dead ones, by epoch.

@@ -300,6 +300,13 @@ class _Fused(TableCallable):
             self._fail(ValueError, "key", None, "one from noise_key, because dropout draws")
         return rate
 
+    def _check_monitor(self, monitor, channels):
+        if monitor is not None and not isinstance(monitor, ActivityMonitor):
+            self._fail(TypeError, "monitor", f"a {type(monitor).__name__}", "an ActivityMonitor")
+        if monitor is not None and monitor._units not in (None, (channels,)):
+            expected = f"units of shape ({channels},), one for each channel"
+            self._fail(ValueError, "monitor", f"of units of shape {monitor._units}", expected)
+
     def _bias(self, bias, layer):
         array = self._real("bias", bias)
         if array.shape != (layer.channels,):
@@ -452,11 +459,7 @@ class BiasAct(_Fused):
         layer = self._layer(array, act, axis, dropout, key, parameters)
         shift = self._bias(bias, layer)
         added = None if residual is None else self._alike("residual", residual, layer.shape)
-        if monitor is not None and not isinstance(monitor, ActivityMonitor):
-            self._fail(TypeError, "monitor", f"a {type(monitor).__name__}", "an ActivityMonitor")
-        if monitor is not None and monitor._units not in (None, (layer.channels,)):
-            expected = f"units of shape ({layer.channels},), one for each channel"
-            self._fail(ValueError, "monitor", f"of units of shape {monitor._units}", expected)
+        self._check_monitor(monitor, layer.channels)
         memory = self._out(out, layer.shape, layer.dtype)
         index = layer.index("forward")
         tallies = None if monitor is None else np.zeros((3, layer.channels))

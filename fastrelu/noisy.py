@@ -7,6 +7,7 @@ whatever the dtype, strides, threads or backend, so the backward pass makes it a
 from __future__ import annotations
 
 import inspect
+from typing import ClassVar
 
 import numpy as np
 
@@ -61,6 +62,15 @@ class Drawing(TableCallable):
         if not isinstance(key, NoiseKey):
             self._fail(TypeError, "key", f"a {type(key).__name__}", "one from noise_key")
         return key
+
+    def _on_its_own(self, pass_, parameters, key, from_y):
+        """What a pass takes on arrays of a device: its kernel, parameters with values, the key or None."""
+        given = {"training": False} | self._call_defaults | parameters
+        unknown = given.keys() - {"training", *self._call_defaults}
+        if unknown:
+            raise TypeError(f"{self.__qualname__}: got an unexpected keyword argument {unknown.pop()!r}")
+        key = self._key(given.pop("training"), key)
+        return self._parts(pass_, given, key, from_y)
 
     def _source(self, x, y):
         """What the slope is computed from, and its name."""
@@ -164,6 +174,14 @@ class RandomBackward(Drawing, Backward):
 
 class Slopes:
     """What is particular to `rrelu`, in both passes."""
+
+    _call_defaults: ClassVar = {"lower": 1 / 8, "upper": 1 / 3}
+
+    def _parts(self, pass_, given, key, from_y):
+        bounds = given["lower"], given["upper"]
+        if not device_draws.any_on_device(*bounds):
+            self._checked([np.asarray(b, float) for b in bounds])
+        return KERNELS["rrelu"][pass_], [*zip(self.row.parameters, bounds, strict=True)], key
 
     def _checked(self, operands):
         lower, upper = operands[-2:]
@@ -328,6 +346,17 @@ class RRelu(Slopes, RandomActivation):
 
 class Variances:
     """What is particular to `noisy_relu`, in both passes."""
+
+    _call_defaults: ClassVar = {"variance": "sigmoid"}
+
+    def _parts(self, pass_, given, key, from_y):
+        if key is None or from_y:
+            return RELU[pass_], [], None
+        if callable(given["variance"]):
+            expected = "'sigmoid', a number or an array, for what is computed on a device"
+            self._fail(TypeError, "variance", "a callable", expected)
+        row, values = self._variance(given["variance"], None)
+        return KERNELS[row][pass_], [*zip(PARAMETERS[row], values, strict=True)], key
 
     def _variance(self, variance, x):
         """Which kernels, and the values of their parameter."""

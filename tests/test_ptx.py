@@ -143,7 +143,7 @@ def test_several_dtypes_go_by_vectors(char, pattern, ends, widths):
 def others(char):
     """What is more than a kernel of the table, on arrays that vectors go over and on others."""
     import fastrelu as fr
-    from fastrelu.kernels.cuda import draws, elementwise, fused, largest, masks, sums
+    from fastrelu.kernels.cuda import draws, elementwise, fused, largest, masks, sums, tallies
 
     f, g = fr.leaky_relu, fr.leaky_relu.backward
     value, slope = f._on_device(f.kernel, char, CC), g._on_device(g.kernels["backward"], char, CC)
@@ -153,6 +153,11 @@ def others(char):
     yield False, elementwise.compiled(fused.forward(value, char, False, False), 1, char, "aFn", 2)
     yield False, draws.compiled(dropped, "uniform", char, "aannn", 2)
     yield False, sums.partial(gradient, char, "aaan", 1, 1, True)
+    term = elementwise.term_of("prelu.backward_wrt_weight", True, char, "high")
+    yield False, sums.partial(fused.term(term, char, True), char, "aaaann", 1, 1, False, True)
+    yield False, tallies.partial(value, char, "an", 1, 1)
+    noisy = elementwise.function_of("noisy_relu", char, "high")
+    yield False, draws.compiled(fused.forward(noisy, char, False, False), "normal", char, "aa", 2)
     yield True, masks.forward(value, slope, char, 1, 0, 0, False)
     yield False, masks.backward(char, 2)
     yield False, largest.forward(char, "uint8", 2)
@@ -172,6 +177,16 @@ def test_fused_operations(char):
         assert 0 < made.registers <= 128
         assert ("ld.global.v" in ptx.text) == by_vectors
         assert char == "d" or ".f64" not in ptx.text
+
+
+def test_what_a_monitor_has_counted_is_added_up_in_float64():
+    """The one kernel for 16 bits that is not of float32 alone: a number for each unit."""
+    from fastrelu.kernels.cuda import tallies
+
+    for single in (True, False):
+        ptx = tallies.finished(1, single).ptx(CC)
+        check(ptx.text)
+        check_arguments(tallies.finished(1, single), ptx.text)
 
 
 def test_own_activations():

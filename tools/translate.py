@@ -112,10 +112,10 @@ class Translator:
         self.add(f"def {name}({', '.join([*kernel.inputs, *columns])}):", [found, f"return {result}"])
 
     def single(self, kernel):
-        """Add a `Kernel` in one register of float32, as ``<name>_s``: for accuracy "fast" and 16-bit types.
+        """Add a `Kernel` in one register of float32, as ``<name>_s``, for accuracy "fast" and 16 bits.
 
-        Its formula ends in ``_fast``, which the CPU has, too, or in ``_half``, unless it never takes more than
-        one register; in ``_times_half``, with dy before the rest, where a slope may be out of range.
+        Its formula ends in ``_fast``, which the CPU has, too, or in ``_half``, unless it never takes more
+        than one register; in ``_times_half``, with dy before the rest, where a slope may be out of range.
         """
         product = f"{kernel.formula}_times_half"
         forms = [f"{kernel.formula}{end}" for end in ("_fast", "_half", "")]

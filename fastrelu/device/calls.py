@@ -39,6 +39,7 @@ __all__ = [
     "explained",
     "forward",
     "gradients",
+    "key_words",
     "launches",
     "launching",
     "rounded",
@@ -264,10 +265,16 @@ def _run_sums(f, kernel, out, operands, shape, kept_shape, called, stream):
     run_sums(f, function, out, operands, shape, kept_shape, called, stream)
 
 
-def run_sums(f, function, out, operands, shape, kept_shape, called, stream, terms=None):
+def key_words(key):
+    """A key's halves, as kernels take them."""
+    return (0, 0) if key is None else (key.bits & 0xFFFFFFFF, key.bits >> 32)
+
+
+def run_sums(f, function, out, operands, shape, kept_shape, called, stream, terms=None, key=None):
     """Sum a function's results of `shape` over the axes that `kept_shape` lacks, into `out`.
 
     They are computed in the dtype of `called`, and the results themselves go to `terms`, if that is given.
+    With a `key`, the function's last argument is a uniform draw for each of them.
     """
     from fastrelu.kernels.cuda import sums
 
@@ -276,9 +283,10 @@ def run_sums(f, function, out, operands, shape, kept_shape, called, stream, term
     launch, char = launching(), called.char
     on = launch.device(out.device)
     pattern, views, numbers = divided(operands, char)
+    counted = () if key is None else (View(0, shape, c_strides(shape, 1), "f", out.device),)  # C order
     plan = summation(
         out,
-        tuple(broadcast(v, shape) for v in (*targets, *views)),
+        tuple(broadcast(v, shape) for v in (*targets, *views, *counted)),
         shape,
         kept_shape,
         launch.THREADS,
@@ -288,12 +296,12 @@ def run_sums(f, function, out, operands, shape, kept_shape, called, stream, term
     workspace = called.library.workspace(called.array, 2 * max(1, plan.parts * plan.kept))
     work = called.library.view(workspace).place
     kernels = (
-        sums.partial(function, char, pattern, *plan.ranks, terms is not None),
+        sums.partial(function, char, pattern, *plan.ranks, terms is not None, key is not None),
         sums.finished(out.char, plan.ranks[0], sums.is_single(function, char)),
     )
-    places = [v.place for v in (*targets, *views)]
+    places, words = [v.place for v in (*targets, *views, *counted)], key_words(key)
     if plan.kept:
-        on.launch(kernels[0], plan.blocks, stream, (*places, *numbers, work, *plan.partial))
+        on.launch(kernels[0], plan.blocks, stream, (*places, *numbers, work, *plan.partial, *words))
         blocks = -(-plan.kept // kernels[1].threads)
         on.launch(kernels[1], blocks, stream, (out.place, work, *plan.finished))
 

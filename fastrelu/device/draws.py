@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from .arrays import SIZES, View
-from .calls import Operands, aligned, any_on_device, divided, launching, run, target_of
+from .calls import Operands, aligned, any_on_device, divided, key_words, launching, run, target_of
 from .layout import broadcast, merged
 
 __all__ = ["any_on_device", "launch_with_draws", "run_with_draws"]
@@ -80,16 +80,12 @@ def _of_channels(f, key, called, shape, axis, stream):
     n, char = shape[axis], "d" if called.lead.char == "d" else "f"  # a half has fewer digits than a draw
     memory = called.library.workspace(called.array, max(1, n))
     place, device = called.library.view(memory).place, called.lead.device
-    values = (place, math.nan, *_words(key), n, SIZES[char])
+    values = (place, math.nan, *key_words(key), n, SIZES[char])
     kernel = draws.themselves(f.row.draw, char)
     if n:
         launching().device(device).launch(kernel, -(-n // kernel.threads), stream, values)
     draw = View(place, (n,), (SIZES[char],), char, device, rounded=False)
     return draw.reshape([-1 if i == axis else 1 for i in range(len(shape))]), memory
-
-
-def _words(key):
-    return key.bits & 0xFFFFFFFF, key.bits >> 32
 
 
 def launch_with_draws(f, function, distribution, key, out, operands, stream):
@@ -112,5 +108,5 @@ def launch_with_draws(f, function, distribution, key, out, operands, stream):
     blocks = min(-(-tasks // compiled.threads), on.processors * launching().BLOCKS_A_PROCESSOR)
     places = out.place, *(v.place for v in views)
     steps = (step for strides in axes.strides for step in strides)
-    values = (*places, *(numbers or [math.nan]), *_words(key), out.size, *axes.lengths[1:], *steps)
+    values = (*places, *(numbers or [math.nan]), *key_words(key), out.size, *axes.lengths[1:], *steps)
     on.launch(compiled, blocks, stream, values)

@@ -16,7 +16,7 @@ from .operands import applied, arrays_of
 from .primitives import inline
 from .storage import STORAGES, located
 
-__all__ = ["COUNTERS", "GROUP", "compiled", "themselves"]
+__all__ = ["COUNTERS", "GROUP", "compiled", "themselves", "uniform_double_of", "uniform_float_of"]
 
 GROUP, COUNTERS, ROUNDS = 64, 16, 10
 INDEX = types.int64
@@ -64,6 +64,33 @@ def uniform_doubles(counter, key0, key1):
     a, b, c, d = philox(counter, np.uint64(0), key0, key1)
     p, q, r, s = philox(counter, np.uint64(1), key0, key1)
     return centred_double(a, p), centred_double(b, q), centred_double(c, r), centred_double(d, s)
+
+
+# The same of one number alone
+
+
+@inline
+def counter_of(i):
+    return np.uint64(i // GROUP * COUNTERS + i % COUNTERS)
+
+
+@inline
+def word_of(i, words):
+    place = i % GROUP
+    first = words[0] if place < COUNTERS else words[1]
+    second = words[2] if place < 3 * COUNTERS else words[3]
+    return first if place < 2 * COUNTERS else second
+
+
+@inline
+def uniform_float_of(i, key0, key1):
+    return centred_float(word_of(i, philox(counter_of(i), np.uint64(0), key0, key1)))
+
+
+@inline
+def uniform_double_of(i, key0, key1):
+    word = word_of(i, philox(counter_of(i), np.uint64(0), key0, key1))
+    return centred_double(word, word_of(i, philox(counter_of(i), np.uint64(1), key0, key1)))
 
 
 # A draw of the first half of a group and its fellow of the second become two normal ones

@@ -87,15 +87,20 @@ def gradient(f, char, from_y, drops) -> Function:
 
 
 @functools.cache
-def term(f) -> Function:
-    """What is summed for a parameter: f(dy, x + bias, *parameters), not rounded."""
-    body = f.body
+def term(f, char, drops) -> Function:
+    """What is summed for a parameter: f(dropout(dy), x + bias, *parameters), not rounded."""
+    body, ZERO = f.body, _real(char)(0)
 
     @inline
-    def term(dy, x, bias, *parameters):
+    def plain(dy, x, bias, *parameters):
         return body(dy, x + bias, *parameters)
 
-    return Function(_named("term", f), term, f.gives_pairs, f.kept, f.single)
+    @inline
+    def dropped(dy, x, bias, *rest):
+        dy = select(rest[-1] >= rest[-3], dy * rest[-2], ZERO)
+        return plain(dy, x, bias, *rest[:-3])
+
+    return Function(_named("term", f, drops), dropped if drops else plain, f.gives_pairs, f.kept, f.single)
 
 
 @inline
@@ -103,6 +108,6 @@ def _itself(x):
     return x
 
 
-def itself() -> Function:
-    """A number as it is, to be summed."""
-    return Function("itself", _itself)
+def itself(single=False) -> Function:
+    """A number as it is, which may have been computed in float32 alone."""
+    return Function(f"itself{'_s' * single}", _itself, single=single)

@@ -2,19 +2,21 @@
 
 A block sums a part of what belongs to `width` neighbouring results and leaves it in a workspace; a second
 kernel adds the parts.  A sum has two parts, the second what additions have lost: of float32 where nothing
-else is computed in, else of float64, and there float32 loses nothing to speak of.  Who adds what depends on the
-shape and the device only, so the bits are the same in every call.
+else is computed in, else of float64, where a sum of float32 loses nothing to speak of.  Who adds what depends
+on the shape and the device only, so the bits are the same in every call.
 """
 
 import functools
 
+import numpy as np
 from numba import cuda, types
 
 from . import pair
+from .draws import uniform_double_of, uniform_float_of
 from .launch import THREADS, Kernel
 from .operands import arrays_of, evaluated
 from .primitives import inline
-from .storage import STORAGES, VECTOR_BYTES, loaded, located, stored
+from .storage import STORAGES, VECTOR_BYTES, loaded, located, some_of, stored
 
 __all__ = ["WIDTH", "finished", "is_single", "partial"]
 
@@ -47,12 +49,14 @@ def add_pair(total, lost, term):
 
 
 @functools.cache
-def partial(function, char, pattern, kept_rank, summed_rank, keeps=False) -> Kernel:
+def partial(function, char, pattern, kept_rank, summed_rank, keeps=False, draws=False) -> Kernel:
     """The kernel that leaves parts of sums in a workspace, in 16 bytes each.
 
-    If it `keeps` the terms they go to an array, the first of its places.
+    If it `keeps` the terms they go to an array, the first of its places.  If it `draws`, the function's last
+    argument is a uniform draw for each term: number i of a key in two words, i being what the last of its
+    places has in the place of an address.
     """
-    storage, arrays = STORAGES[char], keeps + arrays_of(pattern)
+    storage, arrays = STORAGES[char], keeps + arrays_of(pattern) + draws
     lengths = [types.UniTuple(types.uint32, rank - 1) for rank in (kept_rank, summed_rank)]
     strides = [types.UniTuple(INDEX, rank * arrays) for rank in (kept_rank, summed_rank)]
     arguments = (
@@ -60,32 +64,40 @@ def partial(function, char, pattern, kept_rank, summed_rank, keeps=False) -> Ker
         *(INDEX,) * 5,
         *lengths,
         *strides,
+        types.UniTuple(INDEX, 2),
     )
-    make = functools.partial(_partial, function, storage, pattern, kept_rank, summed_rank, keeps)
-    name = f"{function.name}.{char}.{pattern}.{kept_rank}.{summed_rank}.sums{'.kept' * keeps}"
+    make = functools.partial(_partial, function, storage, pattern, kept_rank, summed_rank, keeps, draws)
+    name = f"{function.name}.{char}.{pattern}.{kept_rank}.{summed_rank}.sums"
+    name += f"{'.kept' * keeps}{'.drawn' * draws}"
     return Kernel(name, make, arguments, kept=function.kept)
 
 
-def _partial(f, storage, pattern, kept_rank, summed_rank, keeps):
-    arrays = keeps + arrays_of(pattern)
+def _partial(f, storage, pattern, kept_rank, summed_rank, keeps, draws):
+    arrays = keeps + arrays_of(pattern) + draws
     to_result, to_term = located(kept_rank, arrays), located(summed_rank, arrays)
     single = is_single(f, storage.char)
     pairs = STORAGES["f" if single else "d"]
-    value, put, wide = evaluated(f.body, storage, pattern), stored(pairs), pairs.real
+    value, put, wide = evaluated(f.body, storage, pattern + "n" * draws), stored(pairs), pairs.real
+    draw_of = uniform_double_of if storage.char == "d" else uniform_float_of
     has_spare_digits = storage.char == "f" and not single
     accumulate = add_pair if f.gives_pairs else add_number if has_spare_digits else add_with_error
     put_term = stored(storage)
 
+    operands_of = some_of(int(keeps), arrays_of(pattern))
+
     @inline
-    def evaluate(found, numbers):
-        if not keeps:
-            return value(found, numbers)
-        term = value(found[1:], numbers)
-        put_term(found[0], (term,))
+    def evaluate(found, numbers, key):
+        if draws:
+            draw = draw_of(found[-1], np.uint64(key[0]), np.uint64(key[1]))
+            term = value(operands_of(found), (*numbers, draw))
+        else:
+            term = value(operands_of(found), numbers)
+        if keeps:
+            put_term(found[0], (term,))
         return term
 
     def kernel(
-        places, numbers, work, kept, summed, parts, width, kept_lengths, lengths, kept_strides, strides
+        places, numbers, work, kept, summed, parts, width, kept_lengths, lengths, kept_strides, strides, key
     ):
         high = cuda.shared.array(THREADS, wide)  # the simulator tells arrays apart by their lines
         low = cuda.shared.array(THREADS, wide)
@@ -97,7 +109,7 @@ def _partial(f, storage, pattern, kept_rank, summed_rank, keeps):
             own = to_result(places, types.uint32(column), kept_lengths, kept_strides)
             i = part * rows + row
             while i < summed:
-                term = evaluate(to_term(own, types.uint32(i), lengths, strides), numbers)
+                term = evaluate(to_term(own, types.uint32(i), lengths, strides), numbers, key)
                 total, lost = accumulate(total, lost, term)
                 i += parts * rows
         high[me], low[me] = total, lost
