@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import rowwise, weighted
+from .device.streaming import Sums, any_on_device
 from .reference.arithmetic import two_sum
 from .reference.rows import Rows, log_and_sign, quiet, result_dtype
 from .weighted import weight_rows
@@ -145,6 +146,10 @@ class LogSumExp:
 
     The state has the size of the result. It pickles and copies, so that workers may send theirs home.
 
+    Of arrays on a CUDA device it stays there, and so does the result, which is an array of their library;
+    nothing waits for the device. All chunks are then of one library, device and dtype, which is that of the
+    result, and `b` is an array there that broadcasts to the shape of its chunk.
+
     References
     ----------
     Blanchard, Higham & Higham, Accurately computing the log-sum-exp and softmax functions, IMA Journal of
@@ -203,6 +208,9 @@ class LogSumExp:
         [0.69314718 1.69314718]
         """
         name = "LogSumExp.update"
+        if any_on_device(chunk, b) or type(self._sum) is Sums:
+            self._update_on_device(name, chunk, b)
+            return
         masked = isinstance(chunk, np.ma.MaskedArray)
         a = rowwise.as_array(name, "chunk", rowwise.unmasked(chunk) if masked else chunk, "biuf")
         weights = None if b is None else rowwise.as_array(name, "b", b, "biuf")
@@ -215,6 +223,13 @@ class LogSumExp:
         made = quiet(_Sum.__add__)(self._sum, made) if self._sum is not None else made
         self.entries += a.size
         self.dtype, self._shape, self._sum = dtype, rows.kept_shape, made
+
+    def _update_on_device(self, name, chunk, b):
+        if self._sum is not None and type(self._sum) is not Sums:
+            rowwise.fail(name, TypeError, "chunk", "on a device", "in host memory, as the first one")
+        made, entries = Sums.of_chunk(name, chunk, b, self.axis, self.dtype, self._sum)
+        self.entries += entries
+        self.dtype, self._shape, self._sum = made.dtype, made.shape, made
 
     def merge(self, other):
         """Add what another LogSumExp has seen; `other` stays as it is.
@@ -248,10 +263,19 @@ class LogSumExp:
         if other._sum is None:
             return
         self._check_shape(name, "other", other._shape)
-        made = other._sum if self._sum is None else quiet(_Sum.__add__)(self._sum, other._sum)
+        made = other._sum if self._sum is None else self._merged(name, other)
         self.dtype = self.dtype or other.dtype
         self.entries += other.entries
         self._shape, self._sum = other._shape, made
+
+    def _merged(self, name, other):
+        here, there = (type(one._sum) is Sums for one in (self, other))
+        if here != there:
+            places = ["of device arrays" if on_device else "of host memory" for on_device in (there, here)]
+            rowwise.fail(name, TypeError, "other", *places)
+        return (
+            self._sum.with_those_of(name, other._sum) if here else quiet(_Sum.__add__)(self._sum, other._sum)
+        )
 
     def _check_shape(self, name, argument, shape):
         if self._sum is not None and shape != self._shape:
@@ -273,6 +297,9 @@ class LogSumExp:
         >>> fr.LogSumExp().result()
         np.float64(-inf)
         """
+        if type(self._sum) is Sums:
+            results = self._sum.results(self.return_sign)
+            return tuple(results) if self.return_sign else results[0]
         total = _Sum.nothing(()) if self._sum is None else self._sum
         log, sign = quiet(_Sum.log_and_sign)(total)
         dtype, shape = self.dtype or np.dtype(float), self._shape or ()

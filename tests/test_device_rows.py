@@ -12,7 +12,7 @@ compiles = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
 
 @needs_numba_cuda
 def test_rows_on_the_simulator():
-    files = "on_device_rows.py", "on_device_weighted.py"
+    files = "on_device_rows.py", "on_device_weighted.py", "on_device_streaming.py"
     done = in_simulator("-m", "pytest", "-q", "-p", "no:cacheprovider", *files)
     assert done.returncode == 0, done.stdout[-4000:]
     assert " passed" in done.stdout
@@ -148,6 +148,17 @@ def test_machine_code_of_losses(char, labels, how, role):
     indices = labels != "p"
     loss = losses.Loss(labels, indices, not indices, True, "sum" if indices else "none", not indices, indices)
     machine_code(losses.operation(loss), char, how, role)
+
+
+@compiles
+@pytest.mark.parametrize(("weighted", "char"), [(False, "e"), (True, "d")])
+def test_machine_code_of_streams(weighted, char):
+    from fastrelu.kernels.cuda import compiling, streaming
+
+    ptx = streaming.adding(weighted, char).ptx(CC)
+    check(ptx.text)
+    assert compiling.assembled(ptx, CC).spilled == 0
+    assert weighted or ".f64" not in ptx.text
 
 
 @compiles

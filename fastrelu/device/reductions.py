@@ -26,6 +26,7 @@ __all__ = [
     "normalise",
     "operation_of",
     "softmax_gradient",
+    "weights_of",
 ]
 
 X = 1  # among the arrays of a kernel: result, entries, dy
@@ -114,33 +115,46 @@ class Rows:
         except TooManyStrides as error:
             self.called.f._fail(ValueError, "axis", f"along {error} strides", "axes along two at most")
 
-    def run(self, operation, arrays, more_places=(), options=(0,)):
-        """Launch an operation over Views: of the result, of the entries, of `dy`, and of its own.
+    def values(self, plan, offsets, arrays, states=0, more_places=(), options=(0,)):
+        """What a launch hands over of Views: of the result, of the entries, of `dy`, of an operation's own.
 
         `more_places` are of what has no strides: they follow those of the states, before its own arrays.
         """
+        places = [0 if one is None else one.place for one in arrays]
+        moved = [p + o for p, o in zip(places, offsets, strict=True)]
+        shape = plan.rows, plan.length, plan.team
+        places = (*moved[:3], states, *more_places, *moved[3:])
+        return (*places, *plan.lengths, *plan.strides, *options, *shape)
+
+    def launch(self, operation, plan, role, tasks, values):
+        """One kernel of an operation, with work for so many blocks."""
         from fastrelu.kernels.cuda import row_kernels
 
         called = self.called
         on, char = launching().device(called.lead.device), called.lead.char
-        plan, stream = self.plan(operation, arrays), called.library.stream(called.array)
+        kernel = row_kernels.kernel_of(operation, char, plan.how, plan.count, role, plan.threads)
         blocks = on.processors * max(1, launching().THREADS * launching().BLOCKS_A_PROCESSOR // plan.threads)
-        (roles, tasks), states = plan.roles(on.processors), 0
+        shared = 0
+        if kernel.static is not None:
+            of_entry = SIZES[char] * (1 + operation.reads_dy)
+            shared = plan.kept_bytes(on.shared_bytes - kernel.static, of_entry)
+        stream = called.library.stream(called.array)
+        on.launch(kernel, max(1, min(tasks, blocks)), stream, values, shared)
+
+    def run(self, operation, arrays, more_places=(), options=(0,)):
+        """Launch an operation over Views, see `values`."""
+        from fastrelu.kernels.cuda import row_kernels
+
+        called, plan, states = self.called, self.plan(operation, arrays), 0
+        roles, tasks = plan.roles(launching().device(called.lead.device).processors)
         if "sums" in roles:
-            size = row_kernels.state_bytes(operation, char) * plan.rows * plan.pieces
+            size = row_kernels.state_bytes(operation, called.lead.char) * plan.rows * plan.pieces
             workspace = called.library.workspace(called.array, -(-size // 8))
             states = called.library.view(workspace).place
-        places = [0 if one is None else one.place for one in arrays]
         for offsets in plan.offsets:
-            moved = [p + o for p, o in zip(places, offsets, strict=True)]
-            values = (*moved[:3], states, *more_places, *moved[3:], *plan.lengths, *plan.strides, *options)
+            values = self.values(plan, offsets, arrays, states, more_places, options)
             for role in roles:
-                kernel = row_kernels.kernel_of(operation, char, plan.how, plan.count, role, plan.threads)
-                where, shared = (plan.rows, plan.length, plan.team), 0
-                if kernel.static is not None:
-                    of_entry = SIZES[char] * (1 + operation.reads_dy)
-                    shared = plan.kept_bytes(on.shared_bytes - kernel.static, of_entry)
-                on.launch(kernel, max(1, min(tasks, blocks)), stream, (*values, *where), shared)
+                self.launch(operation, plan, role, tasks, values)
 
 
 @functools.cache
@@ -151,7 +165,7 @@ def operation_of(name):
     return (rows.forward() | rows_backward.backward() | weighted_rows.weighted())[name]
 
 
-def _weights(called, argument, b):
+def weights_of(called, argument, b):
     """A View of the weights with the shape of the entries; None without."""
     if b is None:
         return None
@@ -180,7 +194,7 @@ def logsumexp(function, a, axis, b, keepdims, return_sign, out):
     name = function.__name__
     outs = _outs(name, out, return_sign)
     called = called_by(name, "a", a, b=b, **dict(zip(("out", "out's sign"), outs, strict=False)))
-    rows, weights = Rows(called, axis), _weights(called, "a", b)
+    rows, weights = Rows(called, axis), weights_of(called, "a", b)
     made = [target_of(called, o, rows.result_shape(keepdims)) for o in outs]
     targets, results = [rows.by_row(target) for target, _ in made], tuple(result for _, result in made)
     for target, _ in made:
@@ -204,7 +218,7 @@ def logsumexp(function, a, axis, b, keepdims, return_sign, out):
 def gradient_of_logsumexp(function, dy, x, axis, b, keepdims, out):
     name = function.backward.__qualname__
     called = called_by(name, "x", x, dy=dy, b=b, out=out)
-    rows, weights = Rows(called, axis), _weights(called, "x", b)
+    rows, weights = Rows(called, axis), weights_of(called, "x", b)
     flow = rows.by_row(rows.of_shape("dy", dy, rows.result_shape(keepdims)))
     target, result = target_of(called, out, rows.shape)
     called.overlaps(target, [called.lead, flow, weights])
