@@ -69,11 +69,11 @@ def benchmark(name, *arguments):
 STEPS = {
     "device": Step({"device": ("nvidia-smi",)}, 10, "nvidia-smi"),
     # what compiles most comes first, side by side: machine code stays on disk for the others
-    "tests": Step({f"tests-{name}": (*ON_DEVICE, "-k", which) for name, which in DTYPES.items()}, 230),
+    "tests": Step({f"tests-{name}": (*ON_DEVICE, "-k", which) for name, which in DTYPES.items()}, 215),
     "libraries": Step({"libraries": (*PYTEST, "on_libraries.py")}, 40),
     "ulp": Step({"ulp": benchmark("cuda_ulp")}, 110),
     "bandwidth": Step({"bandwidth": benchmark("cuda_bandwidth", "--megabytes", "256", "--eager")}, 90),
-    "rows": Step({"rows": benchmark("cuda_rows", "--megabytes", "128")}, 70),
+    "rows": Step({"rows": benchmark("cuda_rows", "--megabytes", "128")}, 85),
     "sanitizer": Step({"sanitizer": (*SANITIZER, *ON_DEVICE, "-k", "row or offset")}, 50, SANITIZER[0]),
 }
 

@@ -19,9 +19,10 @@ from speed import put_between
 import fastrelu as fr
 
 MARKS = "<!-- bench/cuda_rows.py -->", "<!-- end -->"
-# Lengths of rows and the axis: what one thread, a warp, a block and several pieces take, one row of all, and
-# rows across memory.
-LENGTHS = ((10, 1), (128, 1), (1000, 1), (4096, 1), (50257, 1), (None, 1), (64, 0), (1000, 0))
+# Lengths of rows and the axis: what one thread, a warp and a block have registers for, and shared memory, all
+# of it or most; one row of everything; and rows across memory.
+IN_REGISTERS, IN_SHARED = (10, 128, 1000, 4096), (32_768, 50_257, 128_256)
+LENGTHS = (*((n, 1) for n in (*IN_REGISTERS, *IN_SHARED, None)), (64, 0), (1000, 0))
 
 
 def calls(torch, x, axis):

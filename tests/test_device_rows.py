@@ -79,20 +79,34 @@ def test_which_way_rows_lie():
     assert plan_of(np.zeros((4, 100_000), "f"), (1,)).pieces == 13
 
 
-def test_what_of_long_rows_stays_in_shared_memory():
-    """On devices with 227, 99 and 48 KiB a block, of which the kernels themselves take some."""
-    rows = {n: plan_of(np.zeros((3, n), "f"), (1,)) for n in (8192, 32_768, 50_257, 65_536, 128_256)}
-    for n, plan in rows.items():
-        assert plan.roles(5)[0] == ("whole" if n == 8192 else "pieces",)
-        assert plan.roles(6)[0] == (("whole",) if n == 8192 else ("sums", "results"))
-        piece = 4 * plan.threads * plan.count
-        for kib, most in ((227, 7 if piece == 32_768 else 28), (99, 3 if piece == 32_768 else 12), (48, 5)):
-            kept = plan.kept_bytes((kib << 10) - 256, 4)
-            assert kept <= (kib << 10) - 256
-            assert kept // piece == min(plan.pieces - 1, most, ((kib << 10) - 256) // piece)
-        assert plan.kept_bytes(1000, 4) == 0
-    assert rows[65_536].kept_bytes(227 << 10, 4) == 7 * 32_768  # all of it but for the last piece
-    assert rows[128_256].kept_bytes(227 << 10, 2) == 14 * 16_384  # of 16 bits: all but for two
+# Entries of a row by vectors that stay on the chip, where a block has 227, 163, 99 or 48 KiB to share.
+HELD = {
+    ("e", 1): (122_880, 90_112, 57_344, 24_576),
+    ("e", 2): (65_536, 49_152, 32_768, 16_384),
+    ("f", 1): (65_536, 49_152, 32_768, 16_384),
+    ("f", 2): (32_768, 24_576, 16_384, 8192),
+    ("d", 1): (30_720, 22_528, 14_336, 6144),
+    ("d", 2): (16_384, 12_288, 8192, 4096),
+}
+
+
+@pytest.mark.parametrize(("char", "arrays"), HELD)
+def test_what_of_long_rows_stays_on_the_chip(char, arrays):
+    block, size = Block(32, 128, 512, lambda *row: 4 if char == "d" else 16), np.dtype(char).itemsize
+
+    def plan_of_row(n):
+        return row_plan((3, n), (1,), char, ((n * size, size),), 0, True, block)
+
+    for kib, most in zip((227, 163, 99, 48), HELD[char, arrays], strict=True):
+        room = (kib << 10) - 256  # but for what a kernel has itself
+        for n in (most - 8, most, most + 8, 2 * most):
+            plan = plan_of_row(n)
+            piece = plan.threads * plan.count
+            kept = plan.kept_bytes(room, arrays * size)
+            assert kept <= room
+            assert kept // (arrays * size) == min((plan.pieces - 1) * piece, most - piece)
+            assert plan.roles(5)[0] == (("pieces",) if plan.pieces > 1 else ("whole",))
+    assert plan.roles(6)[0] == ("sums", "results")
 
 
 # As PTX and machine code: some of each, in turn
