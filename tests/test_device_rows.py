@@ -105,8 +105,8 @@ def test_what_of_long_rows_stays_on_the_chip(char, arrays):
             kept = plan.kept_bytes(room, arrays * size)
             assert kept <= room
             assert kept // (arrays * size) == min((plan.pieces - 1) * piece, most - piece)
-            assert plan.roles(5)[0] == (("pieces",) if plan.pieces > 1 else ("whole",))
-    assert plan.roles(6)[0] == ("sums", "results")
+            assert plan.roles(5) == ({"pieces": 3} if plan.pieces > 1 else {"whole": 3})
+    assert plan.roles(6) == {"sums": 3 * plan.pieces, "joined": 3, "results": 3 * plan.pieces}
 
 
 # As PTX and machine code: some of each, in turn
@@ -132,7 +132,8 @@ def machine_code(operation, char, how, role):
 
 ROWS = [
     *(("softmax", "f", "vectors", "whole"), ("log_softmax", "d", "vectors", "pieces")),
-    *(("logsumexp", "e", "single", "sums"), ("softmax.backward", "b", "vectors", "results")),
+    *(("logsumexp", "e", "single", "sums"), ("logsumexp", "d", "single", "joined")),
+    ("softmax.backward", "b", "vectors", "results"),
     *(
         ("logsumexp0.weighted", "b", "vectors", "whole"),
         ("logsumexp.backward.weighted", "d", "vectors", "pieces"),

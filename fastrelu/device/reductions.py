@@ -146,14 +146,14 @@ class Rows:
         from fastrelu.kernels.cuda import row_kernels
 
         called, plan, states = self.called, self.plan(operation, arrays), 0
-        roles, tasks = plan.roles(launching().device(called.lead.device).processors)
+        roles = plan.roles(launching().device(called.lead.device).processors)
         if "sums" in roles:
             size = row_kernels.state_bytes(operation, called.lead.char) * plan.rows * plan.pieces
             workspace = called.library.workspace(called.array, -(-size // 8))
             states = called.library.view(workspace).place
         for offsets in plan.offsets:
             values = self.values(plan, offsets, arrays, states, more_places, options)
-            for role in roles:
+            for role, tasks in roles.items():
                 self.launch(operation, plan, role, tasks, values)
 
 

@@ -79,15 +79,16 @@ class RowPlan:
         return -(-self.rows // (self.threads // self.team))
 
     def roles(self, processors):
-        """The kernels that go over the rows (``kernels/cuda/row_kernels.py``), and how many blocks have work.
+        """Which of ``kernels/cuda/row_kernels.py`` go over the rows, and for how many blocks each has work.
 
         Long rows, if they are too few to occupy half of the multiprocessors, are shared out.
         """
         if self.pieces == 1:
-            return ("whole",), self.groups
+            return {"whole": self.groups}
         if 2 * self.groups > processors:
-            return ("pieces",), self.groups
-        return ("sums", "results"), self.groups * self.pieces
+            return {"pieces": self.groups}
+        tasks = self.groups * self.pieces
+        return {"sums": tasks, "joined": self.rows, "results": tasks}
 
     def kept_bytes(self, room, size):
         """The shared memory for pieces of rows that are read once, of `room`; an entry takes `size` bytes.

@@ -4,9 +4,10 @@
     pieces    a team to a row of any length: piece by piece, and once more for the results, the last one from
               registers, as many others as there is room for from shared memory, and what is left from memory
     sums      a team to each piece of a row, for rows too few to occupy the device: their states go to memory
-    results   and come back for the results of each piece
+    joined    where a thread to a row makes one of them
+    results   which comes back for the results of each piece
 
-The last three make the same pieces and add them up in the same order, so a row's bits do not depend on how
+The last four make the same pieces and add them up in the same order, so a row's bits do not depend on how
 many rows there are.
 
 All are called as ``kernel(places, lengths, strides, options, rows, length, team)``: the places of the result,
@@ -223,9 +224,27 @@ def sums(operation, char, how, count):
     return kernel
 
 
+def joined(operation, char, how, count):
+    does, _, _ = parts_of_rows(operation, char, how, count, True)
+    merged, size = does.merged, state_bytes(operation, char)
+    store_state, load_state = stored_state(char, operation.sums)
+
+    def kernel(places, lengths, strides, options, rows, length, team):
+        in_row = (length + team * count - 1) // (team * count)
+        for row in range(cuda.blockIdx.x, rows, cuda.gridDim.x):
+            if cuda.threadIdx.x == 0:
+                place = places[STATES] + row * in_row * size
+                found = load_state(place)
+                for i in range(1, in_row):
+                    found = merged(found, load_state(place + i * size))
+                store_state(place, found)
+
+    return kernel
+
+
 def results(operation, char, how, count):
     does, fetch, finish = parts_of_rows(operation, char, how, count, True)
-    given_of, value, across, merged = does.given, REALS[char].value, how == "across", does.merged
+    given_of, value, across = does.given, REALS[char].value, how == "across"
     beside, of_entries = count if operation.reads_dy else 1, operation.of_entries
     _, load_state = stored_state(char, operation.sums)
     size = state_bytes(operation, char)
@@ -241,10 +260,7 @@ def results(operation, char, how, count):
             if row < rows:
                 end = min(first + team * count, length)
                 given = given_of(places, lengths, strides, options, row, length)
-                place = places[STATES] + row * in_row * size
-                found = load_state(place)
-                for i in range(1, in_row):
-                    found = merged(found, load_state(place + i * size))
+                found = load_state(places[STATES] + row * in_row * size)
                 if of_entries:
                     fetch(e, d, places, lengths, strides, row, first, end, member, team)
                 finish(
@@ -308,4 +324,4 @@ def stored_state(char, sums):
     return (store_two, load_two) if sums == 2 else (store_four, load_four)
 
 
-ROLES = {"whole": whole, "pieces": pieces, "sums": sums, "results": results}
+ROLES = {"whole": whole, "pieces": pieces, "sums": sums, "joined": joined, "results": results}
