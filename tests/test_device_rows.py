@@ -153,8 +153,8 @@ def test_machine_code_of_rows(name, char, how, role):
 @pytest.mark.parametrize(
     ("char", "labels", "how", "role"),
     [
-        *(("e", "int64", "vectors", "whole"), ("f", "p", "grouped", "whole")),
-        *(("b", "int64", "single", "pieces"), ("f", "p", "vectors", "pieces")),
+        *(("e", "int64", "vectors", "whole"), ("f", "p", "grouped", "pieces")),
+        ("b", "int64", "single", "pieces"),
     ],
 )
 def test_machine_code_of_losses(char, labels, how, role):
