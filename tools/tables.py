@@ -120,11 +120,6 @@ def log1mexp_slope(x):
     return 1 / mp.expm1(x)
 
 
-def logit_ratio(x):
-    """logit(x) / (x - 1/2), which no table comes near the root of."""
-    return mp.log(x / (1 - x)) / (x - 0.5) if x != 0.5 else mp.mpf(4)
-
-
 def softplus_inverse_ratio(x):
     """softplus_inverse(x) / (x - log(2)), which no table comes near the root of."""
     return mp.log(mp.expm1(x)) / (x - mp.log(2))

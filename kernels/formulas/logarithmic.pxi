@@ -35,16 +35,6 @@ cdef inline V logit(V x, V eps) noexcept nogil:
     cdef V y = plain_log_ratio(k - lift(c), m - rest, splat(x, 0.0) - lost, total, total_low)
     return if_a_margin(eps, turn_sign(on_positive(c, splat(x, -INFINITY), y), splat(x, 0.5) - x))
 
-cdef inline V logit_position(V x, V eps) noexcept nogil:
-    return larger(eps, logit_side(x))
-
-# c - 1/2 times the entry.
-cdef inline V logit_from_logit_ratio(V x, V eps, V at, V high, V low, V scale) noexcept nogil:
-    cdef V half = splat(x, 0.5)
-    cdef V away = at - half
-    cdef V lost = short_sum_error(splat(x, -0.5), at, away)
-    return if_a_margin(eps, turn_sign(times_entry_sum(away, lost, high, low), half - x))
-
 # 1 / (c (1 - c)).
 cdef inline V logit_steepness(V c) noexcept nogil:
     cdef V rest = splat(c, 1.0) - c
@@ -184,4 +174,4 @@ cdef inline V softplus_inverse_from_softplus_inverse_ratio(V x, V at, V high, V 
     cdef V root = splat(x, -LN2[0])
     cdef V away = x + root
     cdef V lost = sum_error(x, root, away) - constant_low(x, LN2)
-    return where_gt(x, at, x, times_entry_sum(away, lost, high, low))
+    return where_gt(x, at, x, fused(away, high, fused(away, low, lost * (high + low))))

@@ -138,10 +138,10 @@ cdef inline W tanhshrink(W x) noexcept nogil:
 cdef inline V tanhshrink_position(V x) noexcept nogil:
     return magnitude(x)
 
-# Beyond the table tanh(x) is 1.
+# No less than x - 1, which it is beyond the table.
 cdef inline V tanhshrink_from_table(V x, V at, V high, V low, V scale) noexcept nogil:
     cdef V z = magnitude(x)
-    return turn_sign(where_gt(z, at, z - splat(x, 1.0), entry_sum(high, low, scale)), x)
+    return turn_sign(larger(z - splat(x, 1.0), entry_sum(high, low, scale)), x)
 
 # The square doubles the error of tanh, which is less by way of x - tanh(x) for small x.
 cdef inline W tanhshrink_slope(W x) noexcept nogil:

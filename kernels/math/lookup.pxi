@@ -17,10 +17,6 @@ cdef inline V greatest(V x) noexcept nogil:
 cdef inline V entry_sum(V high, V low, V scale) noexcept nogil:
     return (high + low) * scale
 
-# (x + x_low) times the entry, for a table without scale.
-cdef inline V times_entry_sum(V x, V x_low, V high, V low) noexcept nogil:
-    return fused(x, high, fused(x, low, x_low * (high + low)))
-
 # x times the entry.  Infinity times an entry of 0 would be NaN: high is 0 at the lower end only, low at both.
 cdef inline V entry_product(V x, V high, V low, V scale) noexcept nogil:
     cdef V above = larger(splat(x, 0.0) - greatest(x), x)

@@ -163,8 +163,6 @@ TABLES: tuple[Table, ...] = (
     Table(function="log1mexp", type="d", first=2.0**-8, last=7.9375, steps=6, **_BETWEEN),
     Table(function="log1mexp_slope", type="f", first=2.0**-10, last=15.9375, steps=7, **_BETWEEN),
     Table(function="log1mexp_slope", type="d", first=2.0**-8, last=7.9375, steps=6, **_BETWEEN),
-    Table(function="logit_ratio", type="f", first=2.0**-10, last=0.5, steps=6, **_OCTAVES),
-    Table(function="logit_ratio", type="d", first=2.0**-8, last=0.5, steps=5, **_OCTAVES),
     Table(function="softplus_inverse_ratio", type="f", first=2.0**-10, last=18.0, steps=6, **_OCTAVES),
     Table(function="softplus_inverse_ratio", type="d", first=2.0**-8, last=38.0, steps=5, **_OCTAVES),
     Table(
