@@ -99,6 +99,7 @@ cdef extern from * nogil:
         int register_bytes
         const Block* blocks[13]
         const Block* fast[2]
+        const Block* shorter
         const Block* two[2][2]
         const RowKernel* rows[2]
         const Converters* converters
@@ -131,6 +132,7 @@ cdef extern from * nogil:
     cdef struct Kernel:
         int index
         const Kernel* faster
+        const Kernel* shorter
         const Block* block
         const Block* two
         const Converters* converters
@@ -282,10 +284,11 @@ def use_blocks(module, lower, kernels):
         tables.added_count = exports.count
     tables.halves = <Kernel*> malloc(exports.count * 2 * sizeof(Kernel))
     cdef Kernel* faster = <Kernel*> malloc(exports.count * 2 * sizeof(Kernel))
+    cdef Kernel* shorter = <Kernel*> malloc(exports.count * sizeof(Kernel))
     tables.integers = <Kernel*> malloc(exports.count * INTEGER_TYPES * sizeof(Kernel))
     if tables.kernels == NULL or tables.others == NULL or tables.added == NULL or tables.integers == NULL:
         raise MemoryError
-    if tables.halves == NULL or faster == NULL:
+    if tables.halves == NULL or faster == NULL or shorter == NULL:
         raise MemoryError
     cdef int i, compute
     cdef Kernel* kernel
@@ -299,7 +302,7 @@ def use_blocks(module, lower, kernels):
             kernel.two = two_results_of(source, HIGH, compute, i)
             other = &tables.kernels[2 * (exports.count + i) + compute]
             other[0] = kernel[0]
-            other.faster = other
+            other.faster = other.shorter = other
             other.two = NULL
             other.block = &tables.others[2 * i + compute]
             other.lanes = MAX_REGISTER // other.item_bytes
@@ -308,10 +311,15 @@ def use_blocks(module, lower, kernels):
                 set_kernel(&faster[2 * i + compute], exports, compute, i, inputs, (kernel.cost + 1) // 2)
                 faster[2 * i + compute].block = &exports.fast[compute][i]
                 faster[2 * i + compute].two = two_results_of(exports, FAST, compute, i)
+                kernel.shorter = kernel.faster
+        kernel = &tables.kernels[2 * i + FLOAT32]
+        if exports.shorter[i] != NULL:
+            kernel.shorter = &shorter[i]
+            set_kernel(&shorter[i], exports, FLOAT32, i, inputs, (cost + 1) // 2)
+            shorter[i].block = &exports.shorter[i]
         tables.added[i] = &tables.kernels[2 * (exports.count + i)]
         for compute in range(FLOAT16, BFLOAT16 + 1):
-            set_kernel(&tables.halves[2 * i + compute - FLOAT16], exports, compute, i, inputs, cost)
-            tables.halves[2 * i + compute - FLOAT16].lanes = exports.register_bytes // sizeof(float)
+            set_kernel(&tables.halves[2 * i + compute - FLOAT16], exports, compute, i, inputs, kernel.shorter.cost)
         for compute in range(INT8, STORAGES):
             set_kernel(integer_kernel(i, compute), exports, compute, i, inputs, cost)
     tables.exports = exports
@@ -326,7 +334,7 @@ cdef const Block* two_results_of(const Exports* exports, int accuracy, int compu
 
 cdef void set_kernel(Kernel* kernel, const Exports* exports, int compute, int index, int inputs, int cost) noexcept:
     kernel.index = index
-    kernel.faster = kernel
+    kernel.faster = kernel.shorter = kernel
     kernel.block = &exports.blocks[compute][index]
     kernel.two = NULL
     kernel.converters = exports.converters
@@ -439,8 +447,7 @@ def plan(int index, dtype, ptrdiff_t size, bint in_place, bint fast=False):
     cdef const Kernel* kernel = kernel_for(index, storage) if storage >= 0 else NULL
     if kernel == NULL:
         return None
-    if is_half(storage) or fast:
-        kernel = kernel.faster
+    kernel = kernel.shorter if is_half(storage) else kernel.faster if fast else kernel
     cdef Plan made = make_plan(kernel[0], size, in_place, <Storage> storage, settings)
     return made.threads, bool(made.streaming)
 
@@ -476,7 +483,7 @@ cdef inline const Kernel* half_kernel(const Kernel* kernels, int storage) noexce
     if kernels == kernels_of(kernels.index) and kernels.index < tables.fixed:
         if has_block(&tables.halves[2 * kernels.index + storage - FLOAT16]):
             return &tables.halves[2 * kernels.index + storage - FLOAT16]
-    return kernels.faster
+    return kernels.shorter
 
 
 cdef const Kernel* kernel_for(int index, int storage) noexcept:

@@ -12,6 +12,7 @@ from calls import (
     each_forward,
     each_kernel,
     public,
+    same_or_next,
 )
 from cases import ALL, BY_NAME, function, parameter_sets
 
@@ -143,11 +144,13 @@ def test_bfloat16(name):
     wide = arrays(name, np.float32)
     with np.errstate(all="ignore"), fr.accuracy("fast"):
         inputs = [a.astype(bfloat16) for a in wide]
-        expected = call(*(a.astype(np.float32) for a in inputs)).astype(bfloat16)
-        got = [call(*inputs)] + [call(*map(LAYOUTS[k], inputs)) for k in ("strided", "fortran", "negative")]
+        widened = call(*(a.astype(np.float32) for a in inputs)).astype(bfloat16)
+        expected = call(*inputs)
+        got = [call(*map(LAYOUTS[k], inputs)) for k in ("strided", "fortran", "negative")]
         out = np.zeros(SHAPE, bfloat16)
         got.append(call(*inputs, out=out))
     assert got[-1] is out
+    assert same_or_next(expected, widened)
     for one in got:
         assert one.dtype == bfloat16
         agree(one.astype(np.float32), expected.astype(np.float32))

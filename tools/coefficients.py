@@ -348,6 +348,47 @@ def mills_float_entries(c=4.0, d=1.125, top=20.5):
     yield Entry("MILLS_FLOAT", descending(f), f"F(t) with its constant, z in [0, {top}]. Error {error}.")
 
 
+def half_entries(c=3.0):
+    """What 16 bits need of exp, log1p, log and the normal distribution's tail, to be rounded once.
+
+    Polynomials only, of 1/(z + c) for the tail, for a rough inverse costs less than a division.
+    """
+    ln2, root = mp.log(2), gelu_root()
+    for name, degree in (("", 4), ("_LONG", 6)):
+        p = fit_doubles(lambda f: 2**f, lambda f: 2**-f, (0, 1), degree, rounded=to_float)
+        error = bits(lambda f, p=p: horner(p, f) / 2**f - 1, (0, 1))
+        yield Entry(f"EXP2_HALF{name}", descending(p), f"p(f): 2^f, f in [0, 1]. Error {error}.")
+
+    def log_ratio(e):
+        return mp.log1p(e) / e
+
+    third = mp.mpf(1) / 3
+    for name, degree, interval in (("LOG1P", 5, (0, 1)), ("LOG", 7, (-third, third))):
+        p = fit_doubles(log_ratio, lambda e: 1 / log_ratio(e), interval, degree, rounded=to_float)
+        error = bits(lambda e, p=p: horner(p, e) / log_ratio(e) - 1, interval)
+        ends = "[0, 1]" if name == "LOG1P" else "[-1/3, 1/3]"
+        yield Entry(f"{name}_HALF", descending(p), f"p(e): log(1 + e) / e, e in {ends}. Error {error}.")
+
+    def slope_factor(z):
+        return (mills(z) - z / mp.sqrt(2 * mp.pi)) / (root - z)
+
+    yield Entry("MILLS_HALF_C", c, "u = 1/(z + c).")
+    yield Entry("EXPONENT_HALF", float(-1 / (2 * ln2)), "a: exp(-z^2/2) = 2^(a z^2)")
+    for name, of, divided, text in (
+        ("MILLS", mills, 1, "u p(u): exp(z^2/2) Phi(-z)"),
+        ("GELU_SLOPE", slope_factor, 0, "p(u): gelu'(-z) = exp(-z^2/2) (R - z) p(u), R = GELU_ROOT"),
+    ):
+        top = 15.2
+
+        def target(u, of=of, divided=divided):
+            return of(1 / u - c) / u**divided
+
+        interval = (1 / mp.mpf(top + c), 1 / mp.mpf(c))
+        p = fit_doubles(target, lambda u: 1 / target(u), interval, 5, rounded=to_float)
+        error = bits(lambda u, p=p: horner(p, u) / target(u) - 1, interval)
+        yield Entry(f"{name}_HALF", descending(p), f"{text}, z in [0, {top}]. Error {error}.")
+
+
 def turn_entries():
     """sin(2 pi f) and cos(2 pi f) on abs(f) <= 1/8, as polynomials in t = f^2."""
     interval = (mp.mpf(0), mp.mpf(1) / 64)
@@ -490,6 +531,7 @@ BLOCKS = (
     gelu_slope_entries,
     mills_long_entries,
     mills_float_entries,
+    half_entries,
     turn_entries,
     constant_entries,
     near_root_entries,

@@ -52,10 +52,8 @@ def with_formula_below(table, suffix):
 def is_default(kernel, suffix):
     """The test that all of the row's parameters have their default."""
     row = next(row for row in table().ROWS if row.qualname == kernel.row)
-    tests = (
-        f"is_all[{TYPES[suffix]}](o, {kernel.inputs.index(name)}, {default!r})"
-        for name, default in row.defaults.items()
-    )
+    test = f"is_all[{TYPES[suffix]}]" if suffix in TYPES else f"is_all_of_halves[{suffix}]"
+    tests = (f"{test}(o, {kernel.inputs.index(name)}, {default!r})" for name, default in row.defaults.items())
     return " and ".join(tests)
 
 
@@ -185,17 +183,57 @@ def keeps_integers(kernel):
 
 
 def is_cheap(kernel, kinds):
-    """Whether passes around it cost more than the formula: to convert 16 bits in buffers, to add a bias."""
+    """Whether passes around it cost more than the formula: to add a bias, say."""
     passes = "forward", "backward", "backward_from_y"
     cheap = kernel.cost <= 2 or kernel.pass_ == "backward_from_y"
     return cheap and kernel.pass_ in passes and kinds[kernel.formula] in "VN"
 
 
-def half_block(index, kernel, storage):
-    way, n = "backward" if kernel.inputs[0] == "dy" else "forward", len(kernel.arguments)
+def half_formula(kernel, kinds):
+    """The formula for operands in 16 bits, or none: one of their own, a fast one, or a plain one.
+
+    One in `_times_short` takes dy before the rest: the slope may be out of range where the product is not.
+    """
+    if kernel.pass_ not in ("forward", "backward", "backward_from_y"):
+        return None
+    for suffix in ("_times_short", "_short", "_fast"):
+        if f"{kernel.formula}{suffix}" in kinds:
+            return f"{kernel.formula}{suffix}"
+    return kernel.formula if kinds[kernel.formula] in "VN" else None
+
+
+def calls_for_halves(index, kernel, kinds, suffix):
+    """What blocks for operands in 16 bits do: those of a storage and, suffix "f", those widened before."""
+    formula = half_formula(kernel, kinds)
+    times = formula.endswith("_times_short") or kernel.inputs[0] != "dy"
+    way, n = ("forward", len(kernel.inputs)) if times else ("backward", len(kernel.arguments))
+    names = [formula]
+    for ending in ("_short", "_fast"):
+        if formula.endswith(ending):
+            at_default = f"{formula.removesuffix(ending)}_at_default{ending}"
+            names += [at_default] if at_default in kinds else []
+
+    def call(name):
+        if suffix == "f":
+            return f"{way}_widened{n}[vec_f]({name}[vec_f], o)"
+        return f"{way}_of_halves{n}[{suffix}]({name}[vec_f], o)"
+
+    if len(names) == 1:
+        return call(formula)
+    return f"if {is_default(kernel, suffix)}:\n        {call(names[1])}\n    else:\n        {call(formula)}"
+
+
+def half_block(index, kernel, kinds, storage):
     return (
         f"cdef void {storage}_{index}(const Operands& o) noexcept nogil:  # {kernel.name}\n"
-        f"    stored_{way}{n}[{storage}, vec_f]({kernel.formula}[vec_f], o)\n"
+        f"    {calls_for_halves(index, kernel, kinds, storage)}\n"
+    )
+
+
+def short_block(index, kernel, kinds):
+    return (
+        f"cdef void short_{index}(const Operands& o) noexcept nogil:  # {kernel.name}\n"
+        f"    {calls_for_halves(index, kernel, kinds, 'f')}\n"
     )
 
 
@@ -232,7 +270,7 @@ def blocks_pyx():
         )
     out = [HEADER, '# The exported table; its layout is loops/exports.h.\ninclude "simd/vocabulary.pxi"\n']
     out.append('include "coefficients.pxi"\n')
-    for folder in ("math", "formulas", "formulas/fast"):
+    for folder in ("math", "formulas", "formulas/fast", "formulas/short"):
         out += [f'include "{folder}/{p.name}"\n' for p in sorted((ROOT / "kernels" / folder).glob("*.pxi"))]
     out.append('include "loops/blocks.pxi"\ninclude "loops/sum_blocks.pxi"\n')
     out.append('include "loops/fused_blocks.pxi"\ninclude "tables.pxi"\n\n')
@@ -254,7 +292,18 @@ def blocks_pyx():
     ]
     out += [fast_block(index, kernel, kinds, suffix) for index, kernel, suffix in faster]
     cheap = [(index, kernel) for index, kernel in enumerate(kernels) if is_cheap(kernel, kinds)]
-    out += [half_block(index, kernel, storage) for storage in HALVES for index, kernel in cheap]
+    halves = [(index, kernel) for index, kernel in enumerate(kernels) if half_formula(kernel, kinds)]
+    out += [half_block(index, kernel, kinds, storage) for storage in HALVES for index, kernel in halves]
+    # widened before, too, where accuracy "fast" does not compute the same
+    tables_win = {formula for winning in TABLES_WIN.values() for formula in winning}
+    widened = [
+        (index, kernel)
+        for index, kernel in halves
+        if kernel.inputs[0] == "dy"
+        or half_formula(kernel, kinds).endswith("_short")
+        or kernel.formula in tables_win
+    ]
+    out += [short_block(index, kernel, kinds) for index, kernel in widened]
     out += [fused_loop(index, kernel, suffix) for index, kernel in cheap for suffix in TYPES]
     borrowed = {i for i, k in enumerate(kernels) if not k.knots and k.formula in tabulated(kinds)}
     summed = [(index, kernel) for index, kernel in enumerate(kernels) if kernel.summed]
@@ -296,7 +345,7 @@ def blocks_pyx():
         own = f"block_{i}_{s}"
         chosen = f"<Block> NULL if BORROWS_TABULATED else {own}" if i in borrowed else own
         out.append(f"table[{STORAGES[s]}][{i}] = {chosen}\n")
-    out += [f"table[{HALVES[s]}][{i}] = {s}_{i}\n" for s in HALVES for i, _ in cheap]
+    out += [f"table[{HALVES[s]}][{i}] = {s}_{i}\n" for s in HALVES for i, _ in halves]
     stored = [*STORAGES.values(), *HALVES.values()]
     out += [f"exports.blocks[{storage}] = table[{storage}]\n" for storage in stored]
     out.append(f"cdef Block fast_table[2][{len(kernels)}]\n")
@@ -306,6 +355,9 @@ def blocks_pyx():
         chosen = f"<Block> NULL if {tests} else {own}" if tests else own
         out.append(f"fast_table[{STORAGES[suffix]}][{index}] = {chosen}\n")
     out += [f"exports.fast[{t}] = fast_table[{t}]\n" for t in range(len(TYPES))]
+    out.append(f"cdef Block short_table[{len(kernels)}]\n")
+    out += [f"short_table[{i}] = short_{i}\n" for i, _ in widened]
+    out.append("exports.shorter = short_table\n")
     out += two_results(kinds, len(kernels))
     for t, suffix in enumerate(TYPES):
         for i, name in enumerate(reductions):

@@ -14,7 +14,7 @@ cdef extern from *:
     }
     // The same for operands of a storage: those of 16 bits are rounded to fewer digits than are ever wrong.
     static inline const Kernel* kernel_of_storage(const Kernel* kernel, int storage) {
-        return is_half(storage) ? kernel->faster : chosen(kernel);
+        return is_half(storage) ? kernel->shorter : chosen(kernel);
     }
     """
     enum: HIGH

@@ -10,10 +10,10 @@
 #include "loops/exports.h"
 #include "simd/wide.h"
 
-// How a formula's kind of value is read from what is stored, its own type or one of 16 bits, and written.
-template<class T, class S> ALWAYS_INLINE vec<T> take(vec<T>*, const S* p) { return load(p); }
+// How a formula's kind of value is read from what is stored, and written.
+template<class T> ALWAYS_INLINE vec<T> take(vec<T>*, const T* p) { return load(p); }
 template<class T> ALWAYS_INLINE wide<T> take(wide<T>*, const T* p) { return widen(load(p)); }
-template<class T, class S> ALWAYS_INLINE void put(S* p, vec<T> a) { store(p, a); }
+template<class T> ALWAYS_INLINE void put(T* p, vec<T> a) { store(p, a); }
 template<class T> ALWAYS_INLINE void put(T* p, wide<T> a) { store(p, narrow(a)); }
 template<class T> T scalar_of(vec<T>*);
 template<class T> T scalar_of(wide<T>*);
@@ -31,10 +31,10 @@ template<class R> ALWAYS_INLINE R chain(R dy, R slope) {
     return where_gt(magnitude(slope), vanishing(slope), dy * slope, still);
 }
 
-// Of operands stored as S, from number FIRST on.
-template<int FIRST, class S, class R, class... A, size_t... I>
+// Of operands from number FIRST on.
+template<int FIRST, class T, class R, class... A, size_t... I>
 ALWAYS_INLINE R apply(R (*formula)(A...), const Operands& o, ptrdiff_t i, std::index_sequence<I...>) {
-    return formula(take((A*)0, (const S*)o.in[FIRST + I] + i * o.advance[FIRST + I])...);
+    return formula(take((A*)0, (const T*)o.in[FIRST + I] + i * o.advance[FIRST + I])...);
 }
 
 // Parameters of plain formulas that are one value for all are read once, and what follows from them alone is
@@ -50,54 +50,46 @@ template<int FIRST> ALWAYS_INLINE bool all_held(const Operands& o, int arguments
     return held;
 }
 
-template<int FIRST, class S, class R, class... A, size_t... I>
+template<int FIRST, class T, class R, class... A, size_t... I>
 ALWAYS_INLINE Held<R, sizeof...(A)> hold(R (*)(A...), const Operands& o, std::index_sequence<I...>) {
-    return {take((A*)0, (const S*)o.in[FIRST + I])...};
+    return {take((A*)0, (const T*)o.in[FIRST + I])...};
 }
-template<int FIRST, class S, class R, class... A, size_t... I>
+template<int FIRST, class T, class R, class... A, size_t... I>
 ALWAYS_INLINE R apply_held(R (*formula)(A...), const Operands& o, ptrdiff_t i,
                            const Held<R, sizeof...(A)>& held, std::index_sequence<I...>) {
-    return formula((I ? held.value[I] : take((A*)0, (const S*)o.in[FIRST] + i * o.advance[FIRST]))...);
+    return formula((I ? held.value[I] : take((A*)0, (const T*)o.in[FIRST] + i * o.advance[FIRST]))...);
 }
 
 // to(i, formula of register i) for every register.
-template<int FIRST, class S, class To, class R, class... A>
+template<int FIRST, class T, class To, class R, class... A>
 ALWAYS_INLINE void for_each_register(const To& to, R (*formula)(A...), const Operands& o) {
     const auto indices = std::index_sequence_for<A...>();
     if constexpr (sizeof...(A) > 1 && holds_parameters((R*)0))
         if (all_held<FIRST>(o, sizeof...(A))) {
-            const Held<R, sizeof...(A)> held = hold<FIRST, S>(formula, o, indices);
+            const Held<R, sizeof...(A)> held = hold<FIRST, T>(formula, o, indices);
             for (ptrdiff_t i = 0; i < o.registers; i++)
-                to(i, apply_held<FIRST, S>(formula, o, i, held, indices));
+                to(i, apply_held<FIRST, T>(formula, o, i, held, indices));
             return;
         }
-    for (ptrdiff_t i = 0; i < o.registers; i++) to(i, apply<FIRST, S>(formula, o, i, indices));
+    for (ptrdiff_t i = 0; i < o.registers; i++) to(i, apply<FIRST, T>(formula, o, i, indices));
 }
 
-// The results of formulas, and of slopes times dy.  Of operands in 16 bits for those that are cheaper than a
-// way through buffers.
-template<class S, class R, class... A>
-ALWAYS_INLINE void stored_forward(R (*formula)(A...), const Operands& operands) {
-    enum { LANES = vec<decltype(scalar_of((R*)0))>::lanes };
-    const Operands o = operands;
-    const auto to = [&](ptrdiff_t i, R y) __attribute__((always_inline)) { put((S*)o.out + i * LANES, y); };
-    for_each_register<0, S>(to, formula, o);
-}
-template<class S, class R, class... A>
-ALWAYS_INLINE void stored_backward(R (*slope)(A...), const Operands& operands) {
-    enum { LANES = vec<decltype(scalar_of((R*)0))>::lanes };
-    const Operands o = operands;
-    const auto to = [&](ptrdiff_t i, R f) __attribute__((always_inline)) {
-        R dy = take((R*)0, (const S*)o.in[0] + i * o.advance[0]);
-        put((S*)o.out + i * LANES, chain(dy, f));
-    };
-    for_each_register<1, S>(to, slope, o);
-}
+// The results of formulas, and of slopes times dy.
 template<class R, class... A> ALWAYS_INLINE void forward(R (*formula)(A...), const Operands& operands) {
-    stored_forward<decltype(scalar_of((R*)0))>(formula, operands);
+    typedef decltype(scalar_of((R*)0)) T;
+    const Operands o = operands;
+    const auto to = [&](ptrdiff_t i, R y)
+                            __attribute__((always_inline)) { put((T*)o.out + i * vec<T>::lanes, y); };
+    for_each_register<0, T>(to, formula, o);
 }
 template<class R, class... A> ALWAYS_INLINE void backward(R (*slope)(A...), const Operands& operands) {
-    stored_backward<decltype(scalar_of((R*)0))>(slope, operands);
+    typedef decltype(scalar_of((R*)0)) T;
+    const Operands o = operands;
+    const auto to = [&](ptrdiff_t i, R f) __attribute__((always_inline)) {
+        R dy = take((R*)0, (const T*)o.in[0] + i * o.advance[0]);
+        put((T*)o.out + i * vec<T>::lanes, chain(dy, f));
+    };
+    for_each_register<1, T>(to, slope, o);
 }
 // Two slopes times dy: what the formulas have in common, the compiler finds, is computed once.
 template<class R, class... A>

@@ -5,11 +5,12 @@ from cpython.pycapsule cimport PyCapsule_New
 cdef extern from * nogil:
     """
     #include "loops/tabulated.h"
+    #include "loops/half_blocks.h"
     #include "loops/cross_entropy.h"
     #include "loops/weighted.h"
     #include "loops/philox.h"
     #include "loops/pack.h"
-    static Exports exports = {0, sizeof(vec<float>), {}, {}, {}, {}, &CONVERTERS};
+    static Exports exports = {0, sizeof(vec<float>), {}, {}, {}, {}, {}, &CONVERTERS};
     """
     cdef struct Operands:
         pass
@@ -31,6 +32,7 @@ cdef extern from * nogil:
         int count
         const Block* blocks[STORAGES]
         const Block* fast[2]
+        const Block* shorter
         const Block* two[2][2]
         const RowKernel* rows[2]
         WeightedKernel weighted[2]
@@ -65,14 +67,23 @@ cdef extern from * nogil:
     cdef cppclass bfloat16:
         pass
     void backward_two2 "backward_two" [R](R (*)(R, R) noexcept nogil, R (*)(R, R) noexcept nogil, const Operands&)
-    void stored_forward1 "stored_forward" [S, R](R (*)(R) noexcept nogil, const Operands&)
-    void stored_forward2 "stored_forward" [S, R](R (*)(R, R) noexcept nogil, const Operands&)
-    void stored_forward3 "stored_forward" [S, R](R (*)(R, R, R) noexcept nogil, const Operands&)
-    void stored_forward4 "stored_forward" [S, R](R (*)(R, R, R, R) noexcept nogil, const Operands&)
-    void stored_backward1 "stored_backward" [S, R](R (*)(R) noexcept nogil, const Operands&)
-    void stored_backward2 "stored_backward" [S, R](R (*)(R, R) noexcept nogil, const Operands&)
-    void stored_backward3 "stored_backward" [S, R](R (*)(R, R, R) noexcept nogil, const Operands&)
-    void stored_backward4 "stored_backward" [S, R](R (*)(R, R, R, R) noexcept nogil, const Operands&)
+    void forward_of_halves1 "forward_of_halves" [S](vec[float] (*)(vec[float]) noexcept nogil, const Operands&)
+    void forward_of_halves2 "forward_of_halves" [S](vec[float] (*)(vec[float], vec[float]) noexcept nogil, const Operands&)
+    void forward_of_halves3 "forward_of_halves" [S](vec[float] (*)(vec[float], vec[float], vec[float]) noexcept nogil, const Operands&)
+    void forward_of_halves4 "forward_of_halves" [S](vec[float] (*)(vec[float], vec[float], vec[float], vec[float]) noexcept nogil, const Operands&)
+    void backward_of_halves1 "backward_of_halves" [S](vec[float] (*)(vec[float]) noexcept nogil, const Operands&)
+    void backward_of_halves2 "backward_of_halves" [S](vec[float] (*)(vec[float], vec[float]) noexcept nogil, const Operands&)
+    void backward_of_halves3 "backward_of_halves" [S](vec[float] (*)(vec[float], vec[float], vec[float]) noexcept nogil, const Operands&)
+    void backward_of_halves4 "backward_of_halves" [S](vec[float] (*)(vec[float], vec[float], vec[float], vec[float]) noexcept nogil, const Operands&)
+    void forward_widened1 "forward_widened" [R](R (*)(R) noexcept nogil, const Operands&)
+    void forward_widened2 "forward_widened" [R](R (*)(R, R) noexcept nogil, const Operands&)
+    void forward_widened3 "forward_widened" [R](R (*)(R, R, R) noexcept nogil, const Operands&)
+    void forward_widened4 "forward_widened" [R](R (*)(R, R, R, R) noexcept nogil, const Operands&)
+    void backward_widened1 "backward_widened" [R](R (*)(R) noexcept nogil, const Operands&)
+    void backward_widened2 "backward_widened" [R](R (*)(R, R) noexcept nogil, const Operands&)
+    void backward_widened3 "backward_widened" [R](R (*)(R, R, R) noexcept nogil, const Operands&)
+    void backward_widened4 "backward_widened" [R](R (*)(R, R, R, R) noexcept nogil, const Operands&)
+    bint is_all_of_halves[S](const Operands&, int, double)
 
     cdef struct Knot:
         pass

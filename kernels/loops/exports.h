@@ -116,6 +116,7 @@ struct Exports {
     int register_bytes;
     const Block* blocks[STORAGES];  // null entries: a type that the formula does not compute in
     const Block* fast[2];           // FLOAT32, FLOAT64 at accuracy "fast"; null: no faster formula
+    const Block* shorter;           // FLOAT32, for what comes from 16 bits; null: no formula for them alone
     const Block* two[2][2];  // ["high", "fast"][FLOAT32, FLOAT64]: the result of a kernel and of the next one
     const RowKernel* rows[2];  // the same two
     const Converters* converters;

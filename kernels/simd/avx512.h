@@ -105,6 +105,10 @@ static ALWAYS_INLINE vec<double> product_with_sum(vec<double> a, vec<double> hig
 static ALWAYS_INLINE vec<float> square_root(vec<float> a) { return {_mm512_sqrt_ps(a.v)}; }
 static ALWAYS_INLINE vec<double> square_root(vec<double> a) { return {_mm512_sqrt_pd(a.v)}; }
 
+// The next lower integer.
+static ALWAYS_INLINE vec<float> floor(vec<float> a) { return {_mm512_floor_ps(a.v)}; }
+static ALWAYS_INLINE vec<double> floor(vec<double> a) { return {_mm512_floor_pd(a.v)}; }
+
 // A bit for each lane, the first the lowest: set where a is b.
 static ALWAYS_INLINE unsigned lanes_equal(vec<float> a, vec<float> b) {
     return _mm512_cmp_ps_mask(a.v, b.v, _CMP_EQ_OQ);

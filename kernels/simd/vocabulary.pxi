@@ -43,6 +43,9 @@ cdef extern from * nogil:
     vec[T] power_of_two[T](vec[T])
     vec[T] binade[T](vec[T])
     vec[T] times_power_of_two[T](vec[T], vec[T])
+    vec[T] fraction[T](vec[T])
+    vec[T] times_power_below[T](vec[T], vec[T])
+    vec[T] rough_inverse[T](vec[T])
     wide[T] splat[T](wide[T], double)
     wide[T] constant[T](wide[T], double, double)
 
