@@ -117,3 +117,11 @@ def test_other_numbers_of_ml_dtypes_are_no_floats():
     with pytest.raises(TypeError, match="int4"):
         fr.relu.backward(out, x, out=out)
     assert np.all(out == 7)
+
+
+def test_a_slope_beyond_float32_leaves_its_product_alone():
+    """2 x is no float32 there; dy * 2 x is a bfloat16."""
+    x, dy = np.full(70, 2.5e38).astype(bfloat16), np.full(70, 0.125).astype(bfloat16)
+    expected = (2 * x.astype(float) * dy.astype(float)).astype(bfloat16)
+    assert same_bits(fr.relu_squared.backward(dy, x), expected)
+    assert same_bits(fr.relu_squared.backward(dy[::-1], x), expected)
