@@ -178,6 +178,9 @@ def test_copying_copies(threads):
     copy = Copy(np.arange(10.0), threads)
     assert copy.timeit(2) > 0
     assert np.concatenate([target for target, _ in copy.parts]).tolist() == list(range(10))
+    given = np.zeros(10)
+    assert Copy(np.arange(10.0), threads, target=given).timeit(1) > 0
+    assert given.tolist() == list(range(10))
 
 
 # --- the command ------------------------------------------------------------------------------------------

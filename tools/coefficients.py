@@ -198,6 +198,32 @@ def exp_entries():
         )
 
 
+def sixteenth_entries():
+    """What exp(x) = 2^(k/16) exp(r), k = ceil(16 x / ln 2), takes: powers, and q(r) as in `exp_entries`."""
+    step = mp.log(2) / 16
+    interval = (-step * (1 + mp.mpf(2) ** -10), step * mp.mpf(2) ** -10)
+    powers = [mp.mpf(2) ** (mp.mpf(j) / 16) for j in range(16)]
+    for name, parts in (("", pair), ("_FLOAT", lambda v: floats(v, 2))):
+        high, low = zip(*map(parts, powers), strict=True)
+        yield Entry(f"POWERS{name}", high, "2^(j/16), j = 0 ... 15.")
+        yield Entry(f"POWERS_LOW{name}", low, "What those leave.")
+    for name, degree, rounded in (("_FLOAT", 2, to_float), ("", 5, float)):
+        q = fit_doubles(
+            lambda r: (mp.expm1(r) - r) / r**2,
+            lambda r: r**2 / mp.expm1(r),
+            interval,
+            degree,
+            rounded=rounded,
+        )
+        error = bits(lambda r, q=q: (r + r**2 * horner(q, r)) / mp.expm1(r) - 1, interval)
+        comment = "q(r): exp(r) = 1 + r + r^2 q(r), -ln2/16 (1 + 2^-10) <= r <= ln2/16 2^-10.\n"
+        comment += f"Error {error} of expm1(r)."
+        yield Entry(f"EXP_SIXTEENTH{name}", descending(q), comment)
+    for name, kept, most in (("", 38, 15), ("_FLOAT", 12, 12)):
+        comment = f"ln2/16 as a + b; a has {kept} bits, so k a is exact for |k| < 2^{most}."
+        yield Entry(f"LN2_SIXTEENTH{name}", split(step, kept), comment)
+
+
 def atanh_entries():
     """P(v) with 2 atanh(s) = 2 s + s v P(v), v = s^2 in [0, 1/9], relative to 2 atanh(s)."""
     interval = (0, mp.mpf(1) / 9)
@@ -525,6 +551,7 @@ def near_root_entries(neighbourhood=0.0625):
 
 BLOCKS = (
     exp_entries,
+    sixteenth_entries,
     atanh_entries,
     cancelling_entries,
     mills_short_entries,

@@ -17,6 +17,7 @@ from kernel_sources import (
     tabulated,
     write_text,
 )
+from write_activations import activations_pxd, activations_pyx
 from write_numbers import coefficients_pxi, tables_pxi
 
 INTEGERS = [f"{sign}int{bits}" for bits in (8, 16, 32, 64) for sign in ("", "u")]
@@ -40,7 +41,6 @@ TABLES_WIN = {
     },
     "BORROWS_TABULATED": {"softplus", "log_sigmoid"},
 }
-ARRAYS = "dy", "x", "y", "x1", "x2", "draw", "value", "gate"  # the inputs that are no parameters
 HEADER = "# Written by tools/write_kernels.py from fastrelu/table.py: edit those.\n"
 
 
@@ -54,33 +54,60 @@ def is_default(kernel, suffix):
     row = next(row for row in table().ROWS if row.qualname == kernel.row)
     test = f"is_all[{TYPES[suffix]}]" if suffix in TYPES else f"is_all_of_halves[{suffix}]"
     tests = (f"{test}(o, {kernel.inputs.index(name)}, {default!r})" for name, default in row.defaults.items())
-    return " and ".join(tests)
+    return " and ".join(tests).replace("inf", "INFINITY")
 
 
-def fast_block(index, kernel, kinds, suffix):
-    """The block of accuracy "fast": formulas of formulas/fast/, all on plain registers."""
-    value, n = f"vec_{suffix}", len(kernel.arguments)
-    way = "backward" if kernel.inputs[0] == "dy" else "forward"
+def chosen(kernel, kinds, suffix, ending, call):
+    """The lines that call a kernel's formula of that ending, or the one for its defaults if there is one."""
+    general, at_default = kernel.formula + ending, f"{kernel.formula}_at_default{ending}"
+    if at_default not in kinds:
+        return [call(general)]
+    return [f"if {is_default(kernel, suffix)}:", f"    {call(at_default)}", "else:", f"    {call(general)}"]
+
+
+def way_of(kernel):
+    """The pass of loops/blocks.h that a kernel's formula takes."""
+    if kernel.inputs[0] != "dy":
+        return "forward"
+    standstill = {row.kernels()["backward"].name for row in table().ROWS if row.derivative == "0"}
+    return "standstill" if kernel.name in standstill else "backward"
+
+
+def applied(index, kernel, value):
+    """The call that applies a formula to registers."""
+    n = len(kernel.arguments)
 
     def call(formula):
         if kernel.knots:
             return f"backward_with_knots{n}[{value}]({formula}[{value}], KNOTS_{index}, o)"
-        return f"{way}{n}[{value}]({formula}[{value}], o)"
+        return f"{way_of(kernel)}{n}[{value}]({formula}[{value}], o)"
 
-    body, at_default = call(f"{kernel.formula}_fast"), f"{kernel.formula}_at_default_fast"
-    if at_default in kinds:
-        test = is_default(kernel, suffix)
-        body = f"if {test}:\n        {call(at_default)}\n    else:\n        {body}"
-    return (
-        f"cdef void fast_{index}_{suffix}(const Operands& o) noexcept nogil:  # {kernel.name}\n    {body}\n"
-    )
+    return call
+
+
+def indented(lines):
+    return [f"    {line}" for line in lines]
+
+
+def written(name, kernel, lines):
+    head = f"cdef void {name}(const Operands& o) noexcept nogil:  # {kernel.name}"
+    return "\n".join([head, *indented(lines), ""])
+
+
+def fast_block(index, kernel, kinds, suffix):
+    """The block of accuracy "fast": formulas of formulas/fast/, all on plain registers."""
+    lines = chosen(kernel, kinds, suffix, "_fast", applied(index, kernel, f"vec_{suffix}"))
+    return written(f"fast_{index}_{suffix}", kernel, lines)
+
+
+def has_form_in_registers(kernel, kinds):
+    return f"{kernel.formula}_in_registers" in kinds and not kernel.knots
 
 
 def block(index, kernel, kinds, suffix):
     value = f"{'wide' if kinds[kernel.formula] == 'W' else 'vec'}_{suffix}"
     literal = f"{kernel.formula}[{value}]"
     n = len(kernel.arguments)
-    way = "backward" if kernel.inputs[0] == "dy" else "forward"
     forms = readings(kernel, kinds)
 
     def from_table(read):
@@ -89,20 +116,19 @@ def block(index, kernel, kinds, suffix):
         types, entries = f"vec_{suffix}, {value}, {TYPES[suffix]}", f"TABLE_{read.table}_{suffix}"
         if kernel in gated():
             entries = with_formula_below(read.table, suffix)
-        return f"tabulated_{way}{n}[{types}]({', '.join(parts)}, {literal}, {entries}, o)"
+        return f"tabulated_{way_of(kernel)}{n}[{types}]({', '.join(parts)}, {literal}, {entries}, o)"
 
     if len(forms) > 1:
-        call = f"if {is_default(kernel, suffix)}:\n        {from_table(forms[0])}\n"
-        call += f"    else:\n        {from_table(forms[1])}"
+        lines = [f"if {is_default(kernel, suffix)}:", f"    {from_table(forms[0])}", "else:"]
+        lines.append(f"    {from_table(forms[1])}")
     elif forms:
-        call = from_table(forms[0])
-    elif kernel.knots:
-        call = f"backward_with_knots{n}[{value}]({literal}, KNOTS_{index}, o)"
+        lines = [from_table(forms[0])]
     else:
-        call = f"{way}{n}[{value}]({literal}, o)"
-    return (
-        f"cdef void block_{index}_{suffix}(const Operands& o) noexcept nogil:  # {kernel.name}\n    {call}\n"
-    )
+        lines = chosen(kernel, kinds, suffix, "", applied(index, kernel, value))
+    if has_form_in_registers(kernel, kinds):
+        held = chosen(kernel, kinds, suffix, "_in_registers", applied(index, kernel, f"vec_{suffix}"))
+        lines = ["if BORROWS_TABULATED:", *indented(held), "else:", *indented(lines)]
+    return written(f"block_{index}_{suffix}", kernel, lines)
 
 
 def pairs_of_results(kinds):
@@ -270,7 +296,7 @@ def blocks_pyx():
         )
     out = [HEADER, '# The exported table; its layout is loops/exports.h.\ninclude "simd/vocabulary.pxi"\n']
     out.append('include "coefficients.pxi"\n')
-    for folder in ("math", "formulas", "formulas/fast", "formulas/short"):
+    for folder in ("math", "formulas", "formulas/fast", "formulas/short", "formulas/registers"):
         out += [f'include "{folder}/{p.name}"\n' for p in sorted((ROOT / "kernels" / folder).glob("*.pxi"))]
     out.append('include "loops/blocks.pxi"\ninclude "loops/sum_blocks.pxi"\n')
     out.append('include "loops/fused_blocks.pxi"\ninclude "tables.pxi"\n\n')
@@ -305,7 +331,11 @@ def blocks_pyx():
     ]
     out += [short_block(index, kernel, kinds) for index, kernel in widened]
     out += [fused_loop(index, kernel, suffix) for index, kernel in cheap for suffix in TYPES]
-    borrowed = {i for i, k in enumerate(kernels) if not k.knots and k.formula in tabulated(kinds)}
+    borrowed = {
+        i
+        for i, k in enumerate(kernels)
+        if not k.knots and k.formula in tabulated(kinds) and not has_form_in_registers(k, kinds)
+    }
     summed = [(index, kernel) for index, kernel in enumerate(kernels) if kernel.summed]
     out += [sum_block(index, kernel, kinds, suffix) for index, kernel in summed for suffix in TYPES]
     row_passes = dict.fromkeys(name for passes in reductions.values() for name in passes if name)
@@ -382,45 +412,6 @@ def blocks_pyx():
     out.append("steps = PyCapsule_New(&fused_exports, FUSED_NAME, NULL)\n")
     out.append(f"sum_exports.count = {len(kernels)}\nsums = PyCapsule_New(&sum_exports, SUMS_NAME, NULL)\n")
     return "".join(out)
-
-
-def c_function(kernel):
-    """The name and arguments of a kernel for C: a scalar form, and one over contiguous arrays."""
-    name = kernel.name.replace(".", "_")
-    arrays = [i for i in kernel.inputs if i in ARRAYS]
-    scalars = [f"real {i}" for i in kernel.inputs]
-    pointers = [f"const real* {i}" if i in arrays else f"real {i}" for i in kernel.inputs]
-    return name, arrays, ", ".join(scalars), ", ".join([*pointers, "real* out", "Py_ssize_t n"])
-
-
-def activations_pxd():
-    """Declarations for ``from fastrelu.kernels.activations cimport ...``."""
-    lines = [HEADER, "\nctypedef fused real:\n    float\n    double\n"]
-    for kernel in table().KERNELS:
-        name, _, scalars, pointers = c_function(kernel)
-        lines.append(f"\ncdef real {name}({scalars}) noexcept nogil")
-        lines.append(f"cdef void {name}_array({pointers}) noexcept nogil")
-    return "\n".join(lines) + "\n"
-
-
-def activations_pyx():
-    """The scalar and array forms of every kernel, over the instruction set that fastrelu chose."""
-    lines = [HEADER, 'include "loops/runner.pxi"\n']
-    for index, kernel in enumerate(table().KERNELS):
-        name, arrays, scalars, pointers = c_function(kernel)
-        count = len(kernel.inputs)
-        lines.append(f"cdef real {name}({scalars}) noexcept nogil:")
-        lines.append(f"    cdef real inputs[{count}]")
-        lines += [f"    inputs[{j}] = {i}" for j, i in enumerate(kernel.inputs)]
-        lines.append(f"    return run_one({index}, inputs)\n")
-        lines.append(f"cdef void {name}_array({pointers}) noexcept nogil:")
-        lines.append(f"    cdef char* args[{count + 1}]\n    cdef ptrdiff_t steps[{count + 1}]")
-        for j, i in enumerate(kernel.inputs):
-            lines.append(f"    args[{j}] = <char*> {i if i in arrays else f'&{i}'}")
-            lines.append(f"    steps[{j}] = {'sizeof(real)' if i in arrays else '0'}")
-        lines.append(f"    args[{count}] = <char*> out\n    steps[{count}] = sizeof(real)")
-        lines.append(f"    run_kernel({index}, sizeof(real) == 8, args, n, steps)\n")
-    return "\n".join(lines)
 
 
 GENERATED = {

@@ -180,7 +180,9 @@ def measure(
             jobs[name] = job
     counts, ways = sorted({1, threads}), [{}, *({"copy": function} for function in copies)]
     limits = {
-        (n, i): Copy(data.x, n, mode == "in place", **way) for n in counts for i, way in enumerate(ways)
+        (n, i): Copy(data.x, n, mode == "in place", target=data.out, **way)
+        for n in counts
+        for i, way in enumerate(ways)
     }
     timings = interleaved(jobs | limits, seconds, contenders=jobs.keys() & peers.EAGER)
     for name in jobs:

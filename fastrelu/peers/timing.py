@@ -104,11 +104,22 @@ class Copy:
 
     In place there is nothing to copy; turning every sign reads and writes as much.  `copy` is np.copyto or
     something faster.  Each thread does its part again and again, so that starting and joining them is not
-    part of it.
+    part of it.  The copy goes to `target`, if it has the shape: one array more than the others use would be
+    one less in the cache, for all who take turns.
     """
 
-    def __init__(self, source: np.ndarray, threads: int, in_place: bool = False, copy=np.copyto):
-        target = source.copy() if in_place else np.full_like(source, 0)
+    def __init__(
+        self,
+        source: np.ndarray,
+        threads: int,
+        in_place: bool = False,
+        copy=np.copyto,
+        target: np.ndarray | None = None,
+    ):
+        if in_place:
+            target = source.copy()
+        elif target is None or target.shape != source.shape:
+            target = np.full_like(source, 0)
         self.statement = "negative(target, out=target)" if in_place else "copy(target, source)"
         self.copy = copy
         self.parts = list(

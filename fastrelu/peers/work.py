@@ -82,7 +82,8 @@ class Operation:
         """How many arrays of the size of `x` the operation must at least read and write."""
         if str(self) == "logsumexp forward":
             return 1
-        return 2 if self.pass_ == "forward" or str(self) == "logsumexp backward" else 3
+        without_dy = "logsumexp backward", "heaviside backward"  # one a row, or none is read
+        return 2 if self.pass_ == "forward" or str(self) in without_dy else 3
 
 
 def _of_row(row: Row) -> list[Operation]:

@@ -35,17 +35,23 @@ cdef inline V logit(V x, V eps) noexcept nogil:
     cdef V y = plain_log_ratio(k - lift(c), m - rest, splat(x, 0.0) - lost, total, total_low)
     return if_a_margin(eps, turn_sign(on_positive(c, splat(x, -INFINITY), y), splat(x, 0.5) - x))
 
-# 1 / (c (1 - c)).
+# 1 / (c (1 - c)) for c up to 1/2, so that c - c^2 is no less than c / 2.
 cdef inline V logit_steepness(V c) noexcept nogil:
-    cdef V rest = splat(c, 1.0) - c
-    cdef V product = c * rest
-    cdef V lost = fused(c, (splat(c, 1.0) - rest) - c, product_error(c, rest, product))
-    return bounded_quotient(splat(c, 1.0), splat(c, 0.0), product, lost)
+    cdef V minus = splat(c, 0.0) - c
+    cdef V product = fused(minus, c, c)
+    cdef V lost = fused(minus, c, c - product)
+    cdef V y = splat(c, 1.0) / product
+    cdef V rest = fused(lost, y, product_error(product, y, splat(c, 1.0)))
+    return where_gt(splat(c, INFINITY), magnitude(y), y - rest * y, magnitude(y))
 
 cdef inline V logit_slope(V x, V eps) noexcept nogil:
     cdef V c = logit_side(x)
     cdef V zero = splat(x, 0.0)
     return where_clamped(x, c, eps, zero, zero, logit_steepness(c))
+
+cdef inline V logit_slope_at_default(V x, V eps) noexcept nogil:
+    cdef V c = smaller(splat(x, 1.0) - x, x)
+    return where_gt(splat(x, 0.0), c, splat(x, NAN), logit_steepness(c))
 
 cdef inline W logit_wrt_eps(W x, W eps) noexcept nogil:
     cdef W c = logit_side(x)

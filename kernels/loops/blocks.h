@@ -91,6 +91,15 @@ template<class R, class... A> ALWAYS_INLINE void backward(R (*slope)(A...), cons
     };
     for_each_register<1, T>(to, slope, o);
 }
+// A slope that is 0 where it is not NaN: no dy flows through, so none is read.
+template<class R, class... A> ALWAYS_INLINE void standstill(R (*slope)(A...), const Operands& operands) {
+    typedef decltype(scalar_of((R*)0)) T;
+    const Operands o = operands;
+    const auto to = [&](ptrdiff_t i, R f) __attribute__((always_inline)) {
+        put((T*)o.out + i * vec<T>::lanes, magnitude(f));
+    };
+    for_each_register<1, T>(to, slope, o);
+}
 // Two slopes times dy: what the formulas have in common, the compiler finds, is computed once.
 template<class R, class... A>
 ALWAYS_INLINE void backward_two(R (*first)(A...), R (*second)(A...), const Operands& operands) {

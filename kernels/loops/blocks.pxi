@@ -84,6 +84,7 @@ cdef extern from * nogil:
     void backward_widened3 "backward_widened" [R](R (*)(R, R, R) noexcept nogil, const Operands&)
     void backward_widened4 "backward_widened" [R](R (*)(R, R, R, R) noexcept nogil, const Operands&)
     bint is_all_of_halves[S](const Operands&, int, double)
+    void standstill2 "standstill" [R](R (*)(R, R) noexcept nogil, const Operands&)
 
     cdef struct Knot:
         pass

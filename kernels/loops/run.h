@@ -9,6 +9,7 @@
 #include "loops/plan.h"
 
 enum { MAX_REGISTER = 64, LINE = 64, CHUNK = 512 };  // CHUNK elements of each operand stay in cache
+enum { WORTH_ALIGNING = 8192 };                      // bytes; so long rows repay a partial register more
 
 // The operands of a call along one axis; the result is the last.
 struct Row {
@@ -104,7 +105,7 @@ static inline void run_buffered(const Kernel& kernel, const Row& row, Operands o
 
 // n elements of such operands.  What whole registers leave over is computed in one that overlaps them: after
 // them, or first, where writing them could change what it reads.
-static void run_contiguous(const Kernel& kernel, const Row& row, ptrdiff_t n) {
+static void run_registers(const Kernel& kernel, const Row& row, ptrdiff_t n) {
     alignas(64) char buffers[MAX_INPUTS + 1][MAX_REGISTER];
     const Block block = *kernel.block;
     const int bytes = kernel.item_bytes, last = kernel.inputs, lanes = kernel.lanes;
@@ -138,6 +139,27 @@ static void run_contiguous(const Kernel& kernel, const Row& row, ptrdiff_t n) {
     block(o);
 }
 
+static inline Row from_element(const Kernel& kernel, const Row& row, ptrdiff_t start) {
+    Row moved = row;
+    for (int j = 0; j <= kernel.inputs; j++) moved.data[j] += start * row.steps[j];
+    return moved;
+}
+
+// The same with registers that lie across no lines of the result, nor of operands that begin at the same
+// place in one, as those do that malloc maps: they would cost up to a fifth more.  What lies before the first
+// line is computed before the rest is written, and written after the rest is computed.
+static void run_contiguous(const Kernel& kernel, const Row& row, ptrdiff_t n) {
+    const int bytes = kernel.item_bytes, last = kernel.inputs;
+    const ptrdiff_t head = (-(uintptr_t)row.data[last] & (LINE - 1)) / bytes;
+    if (head == 0 || n * bytes < WORTH_ALIGNING) return run_registers(kernel, row, n);
+    alignas(LINE) char before[LINE];
+    Row first = row;
+    first.data[last] = before;
+    run_registers(kernel, first, head);
+    run_registers(kernel, from_element(kernel, row, head), n - head);
+    memcpy(row.data[last], before, head * bytes);
+}
+
 // One element of each input, straight to the block: what a call with numbers costs.
 template<class T> static T run_one(const Kernel& kernel, const T* inputs) {
     alignas(64) T registers[MAX_INPUTS + 1][MAX_REGISTER / sizeof(T)];
@@ -168,12 +190,6 @@ struct Buffers {
         }
     }
 };
-
-static inline Row from_element(const Kernel& kernel, const Row& row, ptrdiff_t start) {
-    Row moved = row;
-    for (int j = 0; j <= kernel.inputs; j++) moved.data[j] += start * row.steps[j];
-    return moved;
-}
 
 // Contiguous operands, the last input perhaps drawn: as it is needed, so that it never leaves the cache.
 static void run_drawing(const Kernel& kernel, const Row& row, ptrdiff_t n) {

@@ -10,7 +10,7 @@ from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, u
 cdef extern from * nogil:
     """
     #include <math.h>
-    #include "simd/scaling.h"
+    #include "simd/sixteenths.h"
     #include "simd/wide.h"
     
     """
@@ -46,6 +46,8 @@ cdef extern from * nogil:
     vec[T] fraction[T](vec[T])
     vec[T] times_power_below[T](vec[T], vec[T])
     vec[T] rough_inverse[T](vec[T])
+    vec[T] times_power_of_sixteenths[T](vec[T], vec[T])
+    vec[T] entry[T](const double*, vec[T])
     wide[T] splat[T](wide[T], double)
     wide[T] constant[T](wide[T], double, double)
 

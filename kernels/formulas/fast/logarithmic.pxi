@@ -15,6 +15,10 @@ cdef inline V logit_slope_fast(V x, V eps) noexcept nogil:
     cdef V zero = splat(x, 0.0)
     return where_clamped(x, c, eps, zero, zero, magnitude(splat(x, 1.0) / (c * (splat(x, 1.0) - c))))
 
+cdef inline V logit_slope_at_default_fast(V x, V eps) noexcept nogil:
+    cdef V c = smaller(splat(x, 1.0) - x, x)
+    return where_gt(splat(x, 0.0), c, splat(x, NAN), magnitude(splat(x, 1.0) / fused(splat(x, 0.0) - c, c, c)))
+
 cdef inline V log1mexp_slope_fast(V x) noexcept nogil:
     cdef V c = larger(plain_floor(x), negative_magnitude(x))
     cdef V k = nearest_exponent(c)
