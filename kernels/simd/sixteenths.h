@@ -6,10 +6,10 @@
 static ALWAYS_INLINE vec<float> entry_of(const double (&table)[16], vec<float> number) {
     vec<float>::raw c;
     for (int j = 0; j < 16; j++) c[j] = (float)table[j];
-    return {_mm512_permutexvar_ps(_mm512_castps_si512(number.v), c)};
+    return {_mm512_permutexvar_ps((__m512i)number.v, c)};
 }
 static ALWAYS_INLINE vec<double> entry_of(const double (&table)[16], vec<double> number) {
-    return {_mm512_permutex2var_pd(_mm512_loadu_pd(table), _mm512_castpd_si512(number.v),
+    return {_mm512_permutex2var_pd(_mm512_loadu_pd(table), (__m512i)number.v,
                                    _mm512_loadu_pd(table + 8))};
 }
 // y 2^floor(k / 16) for an integral k.

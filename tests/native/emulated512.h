@@ -108,11 +108,21 @@ EMULATED __m512i mul_epu32(__m512i a, __m512i b) {
     return (a & words) * (b & words);
 }
 EMULATED __m512 scalef_ps(__m512 a, __m512 k) {
-    for (int j = 0; j < 16; j++) a[j] = __builtin_ldexpf(a[j], (int)k[j]);
+    for (int j = 0; j < 16; j++) a[j] = __builtin_ldexpf(a[j], (int)__builtin_floorf(k[j]));
     return a;
 }
 EMULATED __m512d scalef_pd(__m512d a, __m512d k) {
-    for (int j = 0; j < 8; j++) a[j] = __builtin_ldexp(a[j], (int)k[j]);
+    for (int j = 0; j < 8; j++) a[j] = __builtin_ldexp(a[j], (int)__builtin_floor(k[j]));
+    return a;
+}
+EMULATED __m512 permutexvar_ps(__m512i index, __m512 a) {
+    __m512 from = a;
+    for (int j = 0; j < 16; j++) a[j] = from[(index[j / 2] >> j % 2 * 32) & 15];
+    return a;
+}
+EMULATED __m512d permutex2var_pd(__m512d a, __m512i index, __m512d b) {
+    __m512d from = a;
+    for (int j = 0; j < 8; j++) a[j] = index[j] & 8 ? b[index[j] & 7] : from[index[j] & 7];
     return a;
 }
 
@@ -151,6 +161,8 @@ EMULATED __m512 insertf32x8(__m512 a, __m256 b, int half) {
 #define _mm512_mask_storeu_pd emulated::mask_storeu_pd
 #define _mm512_scalef_ps emulated::scalef_ps
 #define _mm512_scalef_pd emulated::scalef_pd
+#define _mm512_permutexvar_ps emulated::permutexvar_ps
+#define _mm512_permutex2var_pd emulated::permutex2var_pd
 #define _mm512_fmadd_pd emulated::fmadd_pd
 #define _mm512_fmsub_pd emulated::fmsub_pd
 #define _mm512_fmadd_ps emulated::fmadd_ps
