@@ -9,8 +9,7 @@ static ALWAYS_INLINE vec<float> entry_of(const double (&table)[16], vec<float> n
     return {_mm512_permutexvar_ps((__m512i)number.v, c)};
 }
 static ALWAYS_INLINE vec<double> entry_of(const double (&table)[16], vec<double> number) {
-    return {_mm512_permutex2var_pd(_mm512_loadu_pd(table), (__m512i)number.v,
-                                   _mm512_loadu_pd(table + 8))};
+    return {_mm512_permutex2var_pd(_mm512_loadu_pd(table), (__m512i)number.v, _mm512_loadu_pd(table + 8))};
 }
 // y 2^floor(k / 16) for an integral k.
 template<class T> ALWAYS_INLINE vec<T> times_power_of_sixteenths(vec<T> y, vec<T> k) {
