@@ -1,8 +1,8 @@
 """kernels/simd/avx512.h, the sibling with 16 lanes, run out of AVX2 registers where the CPU has no AVX-512.
 
 The kernels are written, translated and compiled once more, with tests/native/emulated512.h in front of
-everything else.  Their arithmetic is that of AVX2, so each lane must have its bits, but where they look up a table in
-registers and AVX2 one in memory.
+everything else.  Their arithmetic is that of AVX2, so each lane must have its bits, but where they look up a
+table in registers and AVX2 one in memory.
 """
 
 import contextlib
