@@ -1,4 +1,4 @@
-"""The formulas by which a device computes 16-bit types in float32, over all 65,536 inputs.
+"""The formulas by which a device computes 16-bit types and accuracy "fast" in float32 alone.
 
 They are Python over a vocabulary (``kernels/cuda``); here its words are NumPy's, on whole arrays of float32.
 """
@@ -11,9 +11,12 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
-from cases import BY_NAME, in_domain, operands, parameter_sets, truth
+from cases import FAST_ULP, OF_GATE, SWEPT, in_domain, operands, parameter_sets, truth
+from ulp import distances
 
 import fastrelu.kernels
+from fastrelu import draws, reference
+from fastrelu.table import LOGADDEXP
 
 FOLDER = next(str(Path(p) / "cuda") for p in fastrelu.kernels.__path__ if (Path(p) / "cuda").is_dir())
 ROUND = np.float32(1.5 * 2**23)
@@ -74,7 +77,7 @@ def ordered(a):
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_all_inputs(dtype, formulas):
     every = np.arange(65536, dtype=np.uint16).view(dtype)
-    for name, (row, kernel) in BY_NAME.items():
+    for name, (row, kernel) in SWEPT.items():
         forms = [getattr(formulas, f"{name.replace('.', '_')}_{form}", None) for form in "s"]
         f = forms[0]
         assert f is not None
@@ -90,3 +93,40 @@ def test_all_inputs(dtype, formulas):
                 off[np.isnan(got.astype(np.float32)) & np.isnan(exact)] = 0
             worst = np.argmax(off)
             assert off[worst] <= 1, f"{name}{parameters} at {x[worst]}: {got[worst]}, not {exact[worst]}"
+
+
+def test_two_arguments_at_accuracy_fast(formulas):
+    rng = np.random.default_rng(2)
+    a, b = rng.normal(0, 5, (2, 20_000)).astype(np.float32)
+    a[::3] = np.ldexp(np.float32(1), rng.integers(-120, 120, a[::3].size))
+    for kernel in [*LOGADDEXP, *(kernel for _, kernel in OF_GATE.values())]:
+        inputs = [np.ones_like(a)] * (kernel.inputs[0] == "dy") + [a, b]
+        with np.errstate(all="ignore"):
+            got = getattr(formulas, f"{kernel.name.replace('.', '_')}_s")(*inputs)
+            exact = truth(kernel, inputs)
+        near_root = 0.0
+        if kernel.name in OF_GATE and kernel.pass_ == "backward_gate":
+            for root in OF_GATE[kernel.name][0].roots:
+                near_root = np.where(abs(b - root) < 0.5, abs(a), near_root)
+        floor = np.full(a.shape, 0.5) if kernel.name == "logaddexp" else near_root
+        assert distances(got, exact, floor).max() <= FAST_ULP, kernel.name
+
+
+def test_normal_draws_and_what_is_made_of_them(formulas):
+    """Within 4 ULP of float32, which 16 bits do not see."""
+    radius, angle = draws.draws("uniform", 12345, 0, 64_000, np.dtype("f")).reshape(-1, 2, 32).swapaxes(0, 1)
+    wide = radius.astype(np.longdouble), angle.astype(np.longdouble)
+    length, made = formulas.normal_radius_half_vec_f(radius), []
+    for name in ("cosine", "sine"):
+        made.append(length * getattr(formulas, f"normal_{name}_half_vec_f")(angle))
+        assert distances(made[-1], getattr(reference, f"normal_{name}").exact(*wide)).max() <= FAST_ULP
+    noise = np.stack(made).ravel()
+    x = np.random.default_rng(3).normal(0, 5, noise.size).astype(np.float32)
+    variance = np.abs(x[::-1])
+    sigmoid = 1 / (1 + np.exp(-x.astype(np.longdouble)))
+    for name, given, of in (("", (), sigmoid), ("_of_variance", (variance,), variance.astype(np.longdouble))):
+        exact = np.sqrt(of) * noise
+        got = getattr(formulas, f"noisy_relu{name}_s")(x, *given, noise)
+        assert distances(got, np.maximum(x + exact, 0), abs(exact)).max() <= FAST_ULP
+        slope = getattr(formulas, f"noisy_relu{name}_backward_s")(np.ones_like(x), x, *given, noise)
+        np.testing.assert_array_equal(slope, got > 0)
