@@ -55,10 +55,11 @@ class Stepped:
         return _by_numba(kernel) if control.BACKEND.get().name == "numba" else _by_reference(kernel)
 
     def _on_device(self, kernel, char, cc):
-        from fastrelu.kernels.cuda import elementwise, steps
+        from fastrelu.kernels.cuda import elementwise, single_steps, steps
 
-        name = kernel.name.replace(".", "_")
-        return elementwise.Function(name, getattr(steps, name))
+        name, single = kernel.name.replace(".", "_"), char in "eb"
+        body = getattr(single_steps if single else steps, name)
+        return elementwise.Function(f"{name}_s" if single else name, body, single=single)
 
     _summed_on_device = _on_device
 

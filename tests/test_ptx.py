@@ -179,14 +179,22 @@ def test_fused_operations(char):
         assert char == "d" or ".f64" not in ptx.text
 
 
-def test_what_a_monitor_has_counted_is_added_up_in_float64():
-    """The one kernel for 16 bits that is not of float32 alone: a number for each unit."""
-    from fastrelu.kernels.cuda import tallies
+def test_exceptions():
+    """What 16 bits and "fast" have of float64: counts of a monitor, one a unit, and stepped_sigmoid of float32."""
+    import fastrelu as fr
+    from fastrelu.kernels.cuda import elementwise, tallies
 
-    for single in (True, False):
-        ptx = tallies.finished(1, single).ptx(CC)
-        check(ptx.text)
-        check_arguments(tallies.finished(1, single), ptx.text)
+    def stepped(f, char):
+        function = f._on_device(f.kernel, char, CC)
+        return elementwise.compiled(function, f.kernel.cost, char, pattern_of(f.kernel), 2)
+
+    forward, backward = fr.stepped_sigmoid, fr.stepped_sigmoid.backward
+    in_double = tallies.finished(1, True), stepped(forward, "f")
+    for kernel in (*in_double, stepped(forward, "e"), stepped(backward, "b")):
+        text = kernel.ptx(CC).text
+        check(text)
+        check_arguments(kernel, text)
+        assert (".f64" in text) == (kernel in in_double)
 
 
 def test_own_activations():
