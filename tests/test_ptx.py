@@ -180,7 +180,7 @@ def test_fused_operations(char):
 
 
 def test_exceptions():
-    """What 16 bits and "fast" have of float64: counts of a monitor, one a unit, and stepped_sigmoid of float32."""
+    """What 16 bits and "fast" have of float64: counts of a monitor, a number a unit, and stepped_sigmoid."""
     import fastrelu as fr
     from fastrelu.kernels.cuda import elementwise, tallies
 
