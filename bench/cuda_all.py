@@ -5,12 +5,16 @@
 Each step is a command of this repository: what it writes goes to FOLDER/STEP.txt, the commands, their status
 and time to FOLDER/summary.txt.  A step that runs out of its time is stopped and keeps what it has written;
 ``--times 4`` gives each four times as much.  ``--list`` says what would run, and runs nothing.  Without a
-device the reason is printed, and nothing is run.
+device the reason is printed, and nothing is run.  On a machine that has only the source, build it first, with
+the Python that has PyTorch and numba-cuda there::
+
+    python setup.py build_ext --inplace
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -53,28 +57,48 @@ class Step:
     commands : dict
         By the name of the file that each writes.
     seconds : int
-    needs : str
-        A program without which it is left out.
+    needs : tuple of str
+        Programs and modules without which it is left out.
     """
 
     commands: dict
     seconds: int
-    needs: str = ""
+    needs: tuple = ()
+
+    def missing(self):
+        """What it needs and is not there."""
+        return [name for name in self.needs if shutil.which(name) is None and not _is_module(name)]
+
+
+def _is_module(name):
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # the package around it
+        return False
 
 
 def benchmark(name, *arguments):
     return sys.executable, str(ROOT / "bench" / f"{name}.py"), *arguments
 
 
+BUILT = "fastrelu.kernels.cuda.formulas", "fastrelu.kernels.ufuncs"
+FOR_TESTS = *BUILT, "pytest", "mpmath", "ml_dtypes"
 STEPS = {
-    "device": Step({"device": ("nvidia-smi",)}, 10, "nvidia-smi"),
+    "device": Step({"device": ("nvidia-smi",)}, 10, ("nvidia-smi",)),
     # what compiles most comes first, side by side: machine code stays on disk for the others
-    "tests": Step({f"tests-{name}": (*ON_DEVICE, "-k", which) for name, which in DTYPES.items()}, 215),
-    "libraries": Step({"libraries": (*PYTEST, "on_libraries.py")}, 40),
-    "ulp": Step({"ulp": benchmark("cuda_ulp")}, 110),
-    "bandwidth": Step({"bandwidth": benchmark("cuda_bandwidth", "--megabytes", "256", "--eager")}, 90),
-    "rows": Step({"rows": benchmark("cuda_rows", "--megabytes", "128")}, 85),
-    "sanitizer": Step({"sanitizer": (*SANITIZER, *ON_DEVICE, "-k", "row or offset")}, 50, SANITIZER[0]),
+    "tests": Step(
+        {f"tests-{name}": (*ON_DEVICE, "-k", which) for name, which in DTYPES.items()}, 215, FOR_TESTS
+    ),
+    "libraries": Step({"libraries": (*PYTEST, "on_libraries.py")}, 40, (*FOR_TESTS, "torch")),
+    "cost": Step({"cost": benchmark("cuda_call_cost")}, 15, (*BUILT, "torch")),
+    "ulp": Step({"ulp": benchmark("cuda_ulp")}, 110, (*BUILT, "torch")),
+    "bandwidth": Step(
+        {"bandwidth": benchmark("cuda_bandwidth", "--megabytes", "256", "--eager")}, 80, (*BUILT, "torch")
+    ),
+    "rows": Step({"rows": benchmark("cuda_rows", "--megabytes", "128")}, 80, (*BUILT, "torch")),
+    "sanitizer": Step(
+        {"sanitizer": (*SANITIZER, *ON_DEVICE, "-k", "row or offset")}, 50, (*FOR_TESTS, SANITIZER[0])
+    ),
 }
 
 
@@ -102,8 +126,8 @@ def run(step, folder, times):
 def lines(steps, folder, times):
     """Run the steps; a line about each command."""
     for name, step in steps.items():
-        if step.needs and shutil.which(step.needs) is None:
-            yield f"{name}: left out, {step.needs} is not installed"
+        if missing := step.missing():
+            yield f"{name}: left out, not there: {', '.join(missing)}"
         else:
             yield from run(step, folder, times)
 

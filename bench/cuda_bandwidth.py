@@ -146,6 +146,9 @@ def torch_on_a_device():
     except ModuleNotFoundError:
         print("skipped: arrays and clocks are PyTorch's, which is not installed")
         return None
+    if not torch.cuda.is_available():
+        print(f"skipped: PyTorch {torch.__version__} finds no device")
+        return None
     return torch
 
 

@@ -74,27 +74,31 @@ def report(torch, only, megabytes):
     """The lines of the table."""
     yield "| operation | row | " + " | ".join(DTYPES) + " |"
     yield "| --- | --- |" + " --: |" * len(DTYPES)
-    cells = {}
-    for dtype in DTYPES:
-        kind = getattr(torch, dtype)
-        size = (megabytes << 20) // kind.itemsize
-        whole, copy = (
-            torch.randn(size, device="cuda", dtype=kind),
-            torch.empty(size, device="cuda", dtype=kind),
-        )
-        best = 2 * whole.nbytes / milliseconds(torch, lambda a=whole, b=copy: b.copy_(a))
-        del copy
-        for length, axis in LENGTHS:
-            n = length or size
-            x = whole[: size // n * n].reshape((-1, n) if axis else (n, -1))
-            for name, ours, theirs, arrays in calls(torch, x, axis):
-                if only in name:
-                    time = milliseconds(torch, ours)
-                    times = f", {milliseconds(torch, theirs) / time:.2f} x" if theirs else ""
-                    where = f"{'all' if length is None else n}{'' if axis else ', across'}"
-                    cells[name, where, dtype] = f"{arrays * x.nbytes / time / best:.2f}{times}"
-    for name, where in dict.fromkeys(key[:2] for key in cells):
-        yield f"| `{name}` | {where} | {' | '.join(cells[name, where, dtype] for dtype in DTYPES)} |"
+    whole = {}
+    for name in DTYPES:
+        kind = getattr(torch, name)
+        whole[name] = torch.randn((megabytes << 20) // kind.itemsize, device="cuda", dtype=kind)
+
+    def copying(x):
+        to = torch.empty_like(x)
+        return lambda: to.copy_(x)
+
+    best = {name: 2 * x.nbytes / milliseconds(torch, copying(x)) for name, x in whole.items()}
+    for length, axis in LENGTHS:
+        shaped = {}
+        for dtype, x in whole.items():
+            n = length or len(x)
+            shaped[dtype] = x[: len(x) // n * n].reshape((-1, n) if axis else (n, -1))
+        where = f"{length or 'all'}{'' if axis else ', across'}"
+        for same in zip(*(calls(torch, x, axis) for x in shaped.values()), strict=True):
+            if only not in same[0][0]:
+                continue
+            cells = []
+            for dtype, (_, ours, theirs, arrays) in zip(DTYPES, same, strict=True):
+                time = milliseconds(torch, ours)
+                times = f", {milliseconds(torch, theirs) / time:.2f} x" if theirs else ""
+                cells.append(f"{arrays * shaped[dtype].nbytes / time / best[dtype]:.2f}{times}")
+            yield f"| `{same[0][0]}` | {where} | {' | '.join(cells)} |"
 
 
 def main(arguments=None):

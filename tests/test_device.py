@@ -134,10 +134,12 @@ def test_what_a_device_can_show_is_written_to_a_folder(tmp_path, monkeypatch):
     steps = {
         "two": cuda_all.Step({"one": says_and_sleeps(0), "other": (sys.executable, "-c", "1 / 0")}, 30),
         "long": cuda_all.Step({"long": says_and_sleeps(60)}, 2),
-        "missing": cuda_all.Step({}, 1, "no-such-program"),
+        "missing": cuda_all.Step({}, 1, ("sys", "no-such-program", "no_such.module")),
     }
-    lines = [line.split(": ")[1].split(",")[0] for line in cuda_all.lines(steps, tmp_path, 1)]
-    assert lines == ["ok", "status 1", "stopped after 2 s", "left out"]
+    *lines, last = cuda_all.lines(steps, tmp_path, 1)
+    lines = [line.split(": ")[1].split(",")[0] for line in lines]
+    assert lines == ["ok", "status 1", "stopped after 2 s"]
+    assert last == "missing: left out, not there: no-such-program, no_such.module"
     assert (tmp_path / "one.txt").read_text() == (tmp_path / "long.txt").read_text() == "said\n"
     assert "ZeroDivisionError" in (tmp_path / "other.txt").read_text()
     for step in cuda_all.STEPS.values():
