@@ -43,7 +43,8 @@ def forward(f, given, out, keywords):
 
 def backward(f, kernels, dy, given, outs):
     """Gradients of two arrays: `kernels` has for each that is wanted its kernel and the operands' names."""
-    called, found, shape = _operands(f, given, {"dy": dy, **outs})
+    beside = {"dy": dy, "out": next(filter(is_on_device, outs.values()), None)}
+    called, found, shape = _operands(f, given, beside)
     gradient = _gradient(f, called, dy, shape)
     chars = {name: v.char if type(v) is View else called.lead.char for name, v in found.items()}
     called.char = dtypes.backward_of_pair(gradient.char, chars.values())
