@@ -350,6 +350,7 @@ REFUSED = {
     "memory order": (TypeError, "'order'", "'K'", lambda d: fr.relu(d(X), order="F")),
     "host mask": (TypeError, "'where'", "device 0", lambda d: fr.relu(d(X), where=X > 0)),
     "host x beside a mask": (TypeError, "'x'", "'where'", lambda d: fr.relu(X, where=d(X > 0))),
+    "host pair beside a mask": (TypeError, "'a'", "'where'", lambda d: fr.logaddexp(X, X, where=d(X > 0))),
     "mask's shape": (
         ValueError,
         "'where'",

@@ -496,19 +496,20 @@ def explained(f, kernel, arrays, out):
     views = tuple(broadcast(v, shape) for v in views if type(v) is View)
     over = list(passes(target, views, tuple(v.char == char for v in views)))
     ranks = [one.rank for one in over]
+    width = "16 bytes" if {SIZES[v.char] for v in views} <= {SIZES[target.char]} else "at most 16 bytes"
     by_vectors = bool(made) and ranks[0] == 0 and made[0][2][-1] > 0
     threads = max((blocks * compiled.threads for compiled, blocks, _ in made), default=0)
     major, minor = on.cc
     if not made:
         reason = "there is no number: nothing is launched"
     elif by_vectors:
-        reason = "contiguous and alike in alignment: loads and stores of 16 bytes"
+        reason = f"contiguous and alike in alignment: loads and stores of {width}"
     elif ranks[0] == 0:
         reason = "contiguous, but not alike in alignment: number by number"
     elif over[0].alike is not None:
         by_vectors, reason = (
             True,
-            f"runs of memory along the last of {ranks[0]} axes: loads and stores of 16 bytes",
+            f"runs of memory along the last of {ranks[0]} axes: loads and stores of {width}",
         )
     else:
         reason = f"strides of its own along {ranks[0]} axes: number by number"

@@ -12,10 +12,10 @@ from .layout import halves
 __all__ = ["backward", "backward_of_halves", "forward", "forward_of_halves"]
 
 
-def _operands(f, given, others):
+def _operands(f, given, beside):
     """The arrays of a call by name, as Views and numbers, and their common shape."""
     first = next((name for name, value in given.items() if is_on_device(value)), next(iter(given)))
-    called = Operands(f, first, given[first], given | others, every=True)
+    called = Operands(f, first, given[first], given | beside, every=True)
     found = {
         name: called.view(name, value) if is_on_device(value) or np.ndim(value) else f._real(name, value)[()]
         for name, value in given.items()
