@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..arguments import float_type
-from .arrays import CHARS, FLOATS, SIZES, dtype_name, is_on_device
+from .arrays import CHARS, EVERY, FLOATS, SIZES, dtype_name, is_on_device
 
 __all__ = [
     "WEAK",
@@ -87,7 +87,8 @@ def _keywords(f, given, out):
     found = [("casting", given["casting"])] if "casting" in given else []
     if given.get("dtype") is not None:
         name = str(given["dtype"]).removeprefix("torch.")
-        found.append(("dtype", dtype_of(CHARS[name]) if name in CHARS else np.dtype(given["dtype"])))
+        known = name in CHARS or name in EVERY
+        found.append(("dtype", dtype_of(CHARS.get(name, name)) if known else np.dtype(given["dtype"])))
     if out is not None:
         found.append(("out", out))
     return tuple(found)
