@@ -1,6 +1,6 @@
 """What a call on device arrays costs the host, by part, beside PyTorch's own.
 
-    python bench/cuda_call_cost.py [--repeats 200]
+    python bench/cuda_call_cost.py [--repeats 200] [--write docs/cuda.md]
 
 On a device its arrays are PyTorch's there, and so is the line beside.  Without one a driver that runs nothing
 takes the real one's place (tests/fake_driver.c, for which a C compiler is needed), and tensors in host memory
@@ -23,9 +23,12 @@ import tempfile
 import time
 from pathlib import Path
 
+from speed import put_between
+
 import fastrelu as fr
 from fastrelu.kernels.cuda import plain_calls
 
+MARKS = "<!-- bench/cuda_call_cost.py -->", "<!-- end -->"
 ROOT = Path(__file__).resolve().parent.parent
 COUNT, LOOP = 1000, 100  # short loops, of which some are not interrupted
 
@@ -94,15 +97,17 @@ def lines(repeats):
     }
     ns = {name: nanoseconds(function, repeats) for name, function in parts.items()}
     if on_device:
-        yield f"On {torch.cuda.get_device_name()}, beside PyTorch {torch.__version__}."
+        yield f"On {torch.cuda.get_device_name()}, beside PyTorch {torch.__version__}:"
     else:
-        yield f"A driver that runs nothing, beside PyTorch {torch.__version__} on the CPU."
-    yield ", ".join(f"{name} {value:.0f}" for name, value in ns.items())
-    yield f"{'':36}{'call':>8}{'rest':>8}{'PyTorch':>9}"
+        yield f"A driver that runs nothing, beside PyTorch {torch.__version__} on the CPU:"
+    yield ", ".join(f"{name} {value:.0f}" for name, value in ns.items()) + "."
+    yield ""
+    yield "| call | whole | without `empty` and `launch` | PyTorch |"
+    yield "| --- | --: | --: | --: |"
     for name, (ours, theirs, given) in calls.items():
         whole = nanoseconds(ours, repeats)
         rest = whole - ns["launch"] - (not given) * ns["empty"]
-        yield f"{name:36}{whole:8.0f}{rest:8.0f}{nanoseconds(theirs, repeats):9.0f}"
+        yield f"| `{name}` | {whole:.0f} | {rest:.0f} | {nanoseconds(theirs, repeats):.0f} |"
 
 
 def with_a_driver_that_runs_nothing(arguments):
@@ -122,16 +127,21 @@ def with_a_driver_that_runs_nothing(arguments):
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--repeats", type=int, default=200)
+    parser.add_argument("--write", type=Path, help="put the table between the marks of this page")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     cuda = fr.backends()["cuda"]
     if not cuda.available and not given.here:
-        status = with_a_driver_that_runs_nothing(["--repeats", str(given.repeats)])
+        status = with_a_driver_that_runs_nothing(sys.argv[1:] if arguments is None else arguments)
         if status is None:
             print(f"skipped: {cuda.detail}, and there is no C compiler for a stand-in")
         return status or 0
+    shown = []
     for line in lines(given.repeats):
         print(line, flush=True)
+        shown.append(line)
+    if given.write:
+        put_between(MARKS, "\n".join(shown) + "\n", given.write)
     return 0
 
 

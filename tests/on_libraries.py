@@ -1,4 +1,4 @@
-"""Arrays of PyTorch and CuPy on a device: for a machine with one, by ``bench/cuda_all.py``."""
+"""Arrays of PyTorch, CuPy, JAX and Numba on a device: for a machine with one, by ``bench/cuda_all.py``."""
 
 import numpy as np
 import pytest
@@ -45,6 +45,51 @@ def test_cupy_arrays():
         np.testing.assert_allclose(cupy.asnumpy(got), function(x), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_jax_arrays(dtype):
+    jax = pytest.importorskip("jax")
+    if jax.default_backend() != "gpu":
+        pytest.skip("JAX finds no device")
+    x = jax.numpy.asarray(numbers(64, 256)).astype(dtype)
+    host = np.asarray(x)
+    for function in (fr.relu, lambda x: fr.relu.backward(x, x)):
+        got = function(x)
+        torch.cuda.synchronize()  # which the caller does
+        assert isinstance(got, jax.Array)
+        np.testing.assert_array_equal(np.asarray(got), function(host))
+
+
+def test_numba_arrays():
+    cuda = pytest.importorskip("numba.cuda")
+    x = numbers(64, 256)
+    for function in SEQUENCE[:5]:
+        got = function(cuda.to_device(x))
+        assert type(got).__module__.startswith(("numba.cuda", "numba_cuda"))
+        np.testing.assert_allclose(got.copy_to_host(), function(x), rtol=1e-6, atol=1e-6)
+
+
+class Lending:
+    """An array of which nothing is known but DLPack."""
+
+    def __init__(self, tensor):
+        self.tensor = tensor
+
+    def __dlpack__(self, **more):
+        return self.tensor.__dlpack__(**more)
+
+    def __dlpack_device__(self):
+        return self.tensor.__dlpack_device__()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_arrays_lent_by_dlpack(dtype):
+    x = torch.from_numpy(numbers(64, 256)).cuda().to(getattr(torch, dtype))
+    out = torch.empty_like(x)
+    fr.relu(Lending(x), out=Lending(out))
+    torch.cuda.synchronize()
+    assert torch.equal(out, torch.relu(x))
+
+
 def test_the_current_stream_is_used():
     """What a stream has not reached yet cannot have been read."""
     x, stream = torch.zeros(1 << 24, device="cuda"), torch.cuda.Stream()
@@ -71,6 +116,17 @@ def test_a_graph_captures_a_sequence():
     torch.cuda.synchronize()
     for got, one in zip(captured, expected, strict=True):
         assert torch.equal(got, one)
+
+
+def test_a_graph_captures_a_kernel_that_was_never_launched():
+    x = torch.from_numpy(numbers(64, 256)).cuda()
+    fr.celu(x[0])
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = fr.celu.backward(x, x)
+    graph.replay()
+    torch.cuda.synchronize()
+    assert torch.equal(captured, fr.celu.backward(x, x))
 
 
 def test_two_devices_are_refused():
