@@ -174,6 +174,7 @@ def by_table(call, *arrays, **keywords):
 
 
 LIBRARY.exchanges = True
+LIBRARY.empty_like = lambda array: type(array)(np.empty_like(array.host))
 x, y, dy = (Exchanged(np.ones((100, 1000), np.float32)) for _ in range(3))
 assert by_table(fr.relu, x, out=y)
 places = y.host.ctypes.data, x.host.ctypes.data
@@ -186,8 +187,14 @@ assert by_table(fr.relu.on_device, (half,), half)
 assert integers(1, 2) == [half.host.ctypes.data, 64]
 
 # what is not plain: strides, another shape, memory that overlaps, what a framework follows, the host's memory
+turned, other = (Exchanged(np.ones((1000, 4, 25), np.float32).transpose(2, 0, 1)) for _ in range(2))
+assert by_table(fr.relu, turned, out=other)
+assert by_table(fr.relu, turned)
+assert integers(2) == [100_000]
 turned = Exchanged(np.ones((1000, 100), np.float32).T)
 assert not by_table(fr.relu, turned, out=y)
+gaps = Exchanged(np.ones((100, 2000), np.float32)[:, ::2])
+assert fr.relu.on_device((gaps,), None) is None
 assert fr.relu.on_device((turned,), y) is fr.relu.on_device((Exchanged(x.host.ravel()),), y) is None
 flat = x.host.ravel()
 assert fr.relu.on_device((Exchanged(flat[4:]),), Exchanged(flat[:-4])) is None

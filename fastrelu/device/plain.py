@@ -1,4 +1,4 @@
-"""Calls on whole device arrays in C order and numbers, which most calls are.
+"""Calls on whole device arrays and numbers, which most calls are.
 
 Where nothing was compiled they are general ones, see `calls`.
 """
@@ -31,7 +31,7 @@ __all__ = ["Plain"]
 
 
 class Plain(PlainCalls):
-    """Calls of a kernel on whole arrays in C order and numbers, which most calls are.
+    """Calls of a kernel on arrays without gaps, alike in their strides, and numbers.
 
     This is what their cost on the host is: no view is made and nothing is looked up twice.
     """

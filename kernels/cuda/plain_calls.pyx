@@ -1,8 +1,9 @@
 # cython: cdivision=True
-"""Calls on whole device arrays in C order, read without Python where their library has a table of functions.
+"""Calls on whole device arrays, read without Python where their library has a table of functions.
 
 That table is DLPack's: ``__dlpack_c_exchange_api__`` of a type, with a function that describes an array and one
-that gives the current stream.  Arrays of other libraries are asked by their attributes.
+that gives the current stream.  Arrays of other libraries, of which only those in C order are plain, are asked
+by their attributes.
 """
 
 from cpython.exc cimport PyErr_Clear
@@ -89,29 +90,57 @@ cdef inline char char_of(Dtype dtype) noexcept:
     return c"e" if dtype.bits == 16 else c"f" if dtype.bits == 32 else c"d" if dtype.bits == 64 else 0
 
 
+cdef bint in_c_order(Tensor* tensor) noexcept:
+    cdef int64_t step = 1
+    cdef int32_t i
+    for i in range(tensor.ndim - 1, -1, -1):
+        if tensor.shape[i] != 1 and tensor.strides[i] != step:
+            return False
+        step *= tensor.shape[i]
+    return True
+
+
+cdef bint without_gaps(Tensor* tensor) noexcept:
+    """Whether the axes in some order are those of one run of memory."""
+    cdef int64_t step = 1
+    cdef uint64_t done = 0
+    cdef int32_t i, left = tensor.ndim
+    cdef bint found = tensor.ndim <= 64
+    while left and found:
+        found = False
+        for i in range(tensor.ndim):
+            if not done >> i & 1 and (tensor.shape[i] == 1 or tensor.strides[i] == step):
+                step *= tensor.shape[i]
+                done |= <uint64_t> 1 << i
+                left -= 1
+                found = True
+    return found or not left
+
+
 cdef bint described(Tensor* tensor, Place* place) noexcept:
     """Whether this is an array as `PlainCalls` takes them; then where it is."""
     cdef int64_t count = 1
-    cdef bint in_order = True
     cdef int32_t i
-    for i in range(tensor.ndim - 1, -1, -1):
-        if tensor.strides and tensor.shape[i] != 1 and tensor.strides[i] != count:
-            in_order = False
+    for i in range(tensor.ndim):
         count *= tensor.shape[i]
     place.start = <uintptr_t> tensor.data + tensor.byte_offset
     place.count = count
     place.device = tensor.device.ordinal
     place.char = char_of(tensor.dtype)
-    return tensor.device.kind == on_a_device and place.char and (in_order or not count)
+    if tensor.device.kind != on_a_device or not place.char:
+        return False
+    if not tensor.ndim:
+        return True
+    return tensor.strides != NULL and (in_c_order(tensor) or without_gaps(tensor))
 
 
 cdef bint alike(Tensor* a, Tensor* b) noexcept:
-    """Whether two arrays have one shape."""
+    """Whether two arrays have one shape and go through their memory in one order."""
     cdef int32_t i
     if a.ndim != b.ndim:
         return False
     for i in range(a.ndim):
-        if a.shape[i] != b.shape[i]:
+        if a.shape[i] != b.shape[i] or (a.shape[i] != 1 and a.strides[i] != b.strides[i]):
             return False
     return True
 
@@ -131,7 +160,7 @@ cdef class Reader:
                 self.exchange = NULL
 
     cdef bint read(self, object array, Tensor* tensor, Place* place) except -1:
-        """Whether it is an array in C order that can be written; then where it is."""
+        """Whether it is an array without gaps that can be written; then where it is."""
         if self.exchange:
             if self.exchange.describe(<void*> array, tensor):
                 PyErr_Clear()
@@ -160,7 +189,7 @@ cdef dict READERS = {}  # by type
 
 
 cdef class PlainCalls:
-    """Calls of one kernel on arrays in C order and numbers: what they need is kept by dtype, device and numbers.
+    """Calls of one kernel on arrays without gaps and numbers: what they need is kept by dtype, device and numbers.
 
     A subclass has ``prepared(char, device, values)``, which gives the device, the kernel, its threads, the most
     blocks and the numbers as the kernel takes them.
@@ -226,7 +255,7 @@ cdef class PlainCalls:
             to = lead
             if not reader.exchange:
                 to.start = reader.library.place(result)
-            elif not reader.read(result, &other, &to):
+            elif type(result) is not type(first) or not reader.read(result, &other, &to) or not alike(&other, &tensor):
                 return None
         else:
             result = out
