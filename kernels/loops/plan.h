@@ -23,11 +23,11 @@ static inline int threads_for(ptrdiff_t work, const Settings& settings) {
 }
 
 struct Kernel {
-    int index;             // in the table
-    const Kernel* faster;  // at accuracy "fast", the same one where no formula is
+    int index;              // in the table
+    const Kernel* faster;   // at accuracy "fast", the same one where no formula is
     const Kernel* shorter;  // for operands in 16 bits, likewise
-    const Block* block;    // of the chosen instruction set, as are its conversions
-    const Block* two;      // computes its result and that of the table's next kernel, or is null
+    const Block* block;     // of the chosen instruction set, as are its conversions
+    const Block* two;       // computes its result and that of the table's next kernel, or is null
     const Converters* converters;
     int inputs;
     int lanes;
