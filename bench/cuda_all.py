@@ -33,6 +33,7 @@ ON_DEVICE = (
         "on_device.py",
         "on_device_dtypes.py",
         "on_device_fused.py",
+        "on_device_repeated.py",
         "on_device_rows.py",
         "on_device_streaming.py",
         "on_device_weighted.py",

@@ -40,7 +40,7 @@ def in_simulator(*command):
 
 @needs_numba_cuda
 def test_everything_on_the_simulator():
-    files = "on_device.py", "on_device_dtypes.py", "on_device_fused.py", "on_device_arrays.py"
+    files = [f"on_device{part}.py" for part in ("", "_dtypes", "_fused", "_arrays", "_repeated")]
     done = in_simulator("-m", "pytest", "-q", "-p", "no:cacheprovider", *files)
     assert done.returncode == 0, done.stdout[-4000:]
     assert " passed" in done.stdout

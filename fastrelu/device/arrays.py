@@ -120,6 +120,11 @@ def c_strides(shape, size):
     return tuple(reversed(strides))
 
 
+@functools.lru_cache(maxsize=1024)
+def _in_bytes(steps, size):
+    return tuple(step * size for step in steps)
+
+
 class Library:
     """A library whose arrays may lie on a device: what follows is true of CuPy, and of most others.
 
@@ -154,7 +159,8 @@ class Library:
 
     def char(self, array, beside=()):
         """The character of its dtype, floating or among those `beside`."""
-        return known(self.name(array), beside)
+        char = self.chars.get(array.dtype) or self.name(array)
+        return char if char in FLOATS or char in beside else known(char, beside)
 
     def plain(self, array):
         """The place of a writeable array in C order, and size, character and device; None of any other."""
@@ -223,8 +229,8 @@ class Torch(Library):
                 "a tensor that requires a gradient; expected one that does not: use .detach(), or a function "
                 "of fastrelu.torch"
             )
-        char, size = self.char(array, beside), array.element_size()
-        strides = tuple([step * size for step in array.stride()])
+        char = self.char(array, beside)
+        strides = _in_bytes(array.stride(), SIZES[char])
         return View(array.data_ptr(), tuple(array.shape), strides, char, array.get_device())
 
     def plain(self, array):

@@ -27,7 +27,9 @@ from .arrays import (
     library_of,
     view,
 )
+from .launches import aligned, divided, launches, launching
 from .layout import broadcast, halves, passes, summation
+from .repeated import again, remember
 
 __all__ = [
     "Gradient",
@@ -61,21 +63,6 @@ def any_on_device(*values):
 
 def _kind(value):
     return f"{type(value).__module__}.{type(value).__qualname__}"
-
-
-@functools.cache
-def launching():
-    """How kernels are launched, which takes Numba and CUDA's bindings."""
-    try:
-        from fastrelu.kernels.cuda import launch
-    except ModuleNotFoundError as missing:
-        if missing.name.partition(".")[0] not in ("numba", "numba_cuda", "llvmlite", "cuda"):
-            raise
-        raise RuntimeError(
-            f"arrays on a device need CUDA kernels, and {missing.name} is not installed: "
-            "pip install 'fastrelu[cuda]'"
-        ) from None
-    return launch
 
 
 # Arguments
@@ -196,53 +183,6 @@ def _rounded(value, char):
 # Launching
 
 
-def divided(operands, char):
-    """The pattern of views and numbers (``kernels/cuda/operands.py``), each kind by itself."""
-    views = [o for o in operands if type(o) is View]
-    letters = ("n" if type(o) is not View else "a" if o.char == char else _letter(o) for o in operands)
-    return "".join(letters), views, [float(o) for o in operands if type(o) is not View]
-
-
-def _letter(view):
-    from fastrelu.kernels.cuda.operands import LETTERS
-
-    return LETTERS.get(view.char) or (view.char if view.rounded else view.char.upper())
-
-
-def launches(function, cost, out, operands, char=None, ends=(), where=True):
-    """What runs a function of numbers: kernels, blocks, and the values of their arguments.
-
-    `char` is the dtype that is computed in, by default that of `out`; `ends` and `where` are as
-    ``dtypes`` gives them.
-    """
-    from fastrelu.kernels.cuda import elementwise
-
-    launch, char = launching(), char or out.char
-    on = launch.device(out.device)
-    pattern, views, numbers = divided(operands, char)
-    if where is not True:
-        pattern, views = f"{pattern}w", [*views, where]
-    stretched = tuple(kind == "a" for kind in pattern if kind != "n")
-    for one in passes(out, tuple(broadcast(v, out.shape) for v in views), stretched):
-        letters = pattern
-        if one.alike:
-            which = iter(one.alike)
-            letters = "".join("s" if kind != "n" and next(which) else kind for kind in pattern)
-        by_vectors = one.alike is not None
-        compiled = elementwise.compiled(function, cost, char, letters, one.rank, by_vectors, ends)
-        blocks = min(-(-one.items // compiled.threads), on.processors * launch.BLOCKS_A_PROCESSOR)
-        yield compiled, blocks, (*one.places, *numbers, *one.rest)
-
-
-def aligned(f, views):
-    for one in views:
-        size = SIZES[one.char]
-        if one.place % size or any(step % size for step in one.strides):
-            raise ValueError(
-                f"{f.__qualname__}: an array of {dtype_name(one.char)} begins or steps between its numbers"
-            )
-
-
 def run(f, kernel, out, operands, stream, char=None, ends=(), where=True):
     """Launch a kernel of the table over views and numbers; see `launches`."""
     on = launching().device(out.device)
@@ -253,8 +193,7 @@ def run(f, kernel, out, operands, stream, char=None, ends=(), where=True):
 
 def run_function(f, function, cost, out, operands, stream, char=None, ends=(), where=True):
     """Launch a device function over views and numbers, on behalf of `f`; see `launches`."""
-    aligned(f, [out, *(o for o in (*operands, where) if type(o) is View)])
-    for compiled, blocks, values in launches(function, cost, out, operands, char, ends, where):
+    for compiled, blocks, values in launches(f, function, cost, out, operands, char, ends, where):
         launching().device(out.device).launch(compiled, blocks, stream, values)
 
 
@@ -323,6 +262,9 @@ def forward(f, x, parameters, axis, given):
         if result is not None:
             return result
     where = given.pop("where", True)
+    call, result = again(f, (x, *parameters.values()), where, out, (axis, *given, *given.values()))
+    if result is not None:
+        return result
     called = Operands(f, "x", x, {**parameters, "out": out, "where": where}, every=True)
     computed = dtypes.forward(f, called.lead.char, given, called.char_of_out(out))
     called.char = computed.char
@@ -331,7 +273,7 @@ def forward(f, x, parameters, axis, given):
     if axis is not None:
         cast = [f._along_channels(c, axis, called.lead.shape) for c in cast]
     shape = f._result_shape(called.lead, cast)
-    return run_forward(called, (called.lead, *cast), shape, computed, out, where)
+    return run_forward(called, (called.lead, *cast), shape, computed, out, where, call)
 
 
 def alone(f, out):
@@ -343,8 +285,11 @@ def alone(f, out):
     return out[0]
 
 
-def run_forward(called, operands, shape, computed, out, where):
-    """Launch the kernel of a forward pass whose operands broadcast to `shape`; the result."""
+def run_forward(called, operands, shape, computed, out, where, call=None):
+    """Launch the kernel of a forward pass whose operands broadcast to `shape`; the result.
+
+    It is remembered as that of a `call`; see ``repeated``.
+    """
     f = called.f
     where = dtypes.where(called, where, out)
     if type(where) is View:
@@ -360,7 +305,10 @@ def run_forward(called, operands, shape, computed, out, where):
     if out is not None:
         called.overlaps(target, views)
     stream = called.library.stream(called.array)
-    run(f, f.kernel, target, operands, stream, computed.char, computed.ends(target.char), where)
+    ends = computed.ends(target.char)
+    run(f, f.kernel, target, operands, stream, computed.char, ends, where)
+    if call is not None and where is not False:
+        remember(call, called, target, operands, computed, ends, where)
     return result
 
 
@@ -379,17 +327,24 @@ def target_of(called, out, shape, like=None, char=None):
     """
     if out is not None:
         return called.out("out", out, shape, like is not None), out
-    library, array = called.library, called.array
+    library, array, lead = called.library, called.array, called.lead
     try:
         if like is not None:
             result = library.empty(like, shape)
-        elif char is not None and char != called.lead.char:
+        elif char is not None and char != lead.char:
             result = library.empty(array, shape, dtype_name(char))
+        elif shape != lead.shape:
+            result = library.empty(array, shape)
         else:
-            result = library.empty_like(array) if shape == called.lead.shape else library.empty(array, shape)
+            result = library.empty_like(array)
+            if lead.strides != c_strides(shape, SIZES[lead.char]):
+                return library.view(result, EVERY), result
     except Unsuitable as error:
         raise TypeError(f"{called.f.__qualname__}: {error}") from None
-    return library.view(result, EVERY), result
+    if like is not None:
+        return library.view(result, EVERY), result
+    char = char or lead.char
+    return View(library.place(result), shape, c_strides(shape, SIZES[char]), char, lead.device), result
 
 
 def backward(f, dy, source_name, source, parameters, axis, at_zero, pass_, wanted, wrt, out):
@@ -492,7 +447,7 @@ def explained(f, kernel, arrays, out):
         target = replace(whole, shape=shape, strides=strides)
     ends = computed.ends(target.char)
     on = launching().device(target.device)
-    made = list(launches(f._on_device(kernel, char, on.cc), kernel.cost, target, views, char, ends))
+    made = list(launches(None, f._on_device(kernel, char, on.cc), kernel.cost, target, views, char, ends))
     views = tuple(broadcast(v, shape) for v in views if type(v) is View)
     over = list(passes(target, views, tuple(v.char == char for v in views)))
     ranks = [one.rank for one in over]

@@ -22,6 +22,7 @@ __all__ = [
     "axes_of",
     "broadcast",
     "halves",
+    "layout_of",
     "merged",
     "passes",
     "summation",
@@ -63,6 +64,11 @@ class Pass:
     rest: tuple[int, ...]
     items: int
     alike: tuple[bool, ...] | None = None
+
+
+def layout_of(view):
+    """What of a View decides how it is gone over, as the first arguments of another one; None of None."""
+    return None if view is None else (view.place % VECTOR_BYTES, view.shape, view.strides, view.char)
 
 
 def broadcast(view: View, shape) -> View:

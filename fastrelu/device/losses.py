@@ -6,6 +6,7 @@ device, where nothing is read or written by one that is wrong and its row become
 
 from __future__ import annotations
 
+import functools
 import math
 from fractions import Fraction
 
@@ -36,7 +37,8 @@ def cross_entropy(name, wants, fixed, dy, logits, labels, given, out):
         _check_on_the_host(call, labels, weight)
     of_entries = wants[1]
     target, result = target_of(called, out, call.rows.shape if of_entries else loss_shape)
-    called.overlaps(target, (called.lead, call.labels, call.weight, flow))
+    if out is not None:
+        called.overlaps(target, (called.lead, call.labels, call.weight, flow))
     gradient, losses, loss = (target if of_entries else None), None, None
     if wants[0]:
         losses, loss = target_of(called, None, loss_shape) if of_entries else (target, result)
@@ -72,6 +74,25 @@ def _in_two(value, char):
         with np.errstate(over="ignore", under="ignore"):
             high = float(np.float32(high))
     return high, 0.0
+
+
+@functools.lru_cache(maxsize=1024)
+def _options(smoothing, classes, flow, divisor, index, char):
+    """Of the kernels, as `kernels/cuda/losses.py` has them."""
+    hard = 1 - Fraction(smoothing)
+    factor = Fraction(flow) / divisor if math.isfinite(flow) and divisor else math.nan
+    ignored = (index, True) if index is not None and -(2**63) <= index < 2**63 else (0, False)
+    numbers = hard, (1 - hard) / classes, factor
+    return (*ignored, *(part for number in numbers for part in _in_two(number, char)))
+
+
+@functools.cache
+def _of_loss(*what):
+    """The kernels, a `Loss` by its attributes and its `Operation`."""
+    from fastrelu.kernels.cuda import losses
+
+    loss = losses.Loss(*what)
+    return losses, loss, losses.operation(loss)
 
 
 class _Call:
@@ -129,20 +150,12 @@ class _Call:
 
     def run(self, gradient, losses, flow):
         """Launch what there is to compute, into Views of the results."""
-        from fastrelu.kernels.cuda import losses as kernels
-
         rows, sums = self.rows, None
         flows = type(flow) is View
         kept = "" if losses is None else "none" if self.reduction == "none" else "sum"
-        loss = kernels.Loss(
-            self.labels.char if self.by_index else "p",
-            weighted=self.weight is not None,
-            spreads=self.smoothing > 0,
-            gradient=gradient is not None,
-            loss=kept,
-            flows=flows,
-            divides=self.divides,
-        )
+        labels, weighted = self.labels.char if self.by_index else "p", self.weight is not None
+        what = labels, weighted, self.smoothing > 0, gradient is not None, kept, flows, self.divides
+        kernels, loss, operation = _of_loss(*what)
         divisor, stored = rows.count if self.reduction == "mean" else 1, 0
         of_rows = losses if kept == "none" else None
         if kept == "sum":
@@ -154,27 +167,21 @@ class _Call:
             stored = self._weights(kernels, loss, arrays, options)
         if rows.count:
             places = self.weight.place if self.weight else 0, stored
-            rows.run(kernels.operation(loss), arrays, places, options)
+            rows.run(operation, arrays, places, options)
         if sums:
             self._total(kernels, sums.place, rows.count, losses.place, divisor, stored)
 
     def _options(self, flow, divisor):
-        """Of the kernels, as `kernels/cuda/losses.py` has them."""
-        hard, classes = 1 - Fraction(self.smoothing), max(1, self.rows.length)
-        factor = Fraction(flow) / divisor if math.isfinite(flow) and divisor else math.nan
-        index = self.ignore_index
-        ignored = (index, True) if index is not None and -(2**63) <= index < 2**63 else (0, False)
-        numbers = hard, (1 - hard) / classes, factor
-        return (*ignored, *(part for number in numbers for part in _in_two(number, self.char)))
+        classes = max(1, self.rows.length)
+        return _options(self.smoothing, classes, flow, divisor, self.ignore_index, self.char)
 
     def _wide_numbers(self, shape):
         """New memory for as many wide numbers, which take the room of two each, on the device."""
         called = self.called
         workspace = called.library.workspace(called.array, 2 * max(1, math.prod(shape)))
         self.workspaces.append(workspace)  # until everything that uses them has been launched
-        made = called.library.view(workspace)
-        size = 2 * (4 if self.char in "eb" else 8)
-        return View(made.place, shape, c_strides(shape, size), self.char, made.device)
+        place, size = called.library.place(workspace), 2 * (4 if self.char in "eb" else 8)
+        return View(place, shape, c_strides(shape, size), self.char, called.lead.device)
 
     def _launch(self, kernel, tasks, values):
         called, on = self.called, launching().device(self.called.lead.device)

@@ -8,6 +8,7 @@ from . import dtypes
 from .arrays import View, is_on_device
 from .calls import Gradient, Operands, alone, gradients, run_forward
 from .layout import halves
+from .repeated import again
 
 __all__ = ["backward", "backward_of_halves", "forward", "forward_of_halves"]
 
@@ -33,12 +34,15 @@ def _operands(f, given, beside):
 def forward(f, given, out, keywords):
     """An operation of two arrays, of which one at least is on a device."""
     out, where = alone(f, out), keywords.pop("where", True)
+    call, result = again(f, given.values(), where, out, (*keywords, *keywords.values()))
+    if result is not None:
+        return result
     called, found, shape = _operands(f, given, {"out": out, "where": where})
     kinds = [v.char if type(v) is View else v for v in found.values()]
     computed = dtypes.forward_of_pair(f, kinds, keywords, called.char_of_out(out))
     called.char = computed.char
     operands = [v if type(v) is View else called.number(name, v) for name, v in found.items()]
-    return run_forward(called, operands, shape, computed, out, where)
+    return run_forward(called, operands, shape, computed, out, where, call)
 
 
 def backward(f, kernels, dy, given, outs):
@@ -68,10 +72,13 @@ def _gradient(f, called, dy, shape):
 def forward_of_halves(f, array, axis, out, keywords):
     """A gated unit whose value and gate are the halves of one array on a device."""
     out, where = alone(f, out), keywords.pop("where", True)
+    call, result = again(f, (array,), where, out, (axis, *keywords, *keywords.values()))
+    if result is not None:
+        return result
     called = Operands(f, "value", array, {"out": out, "where": where}, every=True)
     parts = halves(called.lead, f._axis("value", called.lead, axis))
     computed = dtypes.forward_of_pair(f, [called.lead.char] * 2, keywords, called.char_of_out(out))
-    return run_forward(called, parts, parts[0].shape, computed, out, where)
+    return run_forward(called, parts, parts[0].shape, computed, out, where, call)
 
 
 def backward_of_halves(f, kernels, dy, array, axis, out):

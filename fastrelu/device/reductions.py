@@ -14,7 +14,7 @@ import numpy as np
 from .. import rowwise
 from .arrays import SIZES, View
 from .calls import Operands, aligned, any_on_device, launching, run_function, target_of
-from .layout import VECTOR_BYTES, broadcast
+from .layout import broadcast, layout_of
 from .rows import Block, TooManyStrides, row_plan
 
 __all__ = [
@@ -42,8 +42,11 @@ class _Named:
         rowwise.fail(self.__qualname__, kind, argument, got, expected)
 
 
+_named = functools.cache(_Named)
+
+
 def called_by(name, argument, array, **others):
-    return Operands(_Named(name), argument, array, others)
+    return Operands(_named(name), argument, array, others)
 
 
 @functools.cache
@@ -53,6 +56,54 @@ def _block(few, small):
     entries = functools.partial(row_kernels.entries_of_thread, few)
     most = team.MOST_THREADS // 2 if small else team.MOST_THREADS
     return Block(team.LANES, min(team.LEAST_THREADS, most), most, entries)
+
+
+@functools.lru_cache(maxsize=1024)
+def _parts(name, axis, shape):
+    """The axes that are reduced, those that are kept, and the shape of these."""
+    axes = rowwise.as_axes(name, axis, len(shape))
+    kept = tuple(i for i in range(len(shape)) if i not in axes)
+    return axes, kept, tuple(shape[i] for i in kept)
+
+
+@functools.lru_cache(maxsize=1024)
+def _plan(f, operation, shape, axes, char, layouts):
+    """How an operation goes over arrays of these layouts, None where one is not there."""
+    there = [View(*one, device=0) for one in layouts if one is not None]
+    aligned(f, there)
+    by_vectors = not any(one.place for one in there if one.shape == shape)
+    strides = tuple(None if one is None else one[2] for one in layouts)
+    block = _block(operation.few, char in operation.small)
+    try:
+        return row_plan(shape, axes, char, strides, X, by_vectors, block)
+    except TooManyStrides as error:
+        f._fail(ValueError, "axis", f"along {error} strides", "axes along two at most")
+
+
+def _grid(operation, char, plan, role, tasks, processors, shared_bytes):
+    """The kernel for work for so many blocks, and the blocks and the bytes of shared memory of its launch."""
+    from fastrelu.kernels.cuda import row_kernels
+
+    launch, shared = launching(), 0
+    kernel = row_kernels.kernel_of(operation, char, plan.how, plan.count, role, plan.threads)
+    blocks = processors * max(1, launch.THREADS * launch.BLOCKS_A_PROCESSOR // plan.threads)
+    if kernel.static is not None:
+        of_entry = SIZES[char] * (1 + operation.reads_dy)
+        shared = plan.kept_bytes(shared_bytes - kernel.static, of_entry)
+    return kernel, max(1, min(tasks, blocks)), shared
+
+
+@functools.lru_cache(maxsize=1024)
+def _launches(f, operation, shape, axes, char, layouts, processors, shared_bytes):
+    """A plan, the bytes of states that its kernels share, and their `_grid`s for each of its offsets."""
+    from fastrelu.kernels.cuda import row_kernels
+
+    plan = _plan(f, operation, shape, axes, char, layouts)
+    roles, state_bytes = plan.roles(processors), 0
+    if "sums" in roles:
+        state_bytes = row_kernels.state_bytes(operation, char) * plan.rows * plan.pieces
+    grids = [_grid(operation, char, plan, *one, processors, shared_bytes) for one in roles.items()]
+    return plan, state_bytes, grids
 
 
 class Rows:
@@ -68,10 +119,9 @@ class Rows:
 
     def __init__(self, called, axis):
         self.called, self.shape = called, called.lead.shape
-        self.axes = rowwise.as_axes(called.f.__qualname__, axis, len(self.shape))
-        self.kept = tuple(i for i in range(len(self.shape)) if i not in self.axes)
-        self.kept_shape = tuple(self.shape[i] for i in self.kept)
-        self.count, self.length = math.prod(self.kept_shape), math.prod(self.shape[i] for i in self.axes)
+        of = _parts if axis is None or type(axis) is int else _parts.__wrapped__  # True equals 1
+        self.axes, self.kept, self.kept_shape = of(called.f.__qualname__, axis, self.shape)
+        self.count, self.length = math.prod(self.kept_shape), math.prod([self.shape[i] for i in self.axes])
 
     def result_shape(self, keepdims):
         return (
@@ -97,23 +147,8 @@ class Rows:
 
     def plan(self, operation, arrays):
         """How to go over Views of entries and of rows, None where a kernel's array is not there."""
-        there = [one for one in arrays if one is not None]
-        aligned(self.called.f, there)
-        by_vectors = not any(one.place % VECTOR_BYTES for one in there if one.shape == self.shape)
-        strides = tuple(None if one is None else one.strides for one in arrays)
-        char = self.called.lead.char
-        try:
-            return row_plan(
-                self.shape,
-                self.axes,
-                char,
-                strides,
-                X,
-                by_vectors,
-                _block(operation.few, char in operation.small),
-            )
-        except TooManyStrides as error:
-            self.called.f._fail(ValueError, "axis", f"along {error} strides", "axes along two at most")
+        called, layouts = self.called, tuple(map(layout_of, arrays))
+        return _plan(called.f, operation, self.shape, self.axes, called.lead.char, layouts)
 
     def values(self, plan, offsets, arrays, states=0, more_places=(), options=(0,)):
         """What a launch hands over of Views: of the result, of the entries, of `dy`, of an operation's own.
@@ -128,33 +163,26 @@ class Rows:
 
     def launch(self, operation, plan, role, tasks, values):
         """One kernel of an operation, with work for so many blocks."""
-        from fastrelu.kernels.cuda import row_kernels
-
         called = self.called
-        on, char = launching().device(called.lead.device), called.lead.char
-        kernel = row_kernels.kernel_of(operation, char, plan.how, plan.count, role, plan.threads)
-        blocks = on.processors * max(1, launching().THREADS * launching().BLOCKS_A_PROCESSOR // plan.threads)
-        shared = 0
-        if kernel.static is not None:
-            of_entry = SIZES[char] * (1 + operation.reads_dy)
-            shared = plan.kept_bytes(on.shared_bytes - kernel.static, of_entry)
-        stream = called.library.stream(called.array)
-        on.launch(kernel, max(1, min(tasks, blocks)), stream, values, shared)
+        on = launching().device(called.lead.device)
+        limits = on.processors, on.shared_bytes
+        kernel, blocks, shared = _grid(operation, called.lead.char, plan, role, tasks, *limits)
+        on.launch(kernel, blocks, called.library.stream(called.array), values, shared)
 
     def run(self, operation, arrays, more_places=(), options=(0,)):
         """Launch an operation over Views, see `values`."""
-        from fastrelu.kernels.cuda import row_kernels
-
-        called, plan, states = self.called, self.plan(operation, arrays), 0
-        roles = plan.roles(launching().device(called.lead.device).processors)
-        if "sums" in roles:
-            size = row_kernels.state_bytes(operation, called.lead.char) * plan.rows * plan.pieces
-            workspace = called.library.workspace(called.array, -(-size // 8))
-            states = called.library.view(workspace).place
+        called, layouts, states = self.called, tuple(map(layout_of, arrays)), 0
+        on, library = launching().device(called.lead.device), called.library
+        given = called.f, operation, self.shape, self.axes, called.lead.char, layouts
+        plan, state_bytes, grids = _launches(*given, on.processors, on.shared_bytes)
+        if state_bytes:
+            workspace = library.workspace(called.array, -(-state_bytes // 8))
+            states = library.place(workspace)
+        stream = library.stream(called.array)
         for offsets in plan.offsets:
             values = self.values(plan, offsets, arrays, states, more_places, options)
-            for role, tasks in roles.items():
-                self.launch(operation, plan, role, tasks, values)
+            for kernel, blocks, shared in grids:
+                on.launch(kernel, blocks, stream, values, shared)
 
 
 @functools.cache
@@ -197,7 +225,7 @@ def logsumexp(function, a, axis, b, keepdims, return_sign, out):
     rows, weights = Rows(called, axis), weights_of(called, "a", b)
     made = [target_of(called, o, rows.result_shape(keepdims)) for o in outs]
     targets, results = [rows.by_row(target) for target, _ in made], tuple(result for _, result in made)
-    for target, _ in made:
+    for target, _ in made if out is not None else ():
         called.overlaps(target, [called.lead, weights])
     if return_sign and out is not None and called.overlaps(made[1][0], [made[0][0]]):
         called.f._fail(ValueError, "out", "one array twice", "one for the result and one for its sign")
@@ -221,7 +249,8 @@ def gradient_of_logsumexp(function, dy, x, axis, b, keepdims, out):
     rows, weights = Rows(called, axis), weights_of(called, "x", b)
     flow = rows.by_row(rows.of_shape("dy", dy, rows.result_shape(keepdims)))
     target, result = target_of(called, out, rows.shape)
-    called.overlaps(target, [called.lead, flow, weights])
+    if out is not None:
+        called.overlaps(target, [called.lead, flow, weights])
     if target.size and weights is not None:
         rows.run(operation_of(f"{name}.weighted"), (target, called.lead, weights, flow))
     elif target.size:
@@ -235,7 +264,8 @@ def normalise(function, x, axis, out):
     called = called_by(name, "x", x, out=out)
     rows = Rows(called, axis)
     target, result = target_of(called, out, rows.shape)
-    called.overlaps(target, [called.lead])
+    if out is not None:
+        called.overlaps(target, [called.lead])
     if target.size:
         rows.run(operation_of(name), (target, called.lead, None))
     return result
@@ -249,8 +279,9 @@ def softmax_gradient(function, dy, x, y, axis, out):
     rows = Rows(called, axis)
     flow = rows.of_shape("dy", dy, rows.shape)
     target, result = target_of(called, out, rows.shape)
-    over_dy = called.overlaps(target, [flow])
-    called.overlaps(target, [called.lead])
+    over_dy = out is not None and called.overlaps(target, [flow])
+    if out is not None:
+        called.overlaps(target, [called.lead])
     if not target.size:
         return result
     made = called.lead

@@ -43,6 +43,9 @@ class Function:
     kept: bool = True
     single: bool = False
 
+    def __hash__(self):  # of every call
+        return hash(self.name)
+
 
 @functools.cache
 def function_of(name, char, accuracy) -> Function:

@@ -104,6 +104,9 @@ class Operation:
     more_strides: int = 0
     options: Callable = no_options
 
+    def __hash__(self):  # of every call
+        return hash(self.name)
+
 
 @inline
 def _nothing(*arguments):
