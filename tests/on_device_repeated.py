@@ -40,6 +40,10 @@ CALLS = {
     "softmax": lambda before: agrees(fr.softmax, array((3, 8), before=before)),
     "logsumexp": lambda before: agrees(fr.logsumexp, array((3, 8), before=before), axis=1),
     "weights": lambda before: agrees(fr.logsumexp, array((3, 8), before=before), axis=0, b=abs(array((8,)))),
+    "gradient": lambda before: agrees(fr.gelu.backward, array((3, 8), before=before), array((3, 8), step=2)),
+    "gradient of dtypes": lambda before: agrees(
+        fr.gelu.backward, array((3, 8), "e"), array((3, 8), before=before)
+    ),
     "loss": lambda before: agrees(fr.cross_entropy, array((3, 8), before=before), np.array([0, 7, 3])),
 }
 

@@ -180,7 +180,7 @@ class Library:
 
     def place(self, array) -> int:
         """The address of its first number."""
-        return self.view(array).place
+        return self.view(array, EVERY).place
 
     def view(self, array, beside=()) -> View:
         """Where it lies; arrays of dtypes `beside` the floating ones where these are wanted, too."""

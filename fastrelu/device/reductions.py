@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 
 import numpy as np
 
@@ -156,10 +157,9 @@ class Rows:
         `more_places` are of what has no strides: they follow those of the states, before its own arrays.
         """
         places = [0 if one is None else one.place for one in arrays]
-        moved = [p + o for p, o in zip(places, offsets, strict=True)]
-        shape = plan.rows, plan.length, plan.team
-        places = (*moved[:3], states, *more_places, *moved[3:])
-        return (*places, *plan.lengths, *plan.strides, *options, *shape)
+        out, x, dy, *more = map(operator.add, places, offsets)
+        places = out, x, dy, states, *more_places, *more
+        return (*places, *plan.lengths, *plan.strides, *options, plan.rows, plan.length, plan.team)
 
     def launch(self, operation, plan, role, tasks, values):
         """One kernel of an operation, with work for so many blocks."""

@@ -69,12 +69,16 @@ class Forward:
         return True
 
 
-def again(f, operands, where, out, options):
+def again(f, operands, where, out, options, array=None):
     """A call for `remember`, or None, and the result where such a call was made before, or None.
 
-    `operands` are arrays and numbers, `options` further ones on which a result depends.
+    `operands` are arrays and numbers, `options` what else a result depends on; memory is made as for `array`,
+    by default the first one.
     """
-    array = next((one for one in operands if type(one) not in NUMBERS), None)
+    if array is None:
+        array = next((one for one in operands if type(one) not in NUMBERS), None)
+    if any(hasattr(one, "__index__") and type(one) not in NUMBERS for one in options):
+        return None, None  # which may be an array that says something else by now
     library, views = library_of_type(type(array)), []
     if library is None:
         return None, None
@@ -118,7 +122,7 @@ def _made(kept, call, library, array, out):
     return result
 
 
-def remember(call, called, target, operands, computed, ends, where):
+def remember(call, called, kernel, target, operands, char, result_char, ends, where):
     """Keep what a call was found to be, which has been launched over Views and numbers."""
     f, masks = called.f, () if where is True else (where,)
     found = [one for one in (*operands, *masks) if type(one) is View]
@@ -129,7 +133,7 @@ def remember(call, called, target, operands, computed, ends, where):
         if len(_KEPT) >= MOST:
             _KEPT.clear()
         begins = [call.views[i].place for i in sources]
-        kept = _KEPT[call.key] = Forward(*_memory(called, target, computed), sources, ())
+        kept = _KEPT[call.key] = Forward(*_memory(called, target, result_char), sources, ())
         if call.out is not None:
             apart = []
             for begin, one in zip(begins, found, strict=True):
@@ -139,19 +143,19 @@ def remember(call, called, target, operands, computed, ends, where):
                 apart.append((start - begin, end - begin, alike))
             kept.apart = *apart, tuple(end - target.place for end in target.extent)
     on = launching().device(target.device)
-    function = f._on_device(f.kernel, computed.char, on.cc)
+    function = f._on_device(kernel, char, on.cc)
     made, begins = [], (target.place, *(call.views[i].place for i in sources))
-    arguments = function, f.kernel.cost, target, operands, computed.char, ends, where
-    for kernel, blocks, values in launches(f, *arguments):
+    arguments = function, kernel.cost, target, operands, char, ends, where
+    for compiled, blocks, values in launches(f, *arguments):
         count = len(begins)
         beyond = tuple(value - begin for value, begin in zip(values[:count], begins, strict=True))
-        made.append((kernel, blocks, beyond, values[count:]))
+        made.append((compiled, blocks, beyond, values[count:]))
     kept.launches[target.place % VECTOR_BYTES, on.processors, layout.MOST_NUMBERS] = made
 
 
-def _memory(called, target, computed):
+def _memory(called, target, result_char):
     """The shape and the dtype of a result's memory, each None where the first array's are meant."""
     lead = called.lead
-    if computed.result != lead.char:
-        return target.shape, dtype_name(computed.result)
+    if result_char != lead.char:
+        return target.shape, dtype_name(result_char)
     return (None if target.shape == lead.shape else target.shape), None
