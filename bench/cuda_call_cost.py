@@ -55,7 +55,9 @@ def cases(torch, device):
     """Name -> (our call, PyTorch's, whether the result is given)."""
     x, dy = (torch.randn(10, COUNT // 10, device=device) for _ in range(2))
     y, functions = torch.empty_like(x), torch.nn.functional
-    turned = x.T
+    turned, wide = x.T, torch.randn(10, COUNT // 5, device=device)[:, ::2]
+    bias, double = torch.randn(COUNT // 10, device=device), x.double()
+    labels, mask = torch.arange(10, device=device), x > 0
     return x, {
         "relu(x)": (lambda: fr.relu(x), lambda: torch.relu(x), False),
         "relu(x, out=y)": (lambda: fr.relu(x, out=y), lambda: torch.relu(x), True),
@@ -70,8 +72,30 @@ def cases(torch, device):
             True,
         ),
         "relu(x.T, out=y.T)": (lambda: fr.relu(turned, out=y.T), lambda: torch.relu(turned), True),
+        "relu(x[:, ::2])": (lambda: fr.relu(wide), lambda: torch.relu(wide), False),
+        "gelu.backward(dy, x[:, ::2])": (
+            lambda: fr.gelu.backward(dy, wide),
+            lambda: torch.ops.aten.gelu_backward(dy, wide),
+            False,
+        ),
+        "logaddexp(x, bias)": (lambda: fr.logaddexp(x, bias), lambda: torch.logaddexp(x, bias), False),
+        "logaddexp(x, float64)": (
+            lambda: fr.logaddexp(x, double),
+            lambda: torch.logaddexp(x, double),
+            False,
+        ),
+        "relu(x, out=y, where=mask)": (
+            lambda: fr.relu(x, out=y, where=mask),
+            lambda: torch.where(mask, torch.relu(x), y),
+            True,
+        ),
         "softmax(x)": (lambda: fr.softmax(x), lambda: torch.softmax(x, -1), False),
         "logsumexp(x, axis=1)": (lambda: fr.logsumexp(x, axis=1), lambda: torch.logsumexp(x, 1), False),
+        "cross_entropy(x, labels)": (
+            lambda: fr.cross_entropy(x, labels),
+            lambda: functions.cross_entropy(x, labels),
+            False,
+        ),
     }
 
 

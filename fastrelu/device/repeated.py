@@ -128,29 +128,32 @@ def remember(call, called, kernel, target, operands, char, result_char, ends, wh
     found = [one for one in (*operands, *masks) if type(one) is View]
     halves = len(found) - len(call.views)  # two of one array, the first
     sources = tuple(max(0, i - halves) for i in range(len(found)))
+    begins = [call.views[i].place for i in sources]
     kept = _KEPT.get(call.key)
     if kept is None:
-        if len(_KEPT) >= MOST:
-            _KEPT.clear()
-        begins = [call.views[i].place for i in sources]
-        kept = _KEPT[call.key] = Forward(*_memory(called, target, result_char), sources, ())
-        if call.out is not None:
-            apart = []
-            for begin, one in zip(begins, found, strict=True):
-                one = broadcast(one, target.shape)
-                start, end = one.extent if one.size else (begin, begin)
-                alike = (begin, one.shape, one.strides) == (one.place, target.shape, target.strides)
-                apart.append((start - begin, end - begin, alike))
-            kept.apart = *apart, tuple(end - target.place for end in target.extent)
+        apart = () if call.out is None else _apart(target, found, begins)
+        kept = Forward(*_memory(called, target, result_char), sources, apart)
     on = launching().device(target.device)
-    function = f._on_device(kernel, char, on.cc)
-    made, begins = [], (target.place, *(call.views[i].place for i in sources))
-    arguments = function, kernel.cost, target, operands, char, ends, where
+    arguments = f._on_device(kernel, char, on.cc), kernel.cost, target, operands, char, ends, where
+    begins, made = (target.place, *begins), []
     for compiled, blocks, values in launches(f, *arguments):
-        count = len(begins)
-        beyond = tuple(value - begin for value, begin in zip(values[:count], begins, strict=True))
-        made.append((compiled, blocks, beyond, values[count:]))
+        beyond = tuple(value - begin for value, begin in zip(values, begins, strict=False))
+        made.append((compiled, blocks, beyond, values[len(begins) :]))
     kept.launches[target.place % VECTOR_BYTES, on.processors, layout.MOST_NUMBERS] = made
+    if len(_KEPT) >= MOST:
+        _KEPT.clear()
+    _KEPT[call.key] = kept  # whole: another thread may read it
+
+
+def _apart(target, views, begins):
+    """See `Forward`."""
+    found = []
+    for begin, one in zip(begins, views, strict=True):
+        one = broadcast(one, target.shape)
+        start, end = one.extent if one.size else (begin, begin)
+        alike = (begin, one.shape, one.strides) == (one.place, target.shape, target.strides)
+        found.append((start - begin, end - begin, alike))
+    return *found, tuple(end - target.place for end in target.extent)
 
 
 def _memory(called, target, result_char):
