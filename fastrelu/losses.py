@@ -192,13 +192,13 @@ class _Loss:
     def _general(self, dy, logits, labels, given, out):
         """What the kernel did not take as it was: another kind of arrays, another layout, or an error."""
         name, (axis, weight, reduction, smoothing, ignore_index) = self.__qualname__, given
-        names = ("axis", "weight", "reduction", "label_smoothing", "ignore_index")
-        options = dict(zip(names, given, strict=True)) | ({} if out is None else {"out": out})
-        arguments = (logits, labels) if self._fixed else (dy, logits, labels)
         if device_losses.any_on_device(dy, logits, labels, weight, out):
             return device_losses.cross_entropy(
                 name, self._wants, bool(self._fixed), dy, logits, labels, given, out
             )
+        names = ("axis", "weight", "reduction", "label_smoothing", "ignore_index")
+        options = dict(zip(names, given, strict=True)) | ({} if out is None else {"out": out})
+        arguments = (logits, labels) if self._fixed else (dy, logits, labels)
         answer = rowwise.override(self, (*arguments, weight, out), arguments, options)
         if answer is not NotImplemented:
             return answer
