@@ -157,7 +157,7 @@ def plan(
     made = cython.ufuncs.plan(index, dtype, piece, in_place, fast)
     reasons += [f"path {path}: {why}", *_reasons(made, piece, dtype, in_place, settings)]
     if dtype.char == "e" or dtype.name == "bfloat16":
-        reasons.append("computed in float32 by the formulas of accuracy fast, and rounded once")
+        reasons.append("computed in float32 by formulas for 16 bits, and rounded once")
     elif fast and cython.ufuncs.has_faster_formula(index, dtype):
         reasons.append("accuracy fast: a formula of plain arithmetic, at most 4 ULP")
     elif fast:

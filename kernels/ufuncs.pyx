@@ -14,6 +14,7 @@ from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 
+import itertools
 import sys
 
 import numpy as np

@@ -160,8 +160,8 @@ EVERY = [*ALL, "logaddexp", "logaddexp.backward"]  # the functions of two arrays
 EVERY_FORWARD = [name for name in EVERY if "backward" not in name]
 each_elementwise_forward = pytest.mark.parametrize("name", [*FORWARD, *(n for n in GATED if "." not in n)])
 each_dtype = pytest.mark.parametrize("dtype", KERNEL_FLOATS, ids=lambda d: np.dtype(d).name)
-each_call = pytest.mark.parametrize(("name", "via"), ways(ALL))
-each_kernel_call = pytest.mark.parametrize(("name", "via"), ways(BY_NAME))
+each_call = pytest.mark.parametrize(("name", "via"), list(ways(ALL)))
+each_kernel_call = pytest.mark.parametrize(("name", "via"), list(ways(BY_NAME)))
 each_kind_of_call = pytest.mark.parametrize(("name", "via"), one_of_each_kind(list(ways(ALL))))
 each_kind_of_kernel_call = pytest.mark.parametrize(("name", "via"), one_of_each_kind(list(ways(BY_NAME))))
 once = pytest.mark.skipif(AGAIN, reason="the same in the process that runs all the tests")

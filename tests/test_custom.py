@@ -115,8 +115,8 @@ def combinations(test, name):
         names, values = mark.args[:2]
         names = (names,) if isinstance(names, str) else names
         rows = [(v,) if len(names) == 1 else v for v in values if v is not np.longdouble]
-        if names == ("name",):
-            rows = [(name,)] if name in values else []
+        if "name" in names:
+            rows = [row for row in rows if row[names.index("name")] == name]
         choices.append([dict(zip(names, row, strict=True)) for row in rows])
     return [{k: v for part in parts for k, v in part.items()} for parts in itertools.product(*choices)]
 

@@ -150,9 +150,12 @@ def test_bfloat16(name):
         out = np.zeros(SHAPE, bfloat16)
         got.append(call(*inputs, out=out))
     assert got[-1] is out
-    # of an infinite y, which f never is, forms say one thing or another
-    finite = np.all(np.isfinite([a.astype(np.float32) for a in np.broadcast_arrays(*inputs)]), axis=0)
-    assert same_or_next(expected[finite], widened[finite])
+    asked = np.full(SHAPE, True)
+    if (
+        kernel.pass_ == "backward_from_y"
+    ):  # of an infinite y, which f never is, forms say one thing or another
+        asked = np.all(np.isfinite([a.astype(np.float32) for a in np.broadcast_arrays(*inputs)]), axis=0)
+    assert same_or_next(expected[asked], widened[asked])
     for one in got:
         assert one.dtype == bfloat16
         agree(one.astype(np.float32), expected.astype(np.float32))

@@ -487,10 +487,14 @@ def constant_entries():
     )
     yield Entry("LOG2E", pair(1 / ln2), "1 / ln 2")
     yield Entry("TWO_SQRT_2_OVER_PI", pair(2 * slope), "2 sqrt(2/pi)")
+    yield Entry("TWO_SQRT_2_OVER_PI_FLOAT", split(2 * slope, 24), "The same as a float and the rest.")
     yield Entry(
         "GELU_TANH_CUBIC", pair(2 * slope * mp.mpf("0.044715")), "2 sqrt(2/pi) 0.044715, the exact decimal"
     )
+    cubic = 2 * slope * mp.mpf("0.044715")
+    yield Entry("GELU_TANH_CUBIC_FLOAT", split(cubic, 24), "The same as a float and the rest.")
     yield Entry("INV_SQRT_2PI", pair(1 / mp.sqrt(2 * mp.pi)), "1 / sqrt(2 pi)")
+    yield Entry("INV_SQRT_2PI_FLOAT", split(1 / mp.sqrt(2 * mp.pi), 24), "The same as a float and the rest.")
     yield Entry(
         "MILLS_FAR",
         tuple(float((-1) ** n * math.prod(range(1, 2 * n, 2))) for n in range(9, 0, -1)),

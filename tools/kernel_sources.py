@@ -65,6 +65,15 @@ def gated():
     return [kernel for made in rows for pass_, kernel in made.items() if pass_ != "backward_value"]
 
 
+# Formulas that multiply or divide by a parameter what they read.
+SCALED = {"softplus", "silu", "elu_slope"}
+
+
+def reaches_beyond(kernel, read):
+    """Whether a result may find something where its table is 0: a product with a value or a parameter."""
+    return kernel in gated() or (kernel.formula in SCALED and not read.at_default)
+
+
 def tabulated(formulas):
     """Map a formula to its form that reads a table, and that table: f_from_table or f_from_<table>."""
     known, found = {table.function for table in tables().TABLES}, {}

@@ -9,7 +9,7 @@ from kernel_sources import (
     ROOT,
     TYPES,
     formula_kinds,
-    gated,
+    reaches_beyond,
     readings,
     table,
     table_position,
@@ -45,8 +45,8 @@ HEADER = "# Written by tools/write_kernels.py from fastrelu/table.py: edit those
 
 
 def with_formula_below(table, suffix):
-    (steps,) = (t.steps for t in tables().TABLES if t.name == f"{table}_{suffix}")
-    return f"with_formula_below[{TYPES[suffix]}](TABLE_{table}_{suffix}, {2.0**-steps})"
+    (step,) = (t.step(0) for t in tables().TABLES if t.name == f"{table}_{suffix}")
+    return f"with_formula_below[{TYPES[suffix]}](TABLE_{table}_{suffix}, {step})"
 
 
 def is_default(kernel, suffix):
@@ -114,7 +114,7 @@ def block(index, kernel, kinds, suffix):
         names = (read.formula, read.position, read.error)
         parts = [f"{name}[vec_{suffix}]" if name else "NULL" for name in names]
         types, entries = f"vec_{suffix}, {value}, {TYPES[suffix]}", f"TABLE_{read.table}_{suffix}"
-        if kernel in gated():
+        if reaches_beyond(kernel, read):
             entries = with_formula_below(read.table, suffix)
         return f"tabulated_{way_of(kernel)}{n}[{types}]({', '.join(parts)}, {literal}, {entries}, o)"
 

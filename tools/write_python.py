@@ -14,7 +14,7 @@ from kernel_sources import (
     TYPES,
     coefficients,
     formula_kinds,
-    gated,
+    reaches_beyond,
     readings,
     table,
     tables,
@@ -42,7 +42,7 @@ SHARED_WITH_CUDA = ("scalar.py", "pair.py", "steps.py")
 def formulas_py(cuda=False):
     """Every kernel in plain Python, for Numba; for CUDA those in one register besides."""
     functions, constants = translate.read(ROOT / "kernels")
-    made, kinds, gates = translate.Translator(functions), formula_kinds(), gated()
+    made, kinds = translate.Translator(functions), formula_kinds()
     read_from = {}
     for kernel in table().KERNELS:
         made.kernel(kernel)
@@ -50,7 +50,7 @@ def formulas_py(cuda=False):
             made.single(kernel)
             continue
         for read in readings(kernel, kinds):
-            beyond = ", beyond_first=True" if kernel in gates else ""
+            beyond = ", beyond_first=True" if reaches_beyond(kernel, read) else ""
             for suffix in TYPES:
                 constant = f"{read.table}{'_beyond_first' if beyond else ''}_{suffix}".upper()
                 read_from[constant] = f'table("{read.table}", "{suffix}"{beyond})'
@@ -105,7 +105,8 @@ def numba_block(kernel, kinds, suffix):
     else:
         called += [None, None]
     (read_from,) = (t for t in tables().TABLES if t.name == f"{forms[0].table}_{suffix}")
-    outside = read_from.formula_below or read_from.formula_above or kernel in gated()
+    beyond = any(reaches_beyond(kernel, read) for read in forms)
+    outside = read_from.formula_below or read_from.formula_above or beyond
     called.insert(2, " and ".join(tests) or None)
     called += [f"fetch_{read_from.name}", formula if outside else None]
     called += [f"tabulated.WORDS_{suffix.upper()}", "operands", likes]

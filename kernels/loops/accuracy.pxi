@@ -16,6 +16,10 @@ cdef extern from *:
     static inline const Kernel* kernel_of_storage(const Kernel* kernel, int storage) {
         return is_half(storage) ? kernel->shorter : chosen(kernel);
     }
+    // The same where results in float are used further before they are rounded to a storage.
+    static inline const Kernel* kernel_of_widened(const Kernel* kernel, int storage) {
+        return is_half(storage) ? kernel->faster : chosen(kernel);
+    }
     """
     enum: HIGH
     enum: FAST
@@ -24,6 +28,7 @@ cdef extern from *:
     int (*accuracy_of_context)() noexcept nogil
     const Kernel* chosen(const Kernel*) noexcept nogil
     const Kernel* kernel_of_storage(const Kernel*, int) noexcept nogil
+    const Kernel* kernel_of_widened(const Kernel*, int) noexcept nogil
     int PyContextVar_Get(object, PyObject*, PyObject**) except -1
 
 cdef object accuracy_variable = None  # of overrides with a `value`, or None

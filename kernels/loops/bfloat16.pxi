@@ -16,6 +16,14 @@ cdef int bfloat16_type() noexcept:
     return the_bfloat16_type
 
 
+# NumPy keeps what the operands' types led to, but not that `out` had a say: a first call with bfloat16 there
+# would make all later ones of bools and bytes bfloat16.  Without it they are settled beforehand.
+cdef settle_small_integers(ufunc, int inputs):
+    if inputs <= 2:
+        for types in itertools.product(map(np.dtype, "?bB"), repeat=inputs):
+            ufunc.resolve_dtypes((*types, None))
+
+
 cdef int add_bfloat16_loop(ufunc, int index) except -1:
     cdef const Kernel* kernel = kernels_of(index)
     cdef UfuncLoop* loop = <UfuncLoop*> malloc(sizeof(UfuncLoop))
@@ -26,6 +34,7 @@ cdef int add_bfloat16_loop(ufunc, int index) except -1:
     loop.kernel, loop.type = kernel, <Storage> BFLOAT16
     for j in range(kernel.inputs + 1):
         types[j] = the_bfloat16_type
+    settle_small_integers(ufunc, kernel.inputs)
     add_loop(ufunc, the_bfloat16_type, <cnp.PyUFuncGenericFunction> ufunc_loop, types, loop)
     return 0
 

@@ -19,15 +19,15 @@ template<class T> T scalar_of(vec<T>*);
 template<class T> T scalar_of(wide<T>*);
 
 // dy * slope, and 0 wherever the slope is 0: nothing flows through a dead side, not even infinity.  A slope
-// of NaN gives one NaN, the positive: of two NaN an operation takes the one that the compiler happens to
-// write first, and so their sign would depend on the position. In double lanes a slope that float calls 0 may
-// be as large as the exponential's last value.
+// of NaN gives one NaN, the processor's own, which is negative: of two NaN an operation takes the one that
+// the compiler happens to write first, and so their sign would depend on the position. In double lanes a
+// slope that float calls 0 may be as large as the exponential's last value.
 template<class T> ALWAYS_INLINE vec<T> vanishing(vec<T> like) { return splat(like, 0.0); }
 template<class T> ALWAYS_INLINE wide<T> vanishing(wide<T> like) {
     return splat(like, sizeof(T) == sizeof(float) ? 0x1p-800 : 0.0);
 }
 template<class R> ALWAYS_INLINE R chain(R dy, R slope) {
-    R still = where_eq(slope, slope, slope, magnitude(slope));
+    R still = where_eq(slope, slope, slope, splat(slope, -__builtin_nan("")));
     return where_gt(magnitude(slope), vanishing(slope), dy * slope, still);
 }
 

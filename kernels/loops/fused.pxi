@@ -95,7 +95,7 @@ cdef const Kernel* kernel_of_array(int index, cnp.ndarray a) except NULL:
     cdef const Kernel* kernel = &kernels_of(max(index, 0))[FLOAT64 if storage == FLOAT64 else FLOAT32]
     if index >= 0 and not has_block(kernel):
         raise RuntimeError(f"kernel {index} has no block for {a.dtype}")
-    return kernel_of_storage(kernel, storage)
+    return kernel_of_widened(kernel, storage)
 
 
 cdef void begin_fused(Fused* s, const Kernel* kernel, bint applies, cnp.ndarray x) noexcept:

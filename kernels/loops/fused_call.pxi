@@ -128,7 +128,7 @@ cdef object run_around(FastCall act, Given* given, Around* around, int learned):
         if not alike(given.arrays[j], x, type_num):
             return None
     compute = FLOAT64 if storage == FLOAT64 else FLOAT32
-    begin_fused(&s, kernel_of_storage(&given.kernels[compute], storage), True, x)
+    begin_fused(&s, kernel_of_widened(&given.kernels[compute], storage), True, x)
     s.outer = s.inner = 1
     for i in range(ndim):
         if i < axis:

@@ -40,7 +40,6 @@ ALWAYS_INLINE void forward_of_halves(Floats (*formula)(A...), const Operands& op
                             __attribute__((always_inline)) { store_two((S*)o.out + i * HALF_LANES, y, z); };
     for_each_two<0, S>(to, formula, o, std::index_sequence_for<A...>());
 }
-// As backward of blocks.h, but the one NaN is the processor's own, which is negative.
 template<class S, class... A>
 ALWAYS_INLINE void backward_of_halves(Floats (*slope)(A...), const Operands& operands) {
     const Operands o = operands;

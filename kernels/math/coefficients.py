@@ -508,11 +508,20 @@ LOG2E = (1.4426950408889634, 2.0355273740931033e-17)
 # 2 sqrt(2/pi)
 TWO_SQRT_2_OVER_PI = (1.5957691216057308, -9.96930880911092e-17)
 
+# The same as a float and the rest.
+TWO_SQRT_2_OVER_PI_FLOAT = (1.5957691669464111, -4.534068042105272e-08)
+
 # 2 sqrt(2/pi) 0.044715, the exact decimal
 GELU_TANH_CUBIC = (0.07135481627260025, -6.175149918155315e-19)
 
+# The same as a float and the rest.
+GELU_TANH_CUBIC_FLOAT = (0.07135481387376785, 2.3988323959931355e-09)
+
 # 1 / sqrt(2 pi)
 INV_SQRT_2PI = (0.3989422804014327, -2.49232720227773e-17)
+
+# The same as a float and the rest.
+INV_SQRT_2PI_FLOAT = (0.3989422917366028, -1.133517010526318e-08)
 
 # p(u): exp(z^2 / 2) Phi(-z) = (1 + u p(u)) / (z sqrt(2 pi)), u = 1 / z^2, asymptotically.
 MILLS_FAR = (

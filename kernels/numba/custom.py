@@ -288,8 +288,8 @@ class _Loops:
         if not self.gradient:
             return slope
         dy = context.cast(builder, values[0], self.real, wide)
-        # as `chain` of loops/blocks.h: nothing flows where the slope is 0, and a NaN is positive
-        nan = ir.Constant(slope.type, math.nan)
+        # as `chain` of loops/blocks.h: nothing flows where the slope is 0, and a NaN is negative
+        nan = ir.Constant(slope.type, -math.nan)
         still = builder.select(builder.fcmp_unordered("uno", slope, slope), nan, slope)
         flows = builder.fcmp_ordered("!=", slope, ir.Constant(slope.type, 0.0))
         return context.cast(builder, builder.select(flows, builder.fmul(dy, slope), still), wide, self.real)

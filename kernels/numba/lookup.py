@@ -52,7 +52,7 @@ def table(function: str, char: str, beyond_first: bool = False) -> Table:
     real, bits = TYPES[char]
     grid = ROUND[char] / 2**made.steps
     numbers = {
-        "first": made.first + beyond_first * 2.0**-made.steps,
+        "first": made.first + beyond_first * made.step(0),
         "last": made.last,
         "magic": grid - made.first,
         "bend": made.bend,

@@ -104,8 +104,8 @@ def product_error(a, b, p):
 
 @inline
 def chain(dy, slope, vanishing):
-    """dy * slope, and 0 wherever the slope is; of a slope that is NaN the positive NaN."""
-    still = where_eq(slope, slope, slope, abs(slope))
+    """dy * slope, and 0 wherever the slope is; of a slope that is NaN a negative NaN, as processors make."""
+    still = where_eq(slope, slope, slope, -abs(slope))
     return where_gt(abs(slope), vanishing, dy * slope, still)
 
 

@@ -3,14 +3,7 @@
 #include "simd/scaling.h"
 
 #ifdef __AVX512F__
-static ALWAYS_INLINE vec<float> entry_of(const double (&table)[16], vec<float> number) {
-    vec<float>::raw c;
-    for (int j = 0; j < 16; j++) c[j] = (float)table[j];
-    return {_mm512_permutexvar_ps((__m512i)number.v, c)};
-}
-static ALWAYS_INLINE vec<double> entry_of(const double (&table)[16], vec<double> number) {
-    return {_mm512_permutex2var_pd(_mm512_loadu_pd(table), (__m512i)number.v, _mm512_loadu_pd(table + 8))};
-}
+#include "simd/avx512_sixteenths.h"
 // y 2^floor(k / 16) for an integral k.
 template<class T> ALWAYS_INLINE vec<T> times_power_of_sixteenths(vec<T> y, vec<T> k) {
     return times_power(y, k * broadcast((T)0.0625));  // which takes the floor

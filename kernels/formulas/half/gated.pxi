@@ -11,12 +11,6 @@ cdef inline V half_gaussian_excess(V z, V k) noexcept nogil:
     cdef V lost = splat(z, -0.5) * product_error(z, z, square)
     return plain_expm1_remainder(plain_remainder(splat(z, -0.5) * square, k) + lost)
 
-cdef extern from * nogil:
-    """
-    static const double INV_SQRT_2PI_LOW = -1.133517e-08;  // what float32 lacks of it
-    """
-    const double INV_SQRT_2PI_LOW
-
 # As mills_long, and as far out as a large value finds something of it.
 cdef inline V half_mills(V z) noexcept nogil:
     cdef V t = (z - splat(z, MILLS_FLOAT_C)) / (z + splat(z, MILLS_FLOAT_C))
@@ -31,7 +25,7 @@ cdef inline V half_gelu_below(V z, V k) noexcept nogil:
     return multiply_add(factor, half_gaussian_excess(z, k), factor)
 
 cdef inline V half_gelu_slope_below(V z, V k) noexcept nogil:
-    cdef V factor = multiply_add(z, splat(z, -INV_SQRT_2PI_LOW), half_mills(z))
+    cdef V factor = multiply_add(z, splat(z, -INV_SQRT_2PI_FLOAT[1]), half_mills(z))
     factor = multiply_add(z, splat(z, -INV_SQRT_2PI[0]), factor)
     return multiply_add(factor, half_gaussian_excess(z, k), factor)
 
@@ -70,13 +64,6 @@ cdef inline V geglu_gate_slope_half(V value, V gate) noexcept nogil:
 
 
 # 2 sqrt(2/pi) and its cubic term as z (scale + scale_low), exp(-that) = 2^k (1 + t).
-cdef extern from * nogil:
-    """
-    static const double SQRT_8_OVER_PI_LOW = -4.534068e-08;  // what float32 lacks of 2 sqrt(2/pi)
-    static const double CUBIC_LOW = 2.398832e-09;  // and of GELU_TANH_CUBIC
-    """
-    const double SQRT_8_OVER_PI_LOW, CUBIC_LOW
-
 cdef inline V half_scale(V z) noexcept nogil:
     return splat(z, TWO_SQRT_2_OVER_PI[0]) + z * z * splat(z, GELU_TANH_CUBIC[0])
 
@@ -86,7 +73,7 @@ cdef inline V half_scale_low(V z) noexcept nogil:
     cdef V lost = product_error(square, splat(z, GELU_TANH_CUBIC[0]), cubic)
     lost = multiply_add(product_error(z, z, square), splat(z, GELU_TANH_CUBIC[0]), lost)
     cdef V first = splat(z, TWO_SQRT_2_OVER_PI[0])
-    lost = lost + multiply_add(square, splat(z, CUBIC_LOW), splat(z, SQRT_8_OVER_PI_LOW))
+    lost = lost + multiply_add(square, splat(z, GELU_TANH_CUBIC_FLOAT[1]), splat(z, TWO_SQRT_2_OVER_PI_FLOAT[1]))
     return sum_error(first, cubic, first + cubic) + lost
 
 cdef inline V half_gate_exponent(V z) noexcept nogil:
@@ -111,7 +98,8 @@ cdef inline V gelu_tanh_slope_half(V x) noexcept nogil:
     cdef V t = half_gate_excess(z, k)
     cdef V e = multiply_add(plain_power(k), t, plain_power(k))
     cdef V square = square_above(e)
-    cdef V cubic = z * multiply_add(z * z, splat(x, 3.0 * GELU_TANH_CUBIC[0]), splat(x, SQRT_8_OVER_PI_LOW))
+    cdef V lost = splat(x, TWO_SQRT_2_OVER_PI_FLOAT[1])
+    cdef V cubic = z * multiply_add(z * z, splat(x, 3.0 * GELU_TANH_CUBIC[0]), lost)
     cdef V growth = multiply_add(z, splat(x, TWO_SQRT_2_OVER_PI[0]), cubic)
     cdef V factor = multiply_add(z, splat(x, -TWO_SQRT_2_OVER_PI[0]), (splat(x, 1.0) - cubic) + e)
     cdef V below = times_power_of_two(multiply_add(factor, t, factor) / square, k)

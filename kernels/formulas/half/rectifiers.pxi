@@ -25,10 +25,10 @@ cdef inline V half_root(V x, V b) noexcept nogil:
 cdef inline V squareplus_slope_half(V x, V b) noexcept nogil:
     cdef V z = magnitude(x)
     cdef V s = multiply_add(x, x, b)
-    cdef V half = splat(x, 0.5)
+    cdef V one_half = splat(x, 0.5)
     cdef V d = multiply_add(z, square_root(s), s)
-    cdef V near = where_positive(x, half * d / s, half * b / d)
-    cdef V h = half * z + half * half_root(x, b)
+    cdef V near = where_positive(x, one_half * d / s, one_half * b / d)
+    cdef V h = one_half * z + one_half * half_root(x, b)
     cdef V far = where_positive(x, h, splat(x, 0.25) * b / h) / half_root(x, b)
     cdef V limit = where_positive(x, splat(x, 1.0), splat(x, 0.0))
     far = where_eq(z, splat(x, INFINITY), limit, far)

@@ -12,12 +12,14 @@ cdef inline V complement_below(V x, V x_low) noexcept nogil:
     return rest + (lost - times_power_of_sixteenths(power_low(x, x_low), k))
 
 
+# A large alpha finds something of the power far down, and of all of it its product may overflow.
 cdef inline V elu_slope_in_registers(V x, V alpha) noexcept nogil:
-    cdef V c = larger(plain_floor(x), x)
-    cdef V high = power(c)
-    cdef V low = power_low(c, splat(x, 0.0))
+    cdef V c = larger(plain_abyss(x), x)
+    cdef V high = splat(x, 0.5) * power(c)
+    cdef V low = splat(x, 0.5) * power_low(c, splat(x, 0.0))
     cdef V total = high + low
-    cdef V below = times_power_of_sixteenths(times_pair(alpha, total, (high - total) + low), sixteenths(c))
+    cdef V below = times_pair(alpha, total, (high - total) + low)
+    below = times_power_of_sixteenths(below, sixteenths(c) + splat(x, 16.0))
     cdef V y = where_positive(x, splat(x, 1.0), below)
     return where_ge(alpha, splat(x, 0.0), y, splat(x, NAN))
 

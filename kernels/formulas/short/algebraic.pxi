@@ -24,7 +24,8 @@ cdef inline V squareplus_short(V x, V b) noexcept nogil:
     cdef V size = magnitude(x * shrink)
     cdef V root = short_root(size, smaller(square_bound(x), size), small)
     cdef V h = splat(x, 0.5) * size + splat(x, 0.5) * root
-    return where_positive(x, h, (splat(x, 0.25) * small) * rough_inverse(h)) * (splat(x, 1.0) / shrink)
+    cdef V y = where_positive(x, h, (splat(x, 0.25) * small) * rough_inverse(h)) * (splat(x, 1.0) / shrink)
+    return where_eq(positive, positive, y, positive)
 
 cdef inline V squareplus_slope_short(V x, V b) noexcept nogil:
     cdef V positive = if_it_is_positive(b)
@@ -33,4 +34,5 @@ cdef inline V squareplus_slope_short(V x, V b) noexcept nogil:
     cdef V size = smaller(greatest(x), magnitude(x * shrink))
     cdef V root = short_root(size, smaller(square_bound(x), size), small)
     cdef V h = splat(x, 0.5) * size + splat(x, 0.5) * root
-    return where_positive(x, h, (splat(x, 0.25) * small) * rough_inverse(h)) * rough_inverse(root)
+    cdef V y = where_positive(x, h, (splat(x, 0.25) * small) * rough_inverse(h)) * rough_inverse(root)
+    return where_eq(positive, positive, y, positive)

@@ -19,8 +19,15 @@ cdef inline V sigmoid_slope_from_y_short(V y) noexcept nogil:
     return y * (splat(y, 1.0) - y)
 
 
+# The power comes last: of a small beta x is large where the power is next to nothing.
 cdef inline V silu_short(V x, V beta) noexcept nogil:
-    return short_of_infinity_below(x) * sigmoid_short(if_it_is_positive(beta) * x)
+    cdef V t = (if_it_is_positive(beta) * x) * splat(x, LOG2E[0])
+    cdef V c = smaller(splat(t, 90.0), t)
+    cdef V p = short_mantissa(c)
+    cdef V power = times_power_below(splat(t, 1.0), c)
+    cdef V factor = p * rough_inverse(multiply_add(p, power, splat(t, 1.0)))
+    cdef V y = times_power_below((splat(x, 0.5) * short_of_infinity_below(x)) * factor, c)
+    return y + y
 
 cdef inline V short_of_infinity_below(V x) noexcept nogil:
     return larger(splat(x, 0.0) - greatest(x), x)
@@ -55,12 +62,18 @@ cdef inline V short_bend(V a) noexcept nogil:
     cdef V e = short_exp(a)
     return e * polynomial(e, LOG1P_HALF)
 
+# short_bend(a) / b; as above.
+cdef inline V short_bend_over(V a, V b) noexcept nogil:
+    cdef V t = a * splat(a, LOG2E[0])
+    cdef V p = short_mantissa(t)
+    return times_power_below(p * polynomial(times_power_below(p, t), LOG1P_HALF) / b, t)
+
 cdef inline V softplus_short(V x, V beta) noexcept nogil:
     cdef V b = if_it_is_positive(beta)
-    return larger(x, splat(x, 0.0)) + short_bend(negative_magnitude(b * x)) / b
+    return larger(x, splat(x, 0.0)) + short_bend_over(negative_magnitude(b * x), b)
 
 cdef inline V softplus_at_default_short(V x, V beta) noexcept nogil:
-    return larger(x, splat(x, 0.0)) + short_bend(negative_magnitude(x))
+    return larger(x, splat(x, 0.0)) + short_bend_over(negative_magnitude(x), splat(x, 1.0))
 
 cdef inline V log_sigmoid_short(V x) noexcept nogil:
     return turn_sign(larger(splat(x, 0.0) - x, splat(x, 0.0)) + short_bend(negative_magnitude(x)), splat(x, -1.0))

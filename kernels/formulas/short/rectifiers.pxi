@@ -17,19 +17,22 @@ cdef inline V short_share(V x, V a, V factor) noexcept nogil:
     cdef V raise_by = where_gt(splat(a, 1e-30), a, splat(a, 18446744073709551616.0), splat(a, 1.0))
     return ((x + a) * raise_by) * (factor / (a * raise_by))
 
+# Of the largest numbers the sum itself would overflow.
+cdef inline V half_sum(V x, V b) noexcept nogil:
+    return splat(x, 0.5) * x + splat(x, 0.5) * b
+
 cdef inline V smelu_slope_short(V x, V beta) noexcept nogil:
     cdef V b = if_it_is_positive(beta)
-    return where_eq(b, b, in_pieces(x, b, splat(x, 0.0), short_share(x, b, splat(x, 0.5)), splat(x, 1.0)), b)
+    return where_eq(b, b, in_pieces(x, b, splat(x, 0.0), half_sum(x, b) / b, splat(x, 1.0)), b)
+
+cdef inline V smelu_short(V x, V beta) noexcept nogil:
+    cdef V b = if_it_is_positive(beta)
+    cdef V h = half_sum(x, b)
+    return where_eq(b, b, in_pieces(x, b, splat(x, 0.0), h * (h / b), x), b)
 
 cdef inline V celu_slope_from_y_short(V y, V alpha) noexcept nogil:
     cdef V a = if_it_is_positive(alpha)
     return where_eq(a, a, where_positive(y, splat(y, 1.0), short_share(y, a, splat(y, 1.0))), a)
-
-
-cdef inline V smelu_short(V x, V beta) noexcept nogil:
-    cdef V b = if_it_is_positive(beta)
-    cdef V t = x + b
-    return where_eq(b, b, in_pieces(x, b, splat(x, 0.0), splat(x, 0.25) * t * (t / b), x), b)
 
 
 # Twice the product, for the slope 2 x may be too large; the sum is rounded once.
