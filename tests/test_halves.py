@@ -107,6 +107,23 @@ def test_whichever_package_is_imported_first(code):
         assert output(made, ISA=cython.ISA) == "bfloat16 bfloat16"
 
 
+def test_small_integers_are_not_what_out_once_was():
+    made = "import ml_dtypes, fastrelu as fr, numpy as np; x = np.ones(3, bool)"
+    made += "; fr.gelu(x, out=np.empty(3, ml_dtypes.bfloat16)); print(fr.gelu.ufunc(x).dtype)"
+    assert output(made, ISA=cython.ISA) == "float16"
+
+
+@pytest.mark.parametrize("beta", [1.0, 1e-4, 1e-8])
+def test_a_small_beta_finds_a_small_power(beta):
+    """beta x is far below 0 where f is no subnormal yet."""
+    x = (np.linspace(-90, -70, 101) / beta).astype(bfloat16)
+    beta = float(bfloat16(beta))
+    wide = x.astype(np.longdouble)
+    power = np.exp(beta * wide)
+    for f, exact in ((fr.silu, wide * power / (1 + power)), (fr.softplus, np.log1p(power) / beta)):
+        assert same_or_next(f(x, beta=beta), exact.astype(np.float32).astype(bfloat16))
+
+
 def test_other_numbers_of_ml_dtypes_are_no_floats():
     import ml_dtypes
 

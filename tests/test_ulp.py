@@ -113,7 +113,7 @@ def test_any_usable_parameter(name, dtype, value):
     """From tiny to huge, at the places that matter for it, if it is a scale of x or if it is none."""
     row, kernel = BY_NAME[name]
     value = dtype(value)
-    places = np.concatenate([special_places(row, (1.0,)), [-80.5, -1e-3, 1.5]])
+    places = np.concatenate([special_places(row, (1.0,)), [-105.0, -80.5, -1e-3, 1.5]])
     places = np.concatenate([places, places / float(value)])
     places = places[abs(places) < np.finfo(dtype).max]
     x = np.concatenate([neighbours(places, dtype, 8), specials(dtype)])
