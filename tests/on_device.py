@@ -195,6 +195,21 @@ def test_parameters_in_arrays(dtype):
     assert not np.isnan(wide(got[:2])).any()
 
 
+def test_parameters_in_arrays_without_axes():
+    x = np.linspace(-3, 3, 6, dtype=np.float32)
+    least, most, units = (np.array(value, np.float32) for value in (-1, 2, 3))
+    for call in (
+        lambda to: fr.hardtanh(to(x), min_val=to(least), max_val=to(most)),
+        lambda to: fr.hardtanh(to(x), min_val=to(least)),
+        lambda to: fr.hardtanh.backward(to(x), to(x), max_val=to(most)),
+        lambda to: fr.bias_act(to(x), to(x), fr.hardtanh, min_val=to(least)),
+        lambda to: fr.stepped_sigmoid(to(x), units=to(units)),
+    ):
+        got, expected = call(DeviceArray), call(np.asarray)
+        for one, other in zip(*((a if isinstance(a, tuple) else (a,)) for a in (got, expected)), strict=True):
+            np.testing.assert_allclose(one.host, other, rtol=2e-7)
+
+
 @pytest.mark.parametrize("dtype", DTYPES[:3], ids=str)
 @pytest.mark.parametrize("name", GRADIENTS)
 def test_gradients_that_are_summed(name, dtype):
@@ -229,6 +244,14 @@ def test_gradient_of_what_was_broadcast():
     assert [a.shape for a in got] == [(5,), (3, 5)]
     for a, b in zip(got, expected, strict=True):
         np.testing.assert_allclose(a.host, b, rtol=1e-15)
+
+
+def test_two_gradients_side_by_side():
+    memory, x = shared(np.zeros((4, 6), np.float32)), np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3)
+    outs = DeviceArray(memory[:, :3]), DeviceArray(memory[:, 3:])
+    fr.reglu.backward(*map(DeviceArray, (x, x, x)), out=outs)
+    for out, expected in zip(outs, fr.reglu.backward(x, x, x), strict=True):
+        assert np.array_equal(out.host, expected)
 
 
 def test_gradients_over_their_operands():
@@ -317,7 +340,7 @@ def test_one_launch_a_call():
 
 
 X = shared(np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3))
-WEIGHT = DeviceArray(np.ones((2, 3), np.float32))
+WEIGHT, DY = (DeviceArray(np.ones((2, 3), np.float32)) for _ in range(2))
 REFUSED = {
     "host gate": (TypeError, "'gate'", "device 0", lambda d: fr.glu(d(X), X)),
     "odd halves": (ValueError, "'value'", "even", lambda d: fr.glu(d(X))),
@@ -344,7 +367,19 @@ REFUSED = {
         ValueError,
         "'out'",
         "one",
-        lambda d: fr.prelu.backward(*[d(X)] * 2, weight=WEIGHT, out=(WEIGHT, WEIGHT)),
+        lambda d: fr.prelu.backward(DY, d(X), weight=WEIGHT, out=(DY, WEIGHT)),
+    ),
+    "one memory for two": (
+        ValueError,
+        "'out'",
+        "the same memory for x and weight; expected arrays that share none",
+        lambda d: fr.prelu.backward(d(X), d(X), weight=WEIGHT, out=(DY, DY)),
+    ),
+    "one memory for a pair": (
+        ValueError,
+        "'out'",
+        "the same memory for value and gate",
+        lambda d: fr.reglu.backward(d(X), d(X), WEIGHT, out=(DY, DY)),
     ),
     "longdouble": (TypeError, "'dtype'", "bfloat16", lambda d: fr.relu(d(X), dtype="g")),
     "memory order": (TypeError, "'order'", "'K'", lambda d: fr.relu(d(X), order="F")),

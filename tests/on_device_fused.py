@@ -290,6 +290,7 @@ def test_rows_go_by_vectors(dtype):
 
 
 X, B = numbers("f", 4, 6), numbers("f", 6)
+SLOPES, SUMS = D(np.ones(6, "f")), D(np.ones(6, "f"))
 REFUSED = {
     "host bias": (TypeError, "'bias'", "host", lambda: fr.bias_act(D(X), B, fr.relu)),
     "bias": (ValueError, "'bias'", r"\(6,\)", lambda: fr.bias_act(D(X), D(B[:5]), fr.relu)),
@@ -324,6 +325,12 @@ REFUSED = {
         lambda: fr.bias_act(D(X), D(B), fr.relu, monitor=watched(X.T)),
     ),
     "no bias": (ValueError, "'bias'", "forward", lambda: fr.bias_act.backward(D(X), D(X), act=fr.relu)),
+    "one memory for two": (
+        ValueError,
+        "'out'",
+        "the same memory for bias and weight; expected arrays that share none",
+        lambda: fr.bias_act.backward(D(X), D(X), SLOPES, fr.prelu, weight=SLOPES, out=(None, SUMS, SUMS)),
+    ),
     "channels": (
         np.exceptions.AxisError,
         "'axis'",

@@ -7,8 +7,10 @@ parameter beyond its domain in an array, is NaN in its lane.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -42,6 +44,7 @@ __all__ = [
     "forward",
     "gradients",
     "key_words",
+    "known_here",
     "launches",
     "launching",
     "rounded",
@@ -54,6 +57,11 @@ __all__ = [
 
 HOST = {np.ndarray, float, int, type(None), list, tuple, str, bool, np.float32, np.float64}
 UNKNOWN = np.array([math.nan])  # for an array of which nothing is fetched
+
+
+def known_here(cast):
+    """Parameters as far as the host knows them, for checks of their values."""
+    return [UNKNOWN if type(value) is View else value for value in cast]
 
 
 def any_on_device(*values):
@@ -165,6 +173,20 @@ class Operands:
                     self.f._fail(ValueError, "out", "over another part of an operand's memory", expected)
         return found
 
+    def apart(self, targets):
+        """Refuse that results share memory; `targets` are Views of what was given, by result."""
+        for (one, first), (other, second) in itertools.combinations(targets.items(), 2):
+            if first.size and second.size and np.shares_memory(*map(_addresses, (first, second))):
+                got = f"the same memory for {one} and {other}"
+                self.f._fail(ValueError, "out", got, "arrays that share none")
+
+
+def _addresses(view):
+    """A View as an array of NumPy, of which nothing can be read."""
+    layout = {"data": (view.place, True), "shape": view.shape, "strides": view.strides}
+    kind = f"|V{SIZES[view.char]}"
+    return np.asarray(SimpleNamespace(__array_interface__={"typestr": kind, "version": 3, **layout}))
+
 
 def rounded(value, char):
     """A number as one of the dtype."""
@@ -273,7 +295,7 @@ def forward(f, x, parameters, axis, given):
     computed = dtypes.forward(f, called.lead.char, given, called.char_of_out(out))
     called.char = computed.char
     cast = [called.parameter(p, parameters[p.name]) for p in f.row.parameters]
-    f._check_order(cast)
+    f._check_order(known_here(cast))
     if axis is not None:
         cast = [f._along_channels(c, axis, called.lead.shape) for c in cast]
     shape = f._result_shape(called.lead, cast)
@@ -370,11 +392,11 @@ def backward(f, dy, source_name, source, parameters, axis, at_zero, pass_, wante
     cast = [called.parameter(p, parameters[p.name]) for p in f.row.parameters]
     names = [p.name for p in f.row.parameters]
     shapes = {"x": called.lead.shape} | {n: c.shape for n, c in zip(names, cast, strict=True)}
-    f._check_order(cast)
+    f._check_order(known_here(cast))
     if axis is not None:
         cast = [f._along_channels(c, axis, called.lead.shape) for c in cast]
     if source_name == "y":
-        f._check_from_y([UNKNOWN if type(c) is View else c for c in cast])
+        f._check_from_y(known_here(cast))
     shape = f._result_shape(called.lead, cast)
     if gradient.shape != shape:
         f._fail(ValueError, "dy", f"of shape {gradient.shape}", f"the shape of the forward result, {shape}")
@@ -417,6 +439,7 @@ class Gradient(NamedTuple):
 
 def gradients(f, called, jobs, shape):
     """Compute gradients by name, of operands that broadcast to `shape`; the arrays in their order."""
+    called.apart({name: job.target for name, job in jobs.items() if job.given})
     over = []
     for name, job in jobs.items():
         operands = [broadcast(v, shape) for v in job.operands if type(v) is View]

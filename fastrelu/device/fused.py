@@ -11,7 +11,16 @@ from dataclasses import replace
 import numpy as np
 
 from .arrays import View
-from .calls import UNKNOWN, Operands, any_on_device, launching, rounded, run_function, run_sums, target_of
+from .calls import (
+    Operands,
+    any_on_device,
+    known_here,
+    launching,
+    rounded,
+    run_function,
+    run_sums,
+    target_of,
+)
 from .draws import launch_with_draws
 from .layout import broadcast
 
@@ -63,7 +72,7 @@ class _Call:
             given = {p.name: self.called.parameter(p, matched[p.name]) for p in act.row.parameters}
             self.given = {name: value.shape for name, value in given.items()}
             self.cast = [self._per_channel(name, value) for name, value in given.items()]
-            act._check_order(self.cast)
+            act._check_order(known_here(self.cast))
         on = launching().device(self.called.lead.device)
         self.cc, self.char, self.stream = on.cc, self.called.lead.char, self.called.library.stream(array)
 
@@ -176,7 +185,7 @@ def backward(f, dy, x, bias, act, y, axis, dropout, key, out, parameters):
     if not act.row.draw:
         kernel = act.kernels[act._source(x, y, None, ["x", *learned])[0]]
         if y is not None:
-            act._check_from_y([UNKNOWN if type(c) is View else c for c in call.cast])
+            act._check_from_y(known_here(call.cast))
     shift = None if bias is None else call.bias(bias)
     beside = shift if y is None else np.float64(1 - call.rate)
 
@@ -187,6 +196,8 @@ def backward(f, dy, x, bias, act, y, axis, dropout, key, out, parameters):
     target, result = target_of(called, outs[0], call.shape)
     made = [target_of(called, outs[1], (call.shape[call.axis],), called.array if bias is None else bias)]
     made += [target_of(called, o, call.given[n]) for n, o in zip(learned, outs[2:], strict=True)]
+    targets = zip(("x", "bias", *learned), (target, *(one for one, _ in made)), outs, strict=True)
+    called.apart({name: one for name, one, given in targets if given is not None})
     views = [one for one in (gradient, called.lead, shift, *call.cast) if type(one) is View]
     called.overlaps(target, [broadcast(one, call.shape) for one in views])
     for other, _ in made:
