@@ -341,6 +341,7 @@ def test_one_launch_a_call():
 
 X = shared(np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3))
 WEIGHT, DY = (DeviceArray(np.ones((2, 3), np.float32)) for _ in range(2))
+LONG = DeviceArray(np.broadcast_to(np.ones(2**12, np.float32), (2**20, 2**12)))
 REFUSED = {
     "host gate": (TypeError, "'gate'", "device 0", lambda d: fr.glu(d(X), X)),
     "odd halves": (ValueError, "'value'", "even", lambda d: fr.glu(d(X))),
@@ -380,6 +381,18 @@ REFUSED = {
         "'out'",
         "the same memory for value and gate",
         lambda d: fr.reglu.backward(d(X), d(X), WEIGHT, out=(DY, DY)),
+    ),
+    "a sum too long": (
+        ValueError,
+        r"prelu.backward: a sum over 4294967296 numbers along 2 axes",
+        r"2\*\*32",
+        lambda d: fr.prelu.backward(LONG, LONG, weight=0.25, wrt="weight"),
+    ),
+    "a count too long": (
+        ValueError,
+        "activity: a sum over 4294967296",
+        "axes",
+        lambda d: fr.activity(LONG, axis=None),
     ),
     "longdouble": (TypeError, "'dtype'", "bfloat16", lambda d: fr.relu(d(X), dtype="g")),
     "memory order": (TypeError, "'order'", "'K'", lambda d: fr.relu(d(X), order="F")),

@@ -99,6 +99,22 @@ def test_sums(char, accuracy):
         assert compiling.assembled(ptx, CC).spilled == 0
 
 
+def test_sums_along_one_axis_count_in_64_bits():
+    from fastrelu.kernels.cuda import elementwise, sums, tallies
+
+    function = elementwise.function_of("relu", "f", "high")
+    for made in (sums, tallies):
+        assert str(2**32 - 1) not in made.partial(function, "f", "a", 1, 1).ptx(CC).text
+
+
+def test_what_draws_for_a_function_is_kept_as_that_is():
+    from fastrelu.kernels.cuda import draws, elementwise
+
+    for kept in (True, False):
+        function = elementwise.Function("f", abs, kept=kept)
+        assert draws.compiled(function, "uniform", "f", "an", 1).kept == kept
+
+
 def of_memory(ptx):
     """How often a kernel's text has each instruction that reads or writes arrays."""
     return Counter(re.findall(r"(?:ld|st)\.global\S*", ptx.text))

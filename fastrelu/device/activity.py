@@ -49,6 +49,7 @@ class Tallies:
         arrays = tuple(broadcast(v, shape) for v in views)
         blocks = on.processors * launch.BLOCKS_A_PROCESSOR
         plan = summation(out, arrays, shape, kept, launch.THREADS, sums.WIDTH, blocks)
+        plan.check(f.__qualname__)
         samples = int(np.prod([shape[i] for i in axes], dtype=np.int64))
         if samples and plan.kept:
             count = tallies.PART_BYTES // SIZES["d"] * plan.parts * plan.kept

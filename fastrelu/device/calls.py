@@ -258,6 +258,7 @@ def run_sums(f, function, out, operands, shape, kept_shape, called, stream, term
         sums.WIDTH,
         on.processors * launch.BLOCKS_A_PROCESSOR,
     )
+    plan.check(f.__qualname__)
     workspace = called.library.workspace(called.array, 2 * max(1, plan.parts * plan.kept))
     work = called.library.view(workspace).place
     kernels = (

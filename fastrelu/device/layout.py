@@ -187,8 +187,8 @@ class Summation:
     ----------
     ranks : tuple of int
         Axes that are kept, and that are summed.
-    kept, parts : int
-        Results, and parts of each.
+    kept, terms, parts : int
+        Results, and terms and parts of each.
     blocks : int
         Of the first launch.
     partial, finished : tuple of int
@@ -197,10 +197,20 @@ class Summation:
 
     ranks: tuple[int, int]
     kept: int
+    terms: int
     parts: int
     blocks: int
     partial: tuple[int, ...]
     finished: tuple[int, ...]
+
+    def check(self, name):
+        """Refuse more numbers than kernels count along several axes, which they do in 32 bits."""
+        for rank, count in zip(self.ranks, (self.kept, self.terms), strict=True):
+            if rank > 1 and count >= 2**32:
+                raise ValueError(
+                    f"{name}: a sum over {count} numbers along {rank} axes; expected fewer than 2**32, "
+                    "or memory without gaps"
+                )
 
 
 def summation(out, arrays, shape, kept_shape, threads, width, blocks) -> Summation:
@@ -228,6 +238,7 @@ def summation(out, arrays, shape, kept_shape, threads, width, blocks) -> Summati
     return Summation(
         (len(kept.lengths), len(summed.lengths)),
         results,
+        terms,
         parts,
         parts * groups,
         (results, terms, parts, width, *kept.lengths[1:], *summed.lengths[1:], *steps[0], *steps[1]),

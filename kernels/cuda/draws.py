@@ -174,18 +174,15 @@ def compiled(function: Function, distribution, char, pattern, rank) -> Kernel:
         types.UniTuple(types.uint32, rank - 1),
         types.UniTuple(INDEX, rank * arrays),
     )
-    return Kernel(f"{function.name}.{distribution}.{char}.{pattern}.{rank}", make, arguments)
+    name = f"{function.name}.{distribution}.{char}.{pattern}.{rank}"
+    return Kernel(name, make, arguments, kept=function.kept)
 
 
 def _drawing(f, draw, storage, pattern, rank):
     arrays = 1 + arrays_of(pattern)
-    has_numbers, several = "n" in pattern, rank > 1
+    has_numbers = "n" in pattern
     run = applied(f, storage, pattern + "n")
     find = located(rank, arrays)
-
-    @inline
-    def narrowed(i):
-        return types.uint32(i) if several else i
 
     @inline
     def given(numbers, number):
@@ -202,7 +199,7 @@ def _drawing(f, draw, storage, pattern, rank):
                 i = first + k * COUNTERS
                 number = a if k == 0 else b if k == 1 else c if k == 2 else d
                 if i < n:
-                    at = find(places, narrowed(i), lengths, strides)
+                    at = find(places, i, lengths, strides)
                     run(at, given(numbers, number), 0, 0)
             task += step
 

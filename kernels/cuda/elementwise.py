@@ -152,7 +152,7 @@ def strided(f, storage, pattern, rank, by_vectors=False, ends=()):
     def kernel(places, numbers, n, lengths, strides):
         i, step = types.int64(cuda.grid(1)), types.int64(cuda.gridsize(1))
         while i < n:
-            run(find(places, types.uint32(i), lengths, strides), numbers, 0, 0)
+            run(find(places, i, lengths, strides), numbers, 0, 0)
             i += step
 
     return kernel

@@ -62,7 +62,7 @@ def _forward(char, index, rank):
     def kernel(places, n, pieces, steps, lengths, strides):
         i = types.int64(cuda.grid(1))
         while i < n:
-            found = find(places, types.uint32(i), lengths, strides)
+            found = find(places, i, lengths, strides)
             j, best = which(found[1], steps[0], pieces)
             store(found[0], best)
             if index:
@@ -92,7 +92,7 @@ def _backward(char, index, rank):
     def kernel(places, n, pieces, steps, lengths, strides):
         i = types.int64(cuda.grid(1))
         while i < n:
-            found = find(places, types.uint32(i), lengths, strides)
+            found = find(places, i, lengths, strides)
             dy = load(found[1])
             if index:
                 j = fetch(found[2])

@@ -75,7 +75,7 @@ def _over_bytes(each, char, rank, reads):
     def places_of(places, i, lengths, strides):
         if contiguous:
             return places[0] + i * size, places[1] + i * size
-        return find(places[:2], types.uint32(i), lengths, strides)
+        return find(places[:2], i, lengths, strides)
 
     def kernel(places, numbers, n, lengths, strides):
         e = cuda.local.array(EIGHT, value)

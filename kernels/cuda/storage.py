@@ -271,7 +271,7 @@ def located(rank, count):
     """An intrinsic ``find(places, i, lengths, strides)``: where number `i` lies in each of `count` arrays.
 
     `lengths` has the lengths of all axes but the first; `strides` those of each array in turn along all axes,
-    in bytes.
+    in bytes.  Along several axes it counts in 32 bits, along one in 64.
     """
 
     def twin(places, i, lengths, strides):
@@ -288,6 +288,8 @@ def located(rank, count):
     def find(context, places, i, lengths, strides):
         def write(target, builder, signature, arguments):
             places, i, lengths, strides = arguments
+            if rank > 1:
+                i = builder.trunc(i, WORD)
             positions = []
             for axis in reversed(range(rank - 1)):
                 n = builder.extract_value(lengths, axis)

@@ -106,10 +106,10 @@ def _partial(f, storage, pattern, kept_rank, summed_rank, keeps, draws):
         column = block // parts * width + me % width
         total, lost = wide(0.0), wide(0.0)
         if column < kept:
-            own = to_result(places, types.uint32(column), kept_lengths, kept_strides)
+            own = to_result(places, column, kept_lengths, kept_strides)
             i = part * rows + row
             while i < summed:
-                term = evaluate(to_term(own, types.uint32(i), lengths, strides), numbers, key)
+                term = evaluate(to_term(own, i, lengths, strides), numbers, key)
                 total, lost = accumulate(total, lost, term)
                 i += parts * rows
         high[me], low[me] = total, lost
@@ -147,7 +147,7 @@ def _finished(storage, kept_rank, pairs):
             while part < parts:
                 total, lost = add_pair(total, lost, read(work + (part * kept + column) * VECTOR_BYTES))
                 part += 1
-            found = find(places, types.uint32(column), lengths, strides)
+            found = find(places, column, lengths, strides)
             put(found[0], (pair.narrow((total, lost)),))
             column += step
 

@@ -55,10 +55,10 @@ def _partial(f, storage, pattern, kept_rank, summed_rank):
         column = block // parts * width + me % width
         total, lost, count = wide(0.0), wide(0.0), types.int64(0)
         if column < kept:
-            own = to_unit(places, types.uint32(column), kept_lengths, kept_strides)
+            own = to_unit(places, column, kept_lengths, kept_strides)
             i = part * rows + row
             while i < summed:
-                y = value(to_sample(own, types.uint32(i), lengths, strides), numbers)
+                y = value(to_sample(own, i, lengths, strides), numbers)
                 total, lost = accumulate(total, lost, y)
                 count += types.int64(0) if y <= wide(0.0) else types.int64(1)
                 i += parts * rows
@@ -106,7 +106,7 @@ def _finished(kept_rank, pairs):
     def kernel(places, work, kept, parts, row, begins, lengths, strides):
         column, step = types.int64(cuda.grid(1)), types.int64(cuda.gridsize(1))
         while column < kept:
-            place = find(places, types.uint32(column), lengths, strides)[0]
+            place = find(places, column, lengths, strides)[0]
             total, lost, count = wide(0.0), wide(0.0), wide(0.0)
             if begins == 0:
                 total, lost = number_at(place)[0], number_at(place + row)[0]
