@@ -31,7 +31,7 @@ def numbers(*shape):
 class Lending:
     """An array that is lent by DLPack, as kept by `host`; its module is none that is known."""
 
-    version, code, kind, ordinal = (1, 0), None, 2, 0
+    version, code, flags, kind, ordinal = (1, 0), None, 0, 2, 0
 
     def __init__(self, host):
         self.host, self.asked, self.shape, self.device = host, [], host.shape, "here"
@@ -45,9 +45,10 @@ class Lending:
             raise TypeError("an old library")
         self.asked.append(stream)
         capsule = self.host.__dlpack__(**({"max_version": self.version} if self.version else {}))
-        if self.code is not None:
-            name = dlpack._name(capsule)
-            dlpack.Versioned.from_address(dlpack._pointer(capsule, name)).tensor.code = self.code
+        if self.version is not None:
+            found = dlpack.Versioned.from_address(dlpack._pointer(capsule, dlpack._name(capsule)))
+            found.flags |= self.flags
+            found.tensor.code = found.tensor.code if self.code is None else self.code
         return capsule
 
     def __array_namespace__(self):
@@ -109,6 +110,7 @@ def test_what_is_wrong_with_a_loan(monkeypatch):
         ({"code": 6}, r"'x' is of dtype bool32; expected float16"),
         ({"version": (1, 0), "__dlpack__": lambda self, **_: None}, "capsule|PyCapsule"),
         ({"__dlpack__": lambda self, **_: _raise(BufferError("not now"))}, "cannot be shared: not now"),
+        ({"flags": dlpack.COPIED}, "cannot be shared: shared as a copy; expected its own memory"),
     ):
         with monkeypatch.context() as patched:
             for name, value in change.items():
@@ -137,8 +139,8 @@ def _raise(error):
 class Describing:
     """An array that says by ``__cuda_array_interface__`` alone where it is, and on which stream."""
 
-    def __init__(self, host):
-        self.host = host
+    def __init__(self, host, mask=None):
+        self.host, self.mask = host, mask
 
     @property
     def __cuda_array_interface__(self):
@@ -149,6 +151,7 @@ class Describing:
             "data": (place, False),
             "version": 3,
             "stream": 77,
+            "mask": self.mask,
         }
 
 
@@ -159,6 +162,33 @@ def test_arrays_that_describe_themselves():
     assert arrays.library_of(x).stream(x) == 77
     with pytest.raises(TypeError, match=r"^gelu: a .*Describing has no __array_namespace__"):
         fr.gelu(x)
+    for wrong, message in (
+        (Describing(x.host.astype(">f4")), "'x' is of dtype >f4; expected this machine's byte order"),
+        (Describing(x.host, mask=out), "'x' is an array with a mask; expected one without"),
+    ):
+        for call in (fr.gelu, fr.softmax):
+            with pytest.raises(TypeError, match=message):
+                call(wrong, out=out)
+
+
+def test_what_does_not_say_where_it_is():
+    class Hidden:
+        def __array__(self, dtype=None, copy=None):
+            return np.array([1.0, -1.0])
+
+        def __dlpack_device__(self):
+            raise BufferError("not to be shared")
+
+    np.testing.assert_array_equal(fr.relu(Hidden()), [1, 0])
+
+
+def test_tensors_with_the_negative_bit():
+    torch, library = pytest.importorskip("torch"), arrays.Torch("torch")
+    x = torch._neg_view(torch.tensor([1.0, 2.0]))
+    with pytest.raises(arrays.Unsuitable, match=r"the negative bit; expected .resolve_neg\(\) of it"):
+        library.view(x)
+    of_device = types.SimpleNamespace(is_cuda=True, is_contiguous=lambda: True, is_neg=lambda: True)
+    assert library.plain(of_device) is None
 
 
 # JAX and Numba: attributes as in jaxlib's ArrayImpl and numba-cuda's DeviceNDArray

@@ -9,7 +9,7 @@ import pytest
 from simulated import LIBRARY, DeviceArray
 
 import fastrelu as fr
-from fastrelu.kernels.cuda import launch
+from fastrelu.kernels.cuda import launch, plain_calls
 from fastrelu.kernels.cuda.driver import DriverError
 
 
@@ -162,7 +162,10 @@ new_capsule.argtypes = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p
 
 class Exchanged(DeviceArray):
     __dlpack_c_exchange_api__ = new_capsule(ctypes.addressof(TABLE), b"dlpack_exchange_api", None)
-    requires_grad, kind = False, 2
+    requires_grad, negative, kind = False, False, 2
+
+    def is_neg(self):
+        return self.negative
 
 
 def by_table(call, *arrays, **keywords):
@@ -200,6 +203,23 @@ flat = x.host.ravel()
 assert fr.relu.on_device((Exchanged(flat[4:]),), Exchanged(flat[:-4])) is None
 x.requires_grad = True
 assert fr.relu.on_device((x,), y) is None
-x.requires_grad, x.kind = False, 1
+x.requires_grad, x.negative = False, True
 assert fr.relu.on_device((x,), y) is None
+x.negative, x.kind = False, 1
+assert fr.relu.on_device((x,), y) is None
+
+# parameters are checked where there is no number, too
+none, to = (Exchanged(np.lib.stride_tricks.as_strided(flat, (0,), (4,))) for _ in range(2))
+count = seen.count
+with pytest.raises(ValueError, match="beta > 0"):
+    fr.softplus.on_device((none,), to, (-1.0,))
+assert fr.softplus.on_device((none,), to, (1.0,)) is to
+assert seen.count == count
+
+# the error of a table that knows no stream: a function of Python's that has one where it is given 0
+plain_calls.take_for_a_device(0)
+x.kind = y.kind = 0
+TABLE.stream = ctypes.cast(ctypes.pythonapi.PyObject_Size, Stream)
+with pytest.raises(SystemError, match="null argument"):
+    fr.relu.on_device((x,), y)
 print("as expected")

@@ -132,7 +132,8 @@ class Library:
     ----------
     package : str
     exchanges : bool
-        Whether its arrays, which can be written and say ``requires_grad``, may be read by DLPack's table.
+        Whether its arrays may be read by DLPack's table: they can be written and say ``requires_grad`` and
+        ``is_neg()``.
     """
 
     exchanges = False
@@ -229,12 +230,14 @@ class Torch(Library):
                 "a tensor that requires a gradient; expected one that does not: use .detach(), or a function "
                 "of fastrelu.torch"
             )
+        if array.is_neg():
+            raise Unsuitable("a tensor with the negative bit; expected .resolve_neg() of it")
         char = self.char(array, beside)
         strides = _in_bytes(array.stride(), SIZES[char])
         return View(array.data_ptr(), tuple(array.shape), strides, char, array.get_device())
 
     def plain(self, array):
-        if not array.is_cuda or not array.is_contiguous():
+        if not array.is_cuda or not array.is_contiguous() or array.is_neg():
             return None
         if array.requires_grad and self.module.is_grad_enabled():
             return None

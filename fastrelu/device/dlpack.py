@@ -14,7 +14,7 @@ __all__ = ["ON_DEVICE", "Lent", "Unreadable", "lent"]
 
 ON_DEVICE = (2, 13)  # kDLCUDA, kDLCUDAManaged
 VERSION = 1, 0
-READ_ONLY = 1
+READ_ONLY, COPIED = 1, 2  # flags
 KINDS = {0: "int", 1: "uint", 2: "float", 4: "bfloat", 6: "bool"}
 
 
@@ -83,6 +83,8 @@ def lent(array, stream) -> Lent:
         found = Versioned.from_address(_pointer(capsule, name))
         if found.version[0] != VERSION[0]:
             raise Unreadable(f"shared by DLPack {found.version[0]}.{found.version[1]}; expected 1.x")
+        if found.flags & COPIED:
+            raise Unreadable("shared as a copy; expected its own memory")
         tensor, writeable = found.tensor, not found.flags & READ_ONLY
     elif name == b"dltensor":
         tensor = Tensor.from_address(_pointer(capsule, name))

@@ -28,7 +28,10 @@ class Standard(Library):
     def is_on_device(self, array):
         if hasattr(array, "__cuda_array_interface__"):
             return True
-        return hasattr(array, "__dlpack_device__") and array.__dlpack_device__()[0] in ON_DEVICE
+        try:
+            return hasattr(array, "__dlpack_device__") and array.__dlpack_device__()[0] in ON_DEVICE
+        except Exception:  # whatever its library has against sharing it
+            return False
 
     def view(self, array, beside=()):
         found = getattr(array, "__cuda_array_interface__", None)
@@ -42,6 +45,10 @@ class Standard(Library):
             strides = one.strides or c_strides(one.shape, one.size)
             return View(one.place, one.shape, strides, char, self.device(array), one.writeable)
         dtype = np.dtype(found["typestr"])
+        if not dtype.isnative:
+            raise Unsuitable(f"of dtype {dtype.str}; expected this machine's byte order")
+        if found.get("mask") is not None:
+            raise Unsuitable("an array with a mask; expected one without")
         name = str(array.dtype) if dtype.kind == "V" else dtype.name
         char = known(CHARS.get(name, name), beside)
         place, read_only = found["data"]

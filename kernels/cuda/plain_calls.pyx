@@ -145,6 +145,11 @@ cdef bint alike(Tensor* a, Tensor* b) noexcept:
     return True
 
 
+cdef int checked(int status) except -1:
+    """Raise the error that a function of the table has set."""
+    return -1 if status else 0
+
+
 cdef class Reader:
     """How arrays of a type are read."""
 
@@ -165,7 +170,7 @@ cdef class Reader:
             if self.exchange.describe(<void*> array, tensor):
                 PyErr_Clear()
                 return False
-            return described(tensor, place) and not array.requires_grad
+            return described(tensor, place) and not array.requires_grad and not array.is_neg()
         try:
             found = self.library.plain(array)
         except TypeError:  # no array for kernels: the general call says why
@@ -180,8 +185,7 @@ cdef class Reader:
         cdef void* found
         if not self.exchange:
             return self.library.stream(array)
-        if self.exchange.stream(on_a_device, place.device, &found):
-            raise
+        checked(self.exchange.stream(on_a_device, place.device, &found))
         return <uintptr_t> found
 
 
@@ -261,8 +265,6 @@ cdef class PlainCalls:
             result = out
             if not self.beside(reader, out, first, &tensor, &lead, &to):
                 return None
-        if not lead.count:
-            return result
         size = size_of(lead.char)
         for i in range(count):
             step = <int64_t> (places[i].start - to.start)
@@ -277,6 +279,8 @@ cdef class PlainCalls:
             if len(self.ready) >= MOST_KEPT:
                 self.ready.clear()
             ready = self.ready[key] = self.prepared(chr(lead.char), lead.device, values)
+        if not lead.count:
+            return result
         device, kernel, threads, most, numbers = ready
         lanes = VECTOR_BYTES // size
         head = (-to.start % VECTOR_BYTES) // size
