@@ -263,6 +263,10 @@ class LogSumExp:
         if other._sum is None:
             return
         self._check_shape(name, "other", other._shape)
+        if type(other._sum) is Sums and self.dtype is not None and str(self.dtype) != str(other.dtype):
+            rowwise.fail(
+                name, TypeError, "other", f"of dtype {other.dtype}", f"{self.dtype}, that of the result"
+            )
         made = other._sum if self._sum is None else self._merged(name, other)
         self.dtype = self.dtype or other.dtype
         self.entries += other.entries

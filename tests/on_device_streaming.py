@@ -32,6 +32,7 @@ def test_chunks(dtype):
     assert type(got) is D
     assert (got.host.dtype, got.shape, total.entries) == (dtype, (3, 4), x.size)
     assert off(got.host, reference(fr.logsumexp, x, 2), 0.5) <= 1
+    assert type(total.dtype) is type(x.dtype)
     assert repr(total) == f"LogSumExp(axis=2, dtype={dtype}) over 132 entries"
     if dtype == np.float32:
         turned = streamed([x.transpose(1, 0, 2)[:, :, ::-2], x.transpose(1, 0, 2)[:, :, 1::2]], axis=(0, 2))
@@ -112,6 +113,10 @@ def seen(x):
     return total
 
 
+def merged_to(dtype, other):
+    fr.LogSumExp(axis=1, dtype=dtype).merge(other)
+
+
 HOST, DOUBLE = seen(X), seen(D(X.astype("d")))
 REFUSED = {
     "host, then device": (TypeError, "'chunk'", "host", lambda t: t.update(D(X)), X),
@@ -123,6 +128,7 @@ REFUSED = {
     "their shape": (ValueError, "'b'", r"\(3, 4\)", lambda t: t.update(D(X), D(X[:, :2])), D(X)),
     "merged": (TypeError, "'other'", "host.*device", lambda t: t.merge(HOST), D(X)),
     "merged dtypes": (TypeError, "float64", "float32", lambda t: t.merge(DOUBLE), D(X)),
+    "merged result": (TypeError, "float64", "float32", lambda t: merged_to("f", t), D(X.astype("d"))),
     "result": (TypeError, "float32", "float64", lambda t: fr.LogSumExp(dtype="d").update(D(X)), D(X)),
 }
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from .arrays import SIZES, View, c_strides, dtype_name, library_of
 from .calls import any_on_device, launching, target_of
+from .dtypes import dtype_of
 from .reductions import Rows, called_by, operation_of, weights_of
 
 __all__ = ["Sums", "any_on_device"]
@@ -47,7 +48,11 @@ class Sums:
 
     @property
     def dtype(self):
-        return dtype_name(self.library.char(self.kind))
+        char = self.library.char(self.kind)
+        try:
+            return dtype_of(char)
+        except ImportError:  # bfloat16, which goes by its name then
+            return dtype_name(char)
 
     @property
     def count(self):
