@@ -407,9 +407,17 @@ REFUSED = {
     ),
     "misaligned": (
         ValueError,
-        "float32",
-        "between",
+        "'x' is an array of float32 that begins or steps between its numbers",
+        "expected multiples of 4 bytes",
         lambda d: fr.relu(d(np.frombuffer(bytes(9), "f", 2, 1))),
+    ),
+    "misaligned out of a second launch": (
+        ValueError,
+        "'out' is an array of float32",
+        "between",
+        lambda d: fr.prelu.backward(
+            d(X), d(X), weight=WEIGHT, out=(DY, d(np.zeros(25, "u1")[1:].view("f").reshape(2, 3)))
+        ),
     ),
 }
 

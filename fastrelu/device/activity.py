@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .arrays import SIZES, View, c_strides
-from .calls import Operands, aligned, any_on_device, divided, launching
+from .calls import Operands, any_on_device, divided, launching
 from .layout import broadcast, summation
 
 __all__ = ["Tallies", "any_on_device", "tally"]
@@ -40,7 +40,6 @@ class Tallies:
         """Count what a function of a dtype makes of operands of `shape`, whose samples lie along `axes`."""
         from fastrelu.kernels.cuda import sums, tallies
 
-        aligned(f, [o for o in operands if type(o) is View])
         launch, stream = launching(), called.library.stream(called.array)
         on = launch.device(called.lead.device)
         pattern, views, numbers = divided(operands, char)

@@ -400,8 +400,17 @@ def view(name, argument, array, beside=()) -> View:
     ------
     TypeError
         If its library does not share it, or its dtype is none that is supported.
+    ValueError
+        If its numbers do not lie at multiples of their size.
     """
     try:
-        return library_of(array).view(array, beside)
+        found = library_of(array).view(array, beside)
     except Unsuitable as error:
         raise TypeError(f"{name}: argument {argument!r} is {error}") from None
+    size = SIZES[found.char]
+    if found.place % size or any(step % size for step in found.strides):
+        raise ValueError(
+            f"{name}: argument {argument!r} is an array of {dtype_name(found.char)} that begins or steps "
+            f"between its numbers; expected multiples of {size} bytes"
+        )
+    return found

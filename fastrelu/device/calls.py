@@ -29,14 +29,13 @@ from .arrays import (
     library_of,
     view,
 )
-from .launches import aligned, divided, launches, launching
+from .launches import divided, launches, launching
 from .layout import broadcast, halves, passes, summation
 from .repeated import again, remember
 
 __all__ = [
     "Gradient",
     "Operands",
-    "aligned",
     "alone",
     "any_on_device",
     "backward",
@@ -214,12 +213,12 @@ def run(f, kernel, out, operands, stream, char=None, ends=(), where=True):
     on = launching().device(out.device)
     function = f._on_device(kernel, char or out.char, on.cc)
     if where is not False:
-        run_function(f, function, kernel.cost, out, operands, stream, char, ends, where)
+        run_function(function, kernel.cost, out, operands, stream, char, ends, where)
 
 
-def run_function(f, function, cost, out, operands, stream, char=None, ends=(), where=True):
-    """Launch a device function over views and numbers, on behalf of `f`; see `launches`."""
-    for compiled, blocks, values in launches(f, function, cost, out, operands, char, ends, where):
+def run_function(function, cost, out, operands, stream, char=None, ends=(), where=True):
+    """Launch a device function over views and numbers; see `launches`."""
+    for compiled, blocks, values in launches(function, cost, out, operands, char, ends, where):
         launching().device(out.device).launch(compiled, blocks, stream, values)
 
 
@@ -244,7 +243,6 @@ def run_sums(f, function, out, operands, shape, kept_shape, called, stream, term
     from fastrelu.kernels.cuda import sums
 
     targets = () if terms is None else (terms,)
-    aligned(f, [out, *targets, *(o for o in operands if type(o) is View)])
     launch, char = launching(), called.char
     on = launch.device(out.device)
     pattern, views, numbers = divided(operands, char)
@@ -486,7 +484,7 @@ def explained(f, kernel, arrays, out):
         target = replace(whole, shape=shape, strides=strides)
     ends = computed.ends(target.char)
     on = launching().device(target.device)
-    made = list(launches(None, f._on_device(kernel, char, on.cc), kernel.cost, target, views, char, ends))
+    made = list(launches(f._on_device(kernel, char, on.cc), kernel.cost, target, views, char, ends))
     views = tuple(broadcast(v, shape) for v in views if type(v) is View)
     over = list(passes(target, views, tuple(v.char == char for v in views)))
     ranks = [one.rank for one in over]

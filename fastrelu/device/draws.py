@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from .arrays import SIZES, View
-from .calls import Operands, aligned, any_on_device, divided, key_words, launching, run, target_of
+from .calls import Operands, any_on_device, divided, key_words, launching, run, target_of
 from .layout import broadcast, merged
 
 __all__ = ["any_on_device", "launch_with_draws", "run_with_draws"]
@@ -93,7 +93,6 @@ def launch_with_draws(f, function, distribution, key, out, operands, stream):
     from fastrelu.kernels.cuda import draws
 
     views = [broadcast(v, out.shape) for v in operands if type(v) is View]
-    aligned(f, [out, *views])
     if not out.size:
         return
     pattern, _, numbers = divided(operands, out.char)

@@ -118,7 +118,7 @@ class _Call:
             operands = *operands, *map(np.float64, self.dropout)
             launch_with_draws(self.f, function, DISTRIBUTION, self.key, target, operands, self.stream)
         else:
-            run_function(self.f, function, cost, target, operands, self.stream)
+            run_function(function, cost, target, operands, self.stream)
 
     def run_random(self, function, target, operands):
         """Launch a function of a random activation, whose draws come last."""

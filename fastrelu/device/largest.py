@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import control
 from .arrays import INTEGERS, dtype_name
-from .calls import aligned, any_on_device, launching, target_of
+from .calls import any_on_device, launching, target_of
 from .layout import merged
 from .reductions import called_by
 
@@ -26,7 +26,6 @@ def _groups(view, shape, pieces, axis):
 
 def _launch(called, kernel_of, views, pieces, steps):
     """Launch over groups, whose first entries the views have."""
-    aligned(called.f, [one for one in views if one.char in "ebfd"])
     size = views[0].size
     if not size:
         return

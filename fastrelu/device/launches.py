@@ -6,10 +6,10 @@ import functools
 import operator
 
 from . import layout
-from .arrays import SIZES, View, dtype_name
+from .arrays import View
 from .layout import VECTOR_BYTES, broadcast, layout_of, passes
 
-__all__ = ["aligned", "divided", "launches", "launching"]
+__all__ = ["divided", "launches", "launching"]
 
 
 @functools.cache
@@ -40,10 +40,9 @@ def _letter(view):
     return LETTERS.get(view.char) or (view.char if view.rounded else view.char.upper())
 
 
-def launches(f, function, cost, out, operands, char=None, ends=(), where=True):
+def launches(function, cost, out, operands, char=None, ends=(), where=True):
     """What runs a function of numbers: kernels, blocks, and the values of their arguments.
 
-    Arrays have to be `aligned`, or it is an error of `f`, unless that is None.
     `char` is the dtype that is computed in, by default that of `out`; `ends` and `where` are as
     ``dtypes`` gives them.
     """
@@ -53,13 +52,13 @@ def launches(f, function, cost, out, operands, char=None, ends=(), where=True):
         pattern, views = f"{pattern}w", [*views, where]
     moved = [v.place & -VECTOR_BYTES for v in (out, *views)]
     layouts = layout_of(out), *map(layout_of, views)
-    for one in _launches(f, function, cost, layouts, char, pattern, ends, on.processors, layout.MOST_NUMBERS):
+    for one in _launches(function, cost, layouts, char, pattern, ends, on.processors, layout.MOST_NUMBERS):
         compiled, blocks, places, rest = one
         yield compiled, blocks, (*map(operator.add, moved, places), *numbers, *rest)
 
 
 @functools.lru_cache(maxsize=1024)
-def _launches(f, function, cost, layouts, char, pattern, ends, processors, most_numbers):
+def _launches(function, cost, layouts, char, pattern, ends, processors, most_numbers):
     """Kernels, blocks, places and last arguments for arrays in the first 16 bytes of memory.
 
     Wherever arrays of such layouts begin they are gone over alike.
@@ -67,8 +66,6 @@ def _launches(f, function, cost, layouts, char, pattern, ends, processors, most_
     from fastrelu.kernels.cuda import elementwise
 
     out, *views = (View(*one, device=0) for one in layouts)
-    if f is not None:
-        aligned(f, (out, *views))
     stretched, made = tuple(kind == "a" for kind in pattern if kind != "n"), []
     for one in passes(out, tuple(broadcast(v, out.shape) for v in views), stretched):
         letters = pattern
@@ -80,12 +77,3 @@ def _launches(f, function, cost, layouts, char, pattern, ends, processors, most_
         blocks = min(-(-one.items // compiled.threads), processors * launching().BLOCKS_A_PROCESSOR)
         made.append((compiled, blocks, one.places, one.rest))
     return made
-
-
-def aligned(f, views):
-    for one in views:
-        size = SIZES[one.char]
-        if one.place % size or any(step % size for step in one.strides):
-            raise ValueError(
-                f"{f.__qualname__}: an array of {dtype_name(one.char)} begins or steps between its numbers"
-            )

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from .arrays import SIZES, View, c_strides
-from .calls import Operands, aligned, any_on_device, launching, target_of
+from .calls import Operands, any_on_device, launching, target_of
 from .layout import VECTOR_BYTES, merged
 
 __all__ = ["any_on_device", "backward", "forward"]
@@ -29,7 +29,6 @@ def _numbers(owner, called, checked):
 
 def _launch(owner, called, kernel_of, target, source, bits, numbers):
     """Launch over bytes; ``kernel_of(rank)``, which is 0 where everything goes by vectors."""
-    aligned(owner, (target, source))
     if not target.size:
         return
     dense = c_strides(target.shape, SIZES[target.char])

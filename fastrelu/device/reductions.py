@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import rowwise
 from .arrays import SIZES, View
-from .calls import Operands, aligned, any_on_device, launching, run_function, target_of
+from .calls import Operands, any_on_device, launching, run_function, target_of
 from .layout import broadcast, layout_of
 from .rows import Block, TooManyStrides, row_plan
 
@@ -71,7 +71,6 @@ def _parts(name, axis, shape):
 def _plan(f, operation, shape, axes, char, layouts):
     """How an operation goes over arrays of these layouts, None where one is not there."""
     there = [View(*one, device=0) for one in layouts if one is not None]
-    aligned(f, there)
     by_vectors = not any(one.place for one in there if one.shape == shape)
     strides = tuple(None if one is None else one[2] for one in layouts)
     block = _block(operation.few, char in operation.small)
@@ -239,7 +238,7 @@ def logsumexp(function, a, axis, b, keepdims, return_sign, out):
             from fastrelu.kernels.cuda import weighted_rows
 
             stream = called.library.stream(a)
-            run_function(called.f, weighted_rows.sign_of_log(), 1, targets[1], (targets[0],), stream)
+            run_function(weighted_rows.sign_of_log(), 1, targets[1], (targets[0],), stream)
     return results if return_sign else results[0]
 
 

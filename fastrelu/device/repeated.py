@@ -136,7 +136,7 @@ def remember(call, called, kernel, target, operands, char, result_char, ends, wh
     on = launching().device(target.device)
     arguments = f._on_device(kernel, char, on.cc), kernel.cost, target, operands, char, ends, where
     begins, made = (target.place, *begins), []
-    for compiled, blocks, values in launches(f, *arguments):
+    for compiled, blocks, values in launches(*arguments):
         beyond = tuple(value - begin for value, begin in zip(values, begins, strict=False))
         made.append((compiled, blocks, beyond, values[len(begins) :]))
     kept.launches[target.place % VECTOR_BYTES, on.processors, layout.MOST_NUMBERS] = made
