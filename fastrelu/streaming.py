@@ -242,7 +242,7 @@ class LogSumExp:
         Raises
         ------
         TypeError
-            If `other` is not a LogSumExp.
+            If `other` is not a LogSumExp, or has seen device arrays of another dtype than that of the result.
         ValueError
             If it has another `axis`, or a result of another shape.
 
