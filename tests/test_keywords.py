@@ -150,11 +150,12 @@ def test_bfloat16(name):
         out = np.zeros(SHAPE, bfloat16)
         got.append(call(*inputs, out=out))
     assert got[-1] is out
+    # an infinite dy makes much of a slope that is 0 in float only; of an infinite y, which f never is, forms say
+    # one thing or another
+    judged = {"forward": 0, "backward_from_y": len(inputs)}.get(kernel.pass_, 1)
     asked = np.full(SHAPE, True)
-    if (
-        kernel.pass_ == "backward_from_y"
-    ):  # of an infinite y, which f never is, forms say one thing or another
-        asked = np.all(np.isfinite([a.astype(np.float32) for a in np.broadcast_arrays(*inputs)]), axis=0)
+    for a in inputs[:judged]:
+        asked &= np.isfinite(a.astype(np.float32))
     assert same_or_next(expected[asked], widened[asked])
     for one in got:
         assert one.dtype == bfloat16

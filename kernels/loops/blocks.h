@@ -96,7 +96,7 @@ template<class R, class... A> ALWAYS_INLINE void standstill(R (*slope)(A...), co
     typedef decltype(scalar_of((R*)0)) T;
     const Operands o = operands;
     const auto to = [&](ptrdiff_t i, R f) __attribute__((always_inline)) {
-        put((T*)o.out + i * vec<T>::lanes, magnitude(f));
+        put((T*)o.out + i * vec<T>::lanes, where_eq(f, f, splat(f, 0.0), splat(f, -__builtin_nan(""))));
     };
     for_each_register<1, T>(to, slope, o);
 }

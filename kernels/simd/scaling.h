@@ -12,8 +12,11 @@ template<class T> ALWAYS_INLINE vec<T> times_power(vec<T> y, vec<T> k) {
 }
 
 // Beyond these 2^t is 0 or infinite.
+template<class T> ALWAYS_INLINE vec<T> end_of_powers() {
+    return broadcast((T)(sizeof(T) == sizeof(float) ? 225 : 1900));
+}
 template<class T> ALWAYS_INLINE vec<T> within_powers(vec<T> t) {
-    const vec<T> end = broadcast((T)(sizeof(T) == sizeof(float) ? 225 : 1900));
+    const vec<T> end = end_of_powers<T>();
     return smaller(end, larger(broadcast((T)0) - end, t));
 }
 template<class T> ALWAYS_INLINE vec<T> fraction_of(vec<T> t) {
@@ -21,7 +24,8 @@ template<class T> ALWAYS_INLINE vec<T> fraction_of(vec<T> t) {
     return c - floor(c);
 }
 template<class T> ALWAYS_INLINE vec<T> times_power_below_of(vec<T> y, vec<T> t) {
-    return times_power(y, floor(within_powers(t)));
+    const vec<T> nothing = broadcast((T)0), scaled = times_power(y, floor(within_powers(t)));
+    return where_gt(t, nothing - end_of_powers<T>(), scaled, y * nothing);
 }
 template<class T> ALWAYS_INLINE vec<T> inverse_of(vec<T> x) { return broadcast((T)1) / x; }
 template<class T> ALWAYS_INLINE vec<T> product_unless_zero_of(vec<T> a, vec<T> b) {
