@@ -150,7 +150,7 @@ def test_bfloat16(name):
         out = np.zeros(SHAPE, bfloat16)
         got.append(call(*inputs, out=out))
     assert got[-1] is out
-    # a slope that is 0 in float only: an infinite dy makes much of it in double lanes, another gives 0 its sign;
+    # of a slope that is 0 in float only double lanes make much if dy is infinite, else a 0 with a sign;
     # of an infinite y, which f never is, forms say one thing or another
     judged = {"forward": 0, "backward_from_y": len(inputs)}.get(kernel.pass_, 1)
     asked = np.full(SHAPE, True) if judged == 0 else (expected != 0) | (widened != 0)
