@@ -18,7 +18,7 @@ subnormal, with dy = 1; in float64, within 1/2 of an interior zero of f′, in u
 on one side only, a wrong infinity, an overflow too early or too late and a zero of the wrong sign count as
 infinite. "with" are the parameters, "next" is the largest error in another binade than the worst, so that
 one bad spot hides nothing, and the last columns count the inputs above 0.75 and above 1 ULP. Instruction
-sets with the same result share a line.
+sets with the same result share a line. At accuracy "fast" the budget is 4 ULP.
 
 {verdict}
 
@@ -58,7 +58,7 @@ def write(target, states, peers):
     from fastrelu.config import configuration
 
     given = [json.loads(path.read_text()) for path in states]
-    records = [(s["kernels"].split()[0], r) for s in given for r in s["done"].values()]
+    records = [(_shown(s["kernels"]), r) for s in given for r in s["done"].values()]
     unfinished = [key for s in given for key, r in s["done"].items() if not r["complete"]]
     if unfinished:
         raise SystemExit(f"--write: {', '.join(unfinished)}: not finished; run the same sweep again first")
@@ -67,6 +67,12 @@ def write(target, states, peers):
         text += _peers(configuration())
     Path(target).write_text("\n\n".join(map(_wrapped, text.strip().split("\n\n"))) + "\n")
     return 0
+
+
+def _shown(kernels):
+    """The instruction set, and the accuracy if it is not "high", that a sweep's fingerprint names."""
+    isa, _, *accuracy = kernels.split()
+    return " ".join([SHOWN.get(isa, isa), *(f'at "{level}"' for level in accuracy)])
 
 
 def _wrapped(block):
@@ -143,7 +149,7 @@ def _table(records, exact):
             _number(second, there, r),
             *counts,
         )
-        lines.setdefault(key, []).append((SHOWN.get(isa, isa), r["date"]))
+        lines.setdefault(key, []).append((isa, r["date"]))
     head = [
         "date",
         "ISA",

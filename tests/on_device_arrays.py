@@ -182,15 +182,6 @@ def test_what_does_not_say_where_it_is():
     np.testing.assert_array_equal(fr.relu(Hidden()), [1, 0])
 
 
-def test_tensors_with_the_negative_bit():
-    torch, library = pytest.importorskip("torch"), arrays.Torch("torch")
-    x = torch._neg_view(torch.tensor([1.0, 2.0]))
-    with pytest.raises(arrays.Unsuitable, match=r"the negative bit; expected .resolve_neg\(\) of it"):
-        library.view(x)
-    of_device = types.SimpleNamespace(is_cuda=True, is_contiguous=lambda: True, is_neg=lambda: True)
-    assert library.plain(of_device) is None
-
-
 # JAX and Numba: attributes as in jaxlib's ArrayImpl and numba-cuda's DeviceNDArray
 
 

@@ -3,6 +3,7 @@
 import copy
 import functools
 import pickle
+import types
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from bridge_cases import FUNCTIONS, arguments, by_name
 import fastrelu as fr
 from fastrelu import bridges
 from fastrelu.bridges import slopes
+from fastrelu.device import arrays
 
 torch = pytest.importorskip("torch")
 
@@ -424,3 +426,12 @@ def test_plain_functions_name_the_bridge(name):
     for call in (function.forward, lambda given: function.backward(leaves[0], given, function.arrays[:1])):
         with pytest.raises(TypeError, match=advice):
             call(given)
+
+
+def test_tensors_with_the_negative_bit_on_a_device():
+    library = arrays.Torch("torch")
+    x = torch._neg_view(torch.tensor([1.0, 2.0]))
+    with pytest.raises(arrays.Unsuitable, match=r"the negative bit; expected .resolve_neg\(\) of it"):
+        library.view(x)
+    of_device = types.SimpleNamespace(is_cuda=True, is_contiguous=lambda: True, is_neg=lambda: True)
+    assert library.plain(of_device) is None
