@@ -229,38 +229,26 @@ def half_formula(kernel, kinds):
 
 
 def calls_for_halves(index, kernel, kinds, suffix):
-    """What blocks for operands in 16 bits do: those of a storage and, suffix "f", those widened before."""
+    """The lines of a block for operands in 16 bits, of a storage or, suffix "f", widened before."""
     formula = half_formula(kernel, kinds)
     times = formula.endswith("_times_short") or kernel.inputs[0] != "dy"
     way, n = ("forward", len(kernel.inputs)) if times else ("backward", len(kernel.arguments))
-    names = [formula]
-    for ending in ("_short", "_fast"):
-        if formula.endswith(ending):
-            at_default = f"{formula.removesuffix(ending)}_at_default{ending}"
-            names += [at_default] if at_default in kinds else []
+    ending = formula.removeprefix(kernel.formula)
 
     def call(name):
         if suffix == "f":
             return f"{way}_widened{n}[vec_f]({name}[vec_f], o)"
         return f"{way}_of_halves{n}[{suffix}]({name}[vec_f], o)"
 
-    if len(names) == 1:
-        return call(formula)
-    return f"if {is_default(kernel, suffix)}:\n        {call(names[1])}\n    else:\n        {call(formula)}"
+    return chosen(kernel, kinds, suffix, ending, call)
 
 
 def half_block(index, kernel, kinds, storage):
-    return (
-        f"cdef void {storage}_{index}(const Operands& o) noexcept nogil:  # {kernel.name}\n"
-        f"    {calls_for_halves(index, kernel, kinds, storage)}\n"
-    )
+    return written(f"{storage}_{index}", kernel, calls_for_halves(index, kernel, kinds, storage))
 
 
 def short_block(index, kernel, kinds):
-    return (
-        f"cdef void short_{index}(const Operands& o) noexcept nogil:  # {kernel.name}\n"
-        f"    {calls_for_halves(index, kernel, kinds, 'f')}\n"
-    )
+    return written(f"short_{index}", kernel, calls_for_halves(index, kernel, kinds, "f"))
 
 
 def fused_loop(index, kernel, suffix):

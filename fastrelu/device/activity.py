@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from .arrays import SIZES, View, c_strides
 from .calls import Operands, any_on_device, divided, launching
 from .layout import broadcast, summation
+from .reductions import named
 
 __all__ = ["Tallies", "any_on_device", "tally"]
 
@@ -65,16 +64,6 @@ class Tallies:
         self.samples += samples
 
 
-@dataclass(frozen=True)
-class _Function:
-    """What errors of a function call it."""
-
-    __qualname__: str
-
-    def _fail(self, kind, argument, got, expected):
-        raise kind(f"{self.__qualname__}: argument {argument!r} is {got}; expected {expected}")
-
-
 def tally(name, y, axes_of, counted):
     """Count the outputs `y` in `Tallies`.
 
@@ -90,7 +79,7 @@ def tally(name, y, axes_of, counted):
     """
     from fastrelu.kernels.cuda import fused
 
-    function = _Function(name)
+    function = named(name)
     called = Operands(function, "y", y, {})
     shape = called.lead.shape
     axes = axes_of(len(shape))

@@ -43,11 +43,11 @@ class _Named:
         rowwise.fail(self.__qualname__, kind, argument, got, expected)
 
 
-_named = functools.cache(_Named)
+named = functools.cache(_Named)
 
 
 def called_by(name, argument, array, **others):
-    return Operands(_named(name), argument, array, others)
+    return Operands(named(name), argument, array, others)
 
 
 @functools.cache
